@@ -1,0 +1,48 @@
+# make run    the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
+# make test   every check and every test
+# Both make .venv themselves, once: it is made again only when one of INPUTS changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+INPUTS := pyproject.toml setup.cfg constraints.txt
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: run test docs constraints clean
+
+run: $(VENV)/.run
+	@exec $(BIN)/flask --app sample_app run
+
+test: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report $(if $(filter true,$(CI)),--fail-under=100)
+
+docs: $(VENV)/.test
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
+# The system's pip fills the environment: a bare Python may come without the means to put a pip there by itself.
+$(VENV)/.run: $(INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv --clear --without-pip $(VENV)
+	$(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --constraint constraints.txt pip setuptools
+	$(PIP) --no-build-isolation --group run --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) --group test
+	@touch $@
+
+# Take the newest versions of everything, for a commit of their own.
+constraints:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip --quiet install --upgrade pip setuptools
+	$(BIN)/python -m pip --quiet install --no-build-isolation --group test --editable .
+	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist docs/_build *.egg-info

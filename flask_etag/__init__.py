@@ -1,0 +1,25 @@
+"""Flask-ETag: lost updates become impossible and unchanged reads become free, by decorating views."""
+
+from flask_etag.decorators import etag_resource, require_if_match
+from flask_etag.entity_tags import EntityTag
+from flask_etag.errors import (
+    ConditionalRequestError,
+    PreconditionFailed,
+    PreconditionRequired,
+    WriteConflict,
+)
+from flask_etag.extension import ETag
+from flask_etag.resources import Resource, resource
+
+__all__ = [
+    "ETag",
+    "resource",
+    "etag_resource",
+    "require_if_match",
+    "EntityTag",
+    "Resource",
+    "ConditionalRequestError",
+    "PreconditionFailed",
+    "PreconditionRequired",
+    "WriteConflict",
+]

@@ -1,0 +1,100 @@
+"""Entity tags: what they are, how they compare, and the lists of them that requests carry.
+
+Source: RFC 9110, sections 8.8.3, 13.1.1 and 13.1.2. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_OPAQUE = r"[\x21\x23-\x7e\x80-\xff]*"
+_IS_OPAQUE = re.compile(_OPAQUE).fullmatch
+_MEMBER = re.compile(rf'(W/)?"({_OPAQUE})"[ \t]*(?:,|\Z)').match
+_GAP = re.compile(r"[ \t,]*").match
+
+MAX_FIELD_LENGTH = 8190
+"""The longest If-Match or If-None-Match that is read, in characters; a longer one is malformed."""
+
+MAX_MEMBERS = 256
+"""The most entity tags that are read from one field; more of them are malformed."""
+
+
+class MalformedField(ValueError):
+    """An If-Match or If-None-Match value that the grammar does not allow, or that is over the caps."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTag:
+    """An opaque validator for one representation of a resource (RFC 9110 section 8.8.3).
+
+    ``str()`` of it is the field's value: ``"abc"``, or ``W/"abc"`` for a weak one.
+
+    :param opaque: the characters between the quotes: visible ASCII without ``"``, and U+0080 to U+00FF.
+    :param weak: whether it vouches for equivalent content only, and not for the same bytes.
+    :raises ValueError: if ``opaque`` has a character that no entity tag may have.
+    """
+
+    opaque: str
+    weak: bool = False
+
+    def __post_init__(self) -> None:
+        if not _IS_OPAQUE(self.opaque):
+            raise ValueError(
+                f"{self.opaque!r} cannot be an entity tag: between the quotes there is room for visible "
+                'characters only, without spaces and without ". Leave the quotes out; they are added.'
+            )
+
+    def __str__(self) -> str:
+        return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
+
+    def strongly_matches(self, other: EntityTag) -> bool:
+        """Tell whether both are strong and the same (RFC 9110 section 8.8.3.2)."""
+        return not self.weak and not other.weak and self.opaque == other.opaque
+
+    def weakly_matches(self, other: EntityTag) -> bool:
+        """Tell whether both are the same, be they weak or strong (RFC 9110 section 8.8.3.2)."""
+        return self.opaque == other.opaque
+
+
+@dataclass(frozen=True, slots=True)
+class TagList:
+    """What an If-Match or If-None-Match field says (RFC 9110 sections 13.1.1 and 13.1.2).
+
+    :param members: the entity tags that it lists, in order.
+    :param wildcard: whether it is ``*``, which stands for any current representation and lists none.
+    """
+
+    members: tuple[EntityTag, ...] = ()
+    wildcard: bool = False
+
+    @classmethod
+    def parse(cls, field: str) -> TagList:
+        """Read the value of a field, in time that is linear in its length.
+
+        Several field lines are one list, joined with commas (section 5.3). Empty members are skipped
+        (section 5.6.1.2), so an empty field is a list of none.
+
+        :param field: the value as WSGI hands it over: one character for each byte.
+        :raises MalformedField: if it is neither ``*`` nor a list of entity tags, or is over the caps.
+        """
+        if len(field) > MAX_FIELD_LENGTH:
+            raise MalformedField(f"longer than {MAX_FIELD_LENGTH} characters")
+        if field.strip(" \t") == "*":
+            return cls(wildcard=True)
+        members: list[EntityTag] = []
+        position = _skip_gap(field, 0)
+        while position < len(field):
+            member = _MEMBER(field, position)
+            if member is None:
+                raise MalformedField(f"no entity tag at character {position + 1}")
+            if len(members) == MAX_MEMBERS:
+                raise MalformedField(f"more than {MAX_MEMBERS} entity tags")
+            members.append(EntityTag(member[2], weak=member[1] is not None))
+            position = _skip_gap(field, member.end())
+        return cls(tuple(members))
+
+
+def _skip_gap(field: str, position: int) -> int:
+    gap = _GAP(field, position)
+    return gap.end() if gap else position

@@ -1,0 +1,137 @@
+"""What is raised where a write is refused, and the problem document that it becomes.
+
+Sources: RFC 9110 sections 15.5.10 (409) and 15.5.13 (412), RFC 6585 section 3 (428), RFC 9457 (the document).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from werkzeug import exceptions
+
+from flask_etag.entity_tags import MAX_FIELD_LENGTH, MAX_MEMBERS, EntityTag
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+TYPE_PREFIX = "https://flask-etag.readthedocs.io/errors#"
+"""What a problem's ``type`` begins with; the reason follows."""
+
+_ADVICE = {
+    "missing": (
+        "Precondition required",
+        "This request has to say which state of the resource it was made for. Fetch the resource with GET, "
+        "and repeat the request with If-Match and the ETag that you were given.",
+    ),
+    "stale": (
+        "The resource has changed",
+        "It has changed since you fetched it, and nothing was changed now. Fetch it again with GET, merge your "
+        "change into what you find, and repeat the request with If-Match and the new ETag.",
+    ),
+    "exists": (
+        "The resource exists",
+        "If-None-Match asked for a refusal in that case, so nothing was changed. To change what is there, "
+        "fetch it with GET, and repeat the request with If-Match and its ETag.",
+    ),
+    "absent": (
+        "The resource does not exist",
+        "If-Match names a state of it, and there is none: perhaps it has been deleted. To create it, repeat "
+        "the request with If-None-Match: * in the place of If-Match.",
+    ),
+    "malformed": (
+        "Malformed precondition",
+        "If-Match or If-None-Match cannot be read, so nothing was changed. Each takes * or a list of ETags, as "
+        'they were given and with their quotes, such as "abc", "def": '
+        f"at most {MAX_MEMBERS} of them, and {MAX_FIELD_LENGTH} characters.",
+    ),
+    "unverifiable": (
+        "The resource has no strong ETag",
+        "No ETag in If-Match can be compared with its current state, so nothing was changed. "
+        "If-Match: * would match any state of it.",
+    ),
+    "weakened": (
+        "The ETag came back weak",
+        "If-Match takes strong ETags only, and the right one came back with W/ before it. A proxy that "
+        "compresses answers does that. Fetch the resource with Accept-Encoding: identity, and repeat the "
+        "request with If-Match and the ETag of that answer.",
+    ),
+    "conflict": (
+        "Another request was first",
+        "Another request changed the same data at the same moment, and this one was refused. Fetch the "
+        "resource with GET, see whether your change still applies, and repeat it.",
+    ),
+}
+
+
+class ConditionalRequestError(exceptions.HTTPException):
+    """A request was refused because of what it says, or does not say, of its target's state.
+
+    The base of :class:`PreconditionFailed`, :class:`PreconditionRequired` and :class:`WriteConflict`.
+
+    :param reason: why: ``missing``, ``conflict``, or one of :data:`flask_etag.preconditions.Reason`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.title, detail = _ADVICE[reason]
+        super().__init__(detail)
+
+    def problem(self) -> dict[str, Any]:
+        """Return the members of the problem document (RFC 9457 section 3)."""
+        return {
+            "type": TYPE_PREFIX + self.reason,
+            "title": self.title,
+            "status": self.code,
+            "detail": self.description,
+            "reason": self.reason,
+        }
+
+    def get_body(self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None) -> str:
+        """Return the problem document as JSON; Werkzeug asks for it to make the response."""
+        del environ, scope
+        return json.dumps(self.problem())
+
+    def get_headers(
+        self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None
+    ) -> list[tuple[str, str]]:
+        """Return the fields of the response, which is never to be stored (RFC 6585 section 3)."""
+        del environ, scope
+        return [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+
+
+class PreconditionFailed(ConditionalRequestError, exceptions.PreconditionFailed):
+    """412: a condition that the request set does not hold (RFC 9110 section 15.5.13).
+
+    :param reason: one of :data:`flask_etag.preconditions.Reason`.
+    :param etag: the current entity tag of the target, where it has one.
+    """
+
+    def __init__(self, reason: str, etag: EntityTag | None = None) -> None:
+        super().__init__(reason)
+        self.etag = etag
+
+    def problem(self) -> dict[str, Any]:
+        """Add ``etag``, the current one, quotes included; ``None`` where there is none."""
+        return {**super().problem(), "etag": None if self.etag is None else str(self.etag)}
+
+    def get_headers(
+        self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None
+    ) -> list[tuple[str, str]]:
+        """Add the current ETag."""
+        headers = super().get_headers(environ, scope)
+        return headers if self.etag is None else [*headers, ("ETag", str(self.etag))]
+
+
+class PreconditionRequired(ConditionalRequestError, exceptions.PreconditionRequired):
+    """428: the request sets no condition that would protect what others wrote (RFC 6585 section 3)."""
+
+    def __init__(self) -> None:
+        super().__init__("missing")
+
+
+class WriteConflict(ConditionalRequestError, exceptions.Conflict):
+    """409: the store refused the write, and the request's conditions may hold all the same (section 15.5.10)."""
+
+    def __init__(self) -> None:
+        super().__init__("conflict")

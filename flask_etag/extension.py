@@ -1,0 +1,41 @@
+"""The Flask extension: it reads the configuration, and answers what the decorators refuse."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from flask import Flask
+
+from flask_etag.errors import ConditionalRequestError
+from flask_etag.settings import EXTENSION, Settings
+
+
+class ETag:
+    """Flask-ETag, for any number of applications; it keeps nothing of them itself.
+
+    :param app: an application to initialise at once; without it, call :meth:`init_app`.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read an application's configuration and register the handler that answers 412, 428 and 409.
+
+        :raises RuntimeError: if that was done for the application before.
+        :raises TypeError: if it is no Flask application.
+        :raises ValueError: if a configuration value has the wrong type.
+        """
+        if not isinstance(app, Flask):
+            raise TypeError(
+                f"ETag() takes the Flask application, and was given {app!r}. An entity tag is EntityTag(...)."
+            )
+        if EXTENSION in app.extensions:
+            raise RuntimeError("Flask-ETag is initialised for this application already: do it once.")
+        app.extensions[EXTENSION] = Settings.read(app.config)
+        # Registered for the base class, which has no status code: so an application's own handler for 412,
+        # 428 or 409 wins, and this one still comes before a handler for every HTTPException.
+        app.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
+        if find_spec("sqlalchemy") is not None:
+            import flask_etag.sqlalchemy  # noqa: F401, PLC0415 - it makes mapped objects known
