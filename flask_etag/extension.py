@@ -37,5 +37,7 @@ class ETag:
         # Registered for the base class, which has no status code: so an application's own handler for 412,
         # 428 or 409 wins, and this one still comes before a handler for every HTTPException.
         app.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
-        if find_spec("sqlalchemy") is not None:
+        if (
+            find_spec("sqlalchemy") is not None
+        ):  # pragma: no branch - held by tests/test_package.py, without SQLAlchemy
             import flask_etag.sqlalchemy  # noqa: F401, PLC0415 - it makes mapped objects known

@@ -16,9 +16,7 @@ from tests.notes import Comment, Note, Notes, Racer
 
 def test_2_1_of_two_that_pass_the_check_with_one_tag_one_commits(notes: Notes) -> None:
     etag = notes.etag()
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("slow", if_match=etag, hold="before commit")
-    )
+    slow, hold = notes.held("before commit", lambda: notes.put("slow", if_match=etag, hold="before commit"))
     fast = notes.put("fast", if_match=etag)
     hold.released.set()
 
@@ -34,9 +32,7 @@ def test_2_1_of_two_that_pass_the_check_with_one_tag_one_commits(notes: Notes) -
 
 def test_2_1_the_loser_can_repeat_with_the_tag_of_the_winner(notes: Notes) -> None:
     etag = notes.etag()
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("slow", if_match=etag, hold="before commit")
-    )
+    slow, hold = notes.held("before commit", lambda: notes.put("slow", if_match=etag, hold="before commit"))
     notes.put("fast", if_match=etag)
     hold.released.set()
 
@@ -56,9 +52,7 @@ def test_2_4_a_stale_deletion_loses(notes: Notes) -> None:
 
 def test_2_4_an_update_of_what_was_deleted_meanwhile_is_404(notes: Notes) -> None:
     etag = notes.etag()
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("slow", if_match=etag, hold="before commit")
-    )
+    slow, hold = notes.held("before commit", lambda: notes.put("slow", if_match=etag, hold="before commit"))
     assert notes.delete(if_match=etag).status_code == 204
     hold.released.set()
 
@@ -67,9 +61,7 @@ def test_2_4_an_update_of_what_was_deleted_meanwhile_is_404(notes: Notes) -> Non
 
 
 def test_2_5_a_condition_that_still_holds_is_409(notes: Notes) -> None:
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("slow", if_match="*", hold="before commit")
-    )
+    slow, hold = notes.held("before commit", lambda: notes.put("slow", if_match="*", hold="before commit"))
     assert notes.put("fast", if_match="*").status_code == 200
     hold.released.set()
 
@@ -199,9 +191,7 @@ def test_2_5_a_serialization_failure_is_412(postgresql_server: str) -> None:
     notes = Notes(postgresql_server, isolation_level="REPEATABLE READ")
     try:
         etag = notes.etag()
-        slow, hold = notes.held(
-            "before commit", lambda: notes.put("slow", if_match=etag, hold="before commit")
-        )
+        slow, hold = notes.held("before commit", lambda: notes.put("slow", if_match=etag, hold="before commit"))
         fast = notes.put("fast", if_match=etag)
         hold.released.set()
         lost = slow.answer()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from flask_etag import EntityTag, resource
+from flask_etag.validators import digest, etag_of
+
+
+class Tagged:
+    def __init__(self, etag: EntityTag | str | None) -> None:
+        self._etag = etag
+
+    def __etag__(self) -> EntityTag | str | None:
+        return self._etag
+
+
+@resource
+def find_anything() -> object:
+    return None
+
+
+def test_an_object_s_own_etag() -> None:
+    assert etag_of(Tagged("abc")) == EntityTag("abc")
+    assert etag_of(Tagged(EntityTag("abc", weak=True))) == EntityTag("abc", weak=True)
+    assert etag_of(Tagged(None)) is None
+
+
+def test_a_resource_gives_the_tag_of_an_object_in_hand() -> None:
+    assert find_anything.etag_of(Tagged("abc")) == EntityTag("abc")
+    with pytest.raises(ValueError, match="This Tagged has no ETag"):
+        find_anything.etag_of(Tagged(None))
+
+
+def test_an_object_that_says_nothing_is_refused_with_advice() -> None:
+    with pytest.raises(TypeError, match=r"dict does not say .* __etag__"):
+        etag_of({})
+
+
+def test_a_digest_is_opaque_and_of_fixed_length() -> None:
+    tag = digest(["Note", 1, 7])
+    assert tag == "wttvUuHSQuG-x9B5nUUKIUmZSehBI-zu"  # in every process and on every machine
+    assert digest(["Note", 1, 8]) != tag
+    assert digest(["Note", 11, 7]) != digest(["Note", 1, 17])
+    assert digest(["a", "bc"]) != digest(["ab", "c"])
+
+
+@pytest.mark.parametrize(
+    "term", [1, "text", "\ud800", b"\x00\x01", Decimal("5.00"), UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC)]
+)
+def test_terms_of_many_kinds(term: object) -> None:
+    assert len(digest([term])) == 32
+
+
+def test_an_instant_has_one_digest_in_every_time_zone() -> None:
+    instant = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert digest([instant]) == digest([instant.astimezone(timezone(timedelta(hours=5)))])
+
+
+def test_a_term_whose_text_is_an_address_is_refused() -> None:
+    with pytest.raises(TypeError, match="has no text of its own"):
+        digest([object()])
