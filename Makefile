@@ -1,6 +1,7 @@
-# make run    the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
-# make test   every check and every test
-# Both make .venv themselves, once: it is made again only when one of INPUTS changes.
+# make run          the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
+# make test         every check and every test
+# make collisions   how many updates are lost when clients collide, with Flask-ETag and without
+# All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +9,7 @@ BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs constraints clean
+.PHONY: run test docs collisions constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -24,6 +25,9 @@ test: $(VENV)/.test
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
+collisions: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.collisions
 
 # The system's pip fills the environment: a bare Python may come without the means to put a pip there by itself.
 $(VENV)/.run: $(INPUTS)

@@ -90,7 +90,7 @@ class ConditionalRequestError(exceptions.HTTPException):
     def get_body(self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None) -> str:
         """Return the problem document as JSON; Werkzeug asks for it to make the response."""
         del environ, scope
-        return json.dumps(self.problem())
+        return json.dumps(self.problem()) + "\n"
 
     def get_headers(
         self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None

@@ -54,4 +54,4 @@ def answer_invalid(error: ValidationError) -> Response:
 
 def _problem(status: int, title: str, detail: str, **more: Any) -> Response:
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return Response(json.dumps(problem), status, content_type="application/problem+json")
+    return Response(json.dumps(problem) + "\n", status, content_type="application/problem+json")

@@ -290,7 +290,7 @@ class TestMisuseIsRefusedWhereItIsWritten:
 
     def test_a_view_that_takes_nothing(self) -> None:
         with pytest.raises(TypeError, match="let its first parameter be the resource"):
-            etag_resource(find_page)(lambda: "")  # type: ignore[misc, arg-type]
+            etag_resource(find_page)(lambda: "")  # type: ignore[arg-type]
 
     def test_views_that_are_not_supported_yet(self) -> None:
         async def view(page: Page) -> str:

@@ -219,6 +219,30 @@ def test_a_view_that_swallowed_a_failed_flush_gets_no_new_tag(notes: Notes) -> N
     assert answer.headers["ETag"] == etag == notes.etag()
 
 
+def test_a_view_that_changes_its_mind_keeps_the_tag(notes: Notes) -> None:
+    def set_what_is_there(note: Note) -> str:
+        note.body = "something"
+        note.body = "first"
+        notes.db.session.commit()
+        return "nothing was written"
+
+    notes.put_view(set_what_is_there)
+    etag = notes.etag()
+    assert notes.put("", "/other/1", if_match=etag).headers["ETag"] == etag == notes.etag()
+
+
+def test_an_answer_other_than_2xx_is_left_alone_and_nothing_is_flushed(notes: Notes) -> None:
+    def refuse(note: Note) -> tuple[str, int]:
+        note.body = "half done"
+        return "no", 422
+
+    notes.put_view(refuse)
+    answer = notes.put("", "/other/1", if_match=notes.etag())
+    assert (answer.status_code, answer.text) == (422, "no")
+    assert "ETag" not in answer.headers
+    assert notes.body() == "first"
+
+
 def test_a_deletion_has_no_tag(notes: Notes) -> None:
     answer = notes.delete(if_match=notes.etag())
     assert answer.status_code == 204
