@@ -41,11 +41,12 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
-# Take the newest versions of everything, for a commit of their own.
+# Take the newest versions of everything, for a commit of their own. Run it with the oldest Python that is
+# supported (make constraints PYTHON=...): what installs there installs on the newer ones.
 constraints:
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip --quiet install --upgrade pip setuptools
-	$(BIN)/python -m pip --quiet install --no-build-isolation --group test --editable .
+	$(PYTHON) -m venv --clear --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --editable .
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:
