@@ -146,7 +146,7 @@ class _VersionGuard:
         )
         if not self._changing or self._written_in is not None:
             return
-        if _version_of(instance_state(target)) != self._replaces:
+        if _stored_version_of(instance_state(target)) != self._replaces:
             # The view let go of what was judged (a commit, a rollback, a refresh), and another writer's
             # version has been loaded since. SQLAlchemy would replace that one.
             raise StaleDataError("The object has been changed since the request was judged.")
@@ -212,6 +212,12 @@ def _version_key(state: InstanceState[Any]) -> str:
 
 def _version_of(state: InstanceState[Any]) -> object:
     return getattr(state.obj(), _version_key(state))
+
+
+def _stored_version_of(state: InstanceState[Any]) -> object:
+    """Return the version as it was loaded, even if the view has set the next one itself."""
+    history = state.attrs[_version_key(state)].load_history()
+    return (history.deleted or history.unchanged or (None,))[0]
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from uuid import UUID
 
+import pytest
 from flask import Response, request
 from sqlalchemy import text
 
@@ -169,6 +171,46 @@ def test_2_1_a_view_that_lets_go_of_what_was_judged_is_held_to_it(notes: Notes) 
     answer = notes.put("", "/other/1", if_match=fast.headers["ETag"])
     assert answer.status_code == 200
     assert answer.headers["ETag"] == notes.etag()
+
+
+@pytest.mark.parametrize("let_go", ["refresh", "rollback", "expire"])
+def test_2_1_a_view_that_loads_the_winner_s_state_does_not_overwrite_it(notes: Notes, let_go: str) -> None:
+    def load_again(note: Note) -> str:
+        notes.hold("before commit")
+        if let_go == "rollback":
+            notes.db.session.rollback()
+        else:
+            getattr(notes.db.session, let_go)(note)
+        note.body += " and slow"
+        notes.db.session.commit()
+        return "done"
+
+    notes.put_view(load_again)
+    etag = notes.etag()
+    slow, hold = notes.held(
+        "before commit", lambda: notes.put("", "/other/1", if_match=etag, hold="before commit")
+    )
+    fast = notes.put("fast", if_match=etag)
+    hold.released.set()
+    lost = slow.answer()
+    assert lost.status_code == 412
+    assert lost.headers["ETag"] == fast.headers["ETag"]
+    assert notes.body() == "fast"
+    assert notes.put("", "/other/1", if_match=fast.headers["ETag"]).status_code == 200
+
+
+def test_2_1_a_view_may_set_the_next_version_itself(notes: Notes) -> None:
+    def set_version(note: Note) -> str:
+        note.version = UUID(int=2)
+        note.body = "second"
+        notes.db.session.commit()
+        return "done"
+
+    notes.put_view(set_version)
+    etag = notes.etag()
+    answer = notes.put("", "/other/1", if_match=etag)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == notes.etag() != etag
 
 
 def test_2_1_a_view_that_finds_its_object_deleted_is_refused(notes: Notes) -> None:
