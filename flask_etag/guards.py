@@ -14,7 +14,15 @@ from flask_etag.entity_tags import EntityTag
 
 
 class Refused(Exception):
-    """The store refused a write because another writer was first. What was attempted is rolled back."""
+    """The store refused a write because another writer was first. What was attempted is rolled back.
+
+    :param perhaps: an error that may as well have another cause, as a violated constraint may: it is a refusal
+        if the request turns out to be stale, and otherwise what it is.
+    """
+
+    def __init__(self, perhaps: Exception | None = None) -> None:
+        super().__init__()
+        self.perhaps = perhaps
 
 
 class Guard(Protocol):

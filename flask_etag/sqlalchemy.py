@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Uuid, event, inspect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Uuid, event, inspect
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import (
     InstanceState,
     Mapped,
+    Mapper,
     Session,
     SessionTransaction,
     declared_attr,
@@ -86,19 +87,16 @@ class _Sessions:
                 f"This {type(target).__name__} is in no session, so that nothing can guard it: "
                 "let the loader return an object that is attached to the session that the view commits."
             )
-        return _VersionGuard(session, instance_state(target), etag, etag_of)
+        return _VersionGuard(session, target, etag, etag_of)
 
 
 class _VersionGuard:
-    """The guard of one object with a ``version_id_col``, in one session.
-
-    It goes by the object's key, since a view may expunge the object and load it again.
-    """
+    """The guard of one object with a ``version_id_col``, in one session."""
 
     def __init__(
         self,
         session: Session,
-        state: InstanceState[Any],
+        target: object,
         etag: EntityTag | None,
         etag_of: Callable[[object], EntityTag | None],
     ) -> None:
@@ -106,9 +104,13 @@ class _VersionGuard:
         self.committed = False
         self._etag_of = etag_of
         self._session = session
-        self._key = state.key
-        self._replaces = _version_of(state)  # the version that this write may replace, and no other
-        self._changing = False
+        # Held, since the session would not; a view that expunges it and loads it again writes another object.
+        self._target = target
+        self._key = instance_state(target).key
+        self._replaces = _version_of(
+            instance_state(target)
+        )  # the version that this write may replace, and no other
+        self._writing = False  # whether the flush that is going on writes the target
         self._written_in: SessionTransaction | None = None  # whatever transaction or savepoint locks the row
         self._uncommitted: tuple[EntityTag | None, object] = (etag, self._replaces)
 
@@ -125,6 +127,9 @@ class _VersionGuard:
     def judging(self) -> Iterator[None]:
         try:
             yield
+        except (IntegrityError, PendingRollbackError) as error:
+            self._session.rollback()
+            raise Refused(perhaps=error) from error
         except Exception as error:
             if not _is_refusal(error):
                 raise
@@ -137,25 +142,29 @@ class _VersionGuard:
             self._take_tag()
             self.etag = self._uncommitted[0]
 
-    # What follows is called by the session's events.
+    # What follows is called by the events of sessions and mappers.
 
     def before_flush(self) -> None:
-        target = self._target()
-        self._changing = target is not None and (
-            instance_state(target).modified or target in self._session.deleted
-        )
-        if not self._changing or self._written_in is not None:
+        for target in self._session.deleted:  # of one that is deleted and added again, nothing else tells
+            self.before_write(target)
+
+    def before_write(self, target: object) -> None:
+        state = instance_state(target)
+        if target is not self._target and state.key != self._key:
             return
-        if _stored_version_of(instance_state(target)) != self._replaces:
+        self._target = target
+        self._writing = True
+        if self._written_in is None and _stored_version_of(state) != self._replaces:
             # The view let go of what was judged (a commit, a rollback, a refresh), and another writer's
             # version has been loaded since. SQLAlchemy would replace that one.
             raise StaleDataError("The object has been changed since the request was judged.")
 
     def after_flush(self) -> None:
-        if not self._changing or self._written_in is not None:
+        if not self._writing or self._written_in is not None:
             return
-        target = self._target()
-        if target is None or self._loaded_version(target) != self._replaces:
+        state = instance_state(self._target)
+        # Where the database makes the versions, there is none in memory after a flush.
+        if not state.persistent or state.dict.get(_version_key(state)) != self._replaces:
             self._written_in = self._session.get_nested_transaction() or self._session.get_transaction()
 
     def before_commit(self) -> None:
@@ -168,35 +177,22 @@ class _VersionGuard:
         if savepoint is None:
             self.committed = self.committed or self._written_in is not None
             self.etag, self._replaces = self._uncommitted
-            self._written_in = None
         elif savepoint is self._written_in:
             self._written_in = savepoint.parent
 
-    def after_rollback(self, ended: SessionTransaction) -> None:
-        holder = self._written_in
-        while holder is not None and holder is not ended:
-            holder = holder.parent
-        if holder is ended:
+    def after_transaction_end(self, ended: SessionTransaction) -> None:
+        self._writing = False
+        if ended is self._written_in:
             self._written_in = None
 
     def _take_tag(self) -> None:
         """Read the tag of what is written and flushed, while the row is still locked by it."""
         if self._written_in is None:
             self._uncommitted = (self.etag, self._replaces)
-            return
-        target = self._target()
-        if target is None:
-            self._uncommitted = (None, None)
+        elif instance_state(self._target).persistent:
+            self._uncommitted = (self._etag_of(self._target), _version_of(instance_state(self._target)))
         else:
-            self._uncommitted = (self._etag_of(target), _version_of(instance_state(target)))
-
-    def _target(self) -> object | None:
-        return None if self._key is None else self._session.identity_map.get(self._key)
-
-    def _loaded_version(self, target: object) -> object:
-        """Return the version in memory; ``None`` after a flush where the database makes versions."""
-        state = instance_state(target)
-        return state.dict.get(_version_key(state))
+            self._uncommitted = (None, None)
 
 
 def _version_key(state: InstanceState[Any]) -> str:
@@ -255,10 +251,18 @@ def _after_commit(session: Session) -> None:
         session.info[_GUARD].after_commit()
 
 
-@event.listens_for(Session, "after_soft_rollback")
-def _after_rollback(session: Session, ended: SessionTransaction) -> None:
+@event.listens_for(Session, "after_transaction_end")
+def _after_transaction_end(session: Session, ended: SessionTransaction) -> None:
     if _GUARD in session.info:
-        session.info[_GUARD].after_rollback(ended)
+        session.info[_GUARD].after_transaction_end(ended)
+
+
+@event.listens_for(Mapper, "before_update")
+@event.listens_for(Mapper, "before_delete")
+def _before_write(_mapper: Mapper[Any], _connection: Connection, target: object) -> None:
+    session = object_session(target)
+    if session is not None and _GUARD in session.info:
+        session.info[_GUARD].before_write(target)
 
 
 register(_Sessions())

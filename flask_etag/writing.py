@@ -44,7 +44,7 @@ def write(
     try:
         with guard.writing():
             response = serve(target)
-            if is_success(response):
+            if response.status_code < 400:
                 guard.flush()
     except Refused as refusal:
         # Another writer was first. Whether this request was stale is for the state that won to tell; if that
@@ -53,6 +53,8 @@ def write(
             winner = resource.load(url_arguments)
             if not guard.committed:
                 is_unchanged(preconditions, resource.representation(winner))
+        if refusal.perhaps is not None:
+            raise refusal.perhaps from refusal.perhaps.__cause__
         raise WriteConflict from refusal
 
     if is_success(response) and _describes_target(response):

@@ -8,7 +8,8 @@ from typing import Any
 
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from werkzeug.test import TestResponse
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
@@ -26,13 +27,23 @@ class Note(Versioned, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     body: Mapped[str]
+    shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelf.id"))
+
+
+class Shelf(Base):
+    """Something that holds notes, of which these do not know in Python."""
+
+    __tablename__ = "shelf"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    notes: Mapped[list[Note]] = relationship(cascade="all, delete-orphan")
 
 
 class Comment(Base):
     __tablename__ = "comment"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    body: Mapped[str]
+    body: Mapped[str] = mapped_column(unique=True)
 
 
 class Hold:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Response, request
@@ -148,7 +148,7 @@ def test_2_1_a_view_that_lets_go_of_what_was_judged_is_held_to_it(notes: Notes) 
     """A commit expires the object, and what is loaded next is another writer's: it is not to be overwritten."""
 
     def commit_something_else_first(note: Note) -> str:
-        notes.db.session.add(Comment(body="somebody was here"))
+        notes.db.session.add(Comment(body=f"somebody was here {uuid4()}"))
         notes.db.session.commit()
         notes.hold("before commit")
         note.body = "slow"
