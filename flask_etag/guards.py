@@ -51,6 +51,9 @@ class Store(Protocol):
     def owns(self, target: object) -> bool:
         """Tell whether an object is kept in a store of this kind."""
 
+    def refused(self, error: Exception) -> bool:
+        """Tell whether an error means that another writer was first, or is at it."""
+
     def state_of(self, target: object) -> tuple[object, ...]:
         """Name the state of an object: its model, its key, its version.
 
@@ -75,6 +78,11 @@ _stores: list[Store] = []
 def register(store: Store) -> None:
     """Make a kind of store known, to whatever takes tags of objects and guards them."""
     _stores.append(store)
+
+
+def refused(error: Exception) -> bool:
+    """Tell whether an error means that a store refused, because of another writer."""
+    return any(store.refused(error) for store in _stores)
 
 
 def store_of(target: object) -> Store | None:

@@ -68,6 +68,9 @@ class _Sessions:
     def owns(self, target: object) -> bool:
         return isinstance(inspect(target, raiseerr=False), InstanceState)
 
+    def refused(self, error: Exception) -> bool:
+        return _is_refusal(error)
+
     def state_of(self, target: object) -> tuple[object, ...]:
         state = instance_state(target)
         version = _version_of(state)

@@ -12,7 +12,7 @@ from flask import Response, request
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import asked, is_success, is_unchanged, tag
-from flask_etag.guards import Guard, Refused, store_of
+from flask_etag.guards import Guard, Refused, refused, store_of
 from flask_etag.resources import Resource
 
 logger = logging.getLogger("flask_etag")
@@ -33,7 +33,7 @@ def write(
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
-    target = resource.load(url_arguments)
+    target = _load(resource, url_arguments)
     preconditions = asked()
     if protected and not preconditions.protect:
         raise PreconditionRequired
@@ -60,6 +60,16 @@ def write(
     if is_success(response) and _describes_target(response):
         tag(response, guard.etag)
     return response
+
+
+def _load(resource: Resource[..., Any], url_arguments: dict[str, Any]) -> Any:
+    """Load the target, unless the store is locked by another writer for longer than it waits."""
+    try:
+        return resource.load(url_arguments)
+    except Exception as error:
+        if refused(error):
+            raise WriteConflict from error
+        raise
 
 
 def _describes_target(response: Response) -> bool:

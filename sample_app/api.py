@@ -46,6 +46,12 @@ def answer_error(error: HTTPException) -> Response:
     return _problem(error.code or 500, error.name, error.description or "")
 
 
+@store.errorhandler(RecursionError)
+def answer_too_deep(_: RecursionError) -> Response:
+    """Answer JSON that is nested deeper than it can be read."""
+    return _problem(400, "Bad Request", "The JSON is nested too deeply.")
+
+
 @store.errorhandler(ValidationError)
 def answer_invalid(error: ValidationError) -> Response:
     """Answer a product that cannot be accepted; ``errors`` names its members."""

@@ -259,6 +259,19 @@ def test_2_5_a_busy_sqlite_file_is_409_and_can_be_tried_again(tmp_path: Path) ->
     notes.close()
 
 
+def test_2_5_a_sqlite_file_that_cannot_be_read_in_the_first_place_is_409(tmp_path: Path) -> None:
+    file = tmp_path / "notes.db"
+    notes = Notes(f"sqlite:///{file}", connect_args={"timeout": 0.05})
+    etag = notes.etag()
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    assert notes.put("refused", if_match=etag).status_code == 409
+    other.execute("ROLLBACK")
+    other.close()
+    assert notes.put("accepted", if_match=etag).status_code == 200
+    notes.close()
+
+
 def test_2_5_a_sqlite_file_that_cannot_even_be_read_again_is_409(tmp_path: Path) -> None:
     file = tmp_path / "notes.db"
     notes = Notes(f"sqlite:///{file}", connect_args={"timeout": 0.05})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -91,7 +90,12 @@ def test_wrong_members_are_422_and_named(shop: FlaskClient, change: dict[str, An
 
 @pytest.mark.parametrize(
     ("data", "content_type", "status"),
-    [("{", "application/json", 400), ("[]", "application/json", 422), ("{}", "text/plain", 415)],
+    [
+        ("{", "application/json", 400),
+        ("[]", "application/json", 422),
+        ("{}", "text/plain", 415),
+        ("[" * 10_000, "application/json", 400),
+    ],
 )
 def test_what_is_no_product_is_refused(shop: FlaskClient, data: str, content_type: str, status: int) -> None:
     etag = shop.get(URL).headers["ETag"]
@@ -144,14 +148,14 @@ def test_the_readme_s_commands_answer_what_it_says(server: str, tmp_path: Path) 
     [console] = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     said = re.findall(r"# (\d\d\d)\b", console)
     script = "\n".join(line.removeprefix("$ ") for line in console.splitlines())
-    ran = subprocess.run(
-        ["bash", "-eu"],
-        input=script.replace("http://127.0.0.1:5000", server),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    answers = re.findall(r"^HTTP/1\.1 (\d\d\d)", ran.stdout, re.MULTILINE)
-    assert answers == said == ["200", "304", "428", "200", "412"]
-    assert json.loads((tmp_path / "teapot.json").read_text("utf-8"))["name"] == "Blue teapot"
+    for _ in range(2):  # what was saved the first time is no obstacle to the second
+        ran = subprocess.run(
+            ["bash", "-eu"],
+            input=script.replace("http://127.0.0.1:5000", server),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answers = re.findall(r"^HTTP/1\.1 (\d\d\d)", ran.stdout, re.MULTILINE)
+        assert answers == said == ["200", "304", "428", "200", "412"]
