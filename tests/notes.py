@@ -160,6 +160,17 @@ class Notes:
         assert hold.reached.wait(WAIT)
         return racer, hold
 
+    def overtaken(self) -> tuple[TestResponse, TestResponse]:
+        """Hold PUT /other/1 in its view while another PUT commits with the same tag; return both answers."""
+        etag = self.etag()
+        slow, hold = self.held(
+            "before commit", lambda: self.put("", "/other/1", if_match=etag, hold="before commit")
+        )
+        fast = self.put("fast", if_match=etag)
+        assert fast.status_code == 200
+        hold.released.set()
+        return slow.answer(), fast
+
 
 def _named(headers: dict[str, str]) -> dict[str, str]:
     """Spell fields as HTTP does: ``if_match`` is ``If-Match``."""

@@ -109,13 +109,8 @@ def test_2_7_a_view_that_leaves_its_commit_to_later_is_refused_in_time(notes: No
         return response
 
     notes.put_view(leave_dirty)
-    etag = notes.etag()
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("", "/other/1", if_match=etag, hold="before commit")
-    )
-    fast = notes.put("fast", if_match=etag)
-    hold.released.set()
-    assert slow.answer().status_code == 412
+    lost, fast = notes.overtaken()
+    assert lost.status_code == 412
     assert notes.body() == "fast"
 
     answer = notes.put("", "/other/1", if_match=fast.headers["ETag"])
@@ -156,14 +151,7 @@ def test_2_1_a_view_that_lets_go_of_what_was_judged_is_held_to_it(notes: Notes) 
         return "done"
 
     notes.put_view(commit_something_else_first)
-    etag = notes.etag()
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("", "/other/1", if_match=etag, hold="before commit")
-    )
-    fast = notes.put("fast", if_match=etag)
-    hold.released.set()
-
-    lost = slow.answer()
+    lost, fast = notes.overtaken()
     assert lost.status_code == 412
     assert lost.headers["ETag"] == fast.headers["ETag"]
     assert notes.body() == "fast"
@@ -186,13 +174,7 @@ def test_2_1_a_view_that_loads_the_winner_s_state_does_not_overwrite_it(notes: N
         return "done"
 
     notes.put_view(load_again)
-    etag = notes.etag()
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("", "/other/1", if_match=etag, hold="before commit")
-    )
-    fast = notes.put("fast", if_match=etag)
-    hold.released.set()
-    lost = slow.answer()
+    lost, fast = notes.overtaken()
     assert lost.status_code == 412
     assert lost.headers["ETag"] == fast.headers["ETag"]
     assert notes.body() == "fast"
