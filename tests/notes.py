@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from werkzeug.test import TestResponse
 
@@ -26,7 +26,7 @@ class Note(Versioned, Base):
     __tablename__ = "note"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    body: Mapped[str]
+    body: Mapped[str] = mapped_column(String(200))
     shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelf.id"))
 
 
@@ -43,7 +43,7 @@ class Comment(Base):
     __tablename__ = "comment"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    body: Mapped[str] = mapped_column(unique=True)
+    body: Mapped[str] = mapped_column(String(200), unique=True)
 
 
 class Hold:
