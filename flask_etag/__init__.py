@@ -10,12 +10,15 @@ from flask_etag.errors import (
 )
 from flask_etag.extension import ETag
 from flask_etag.resources import Resource, resource
+from flask_etag.validators import content_hash, version_column
 
 __all__ = [
     "ETag",
     "resource",
     "etag_resource",
     "require_if_match",
+    "version_column",
+    "content_hash",
     "EntityTag",
     "Resource",
     "ConditionalRequestError",

@@ -5,38 +5,68 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from flask import Response, current_app, request
-from flask.typing import ResponseReturnValue
+from flask.views import MethodView, View
 
+from flask_etag import log
 from flask_etag.errors import ConditionalRequestError
-from flask_etag.reading import read
+from flask_etag.reading import read, read_body
 from flask_etag.resources import Resource
-from flask_etag.settings import settings_of
-from flask_etag.writing import logger, write
+from flask_etag.settings import settings
+from flask_etag.views import Protection, mark, protection_of
+from flask_etag.writing import write
 
 P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V", bound=type[MethodView])
+S = TypeVar("S", bound=View)
 
 _READS = ("GET", "HEAD")
 _UNCONDITIONAL = ("OPTIONS", "TRACE")
 
+_Answer = Any  # whatever Flask makes a response of, or what gives it when awaited; spelt out, errors fill a page
 
-def etag_resource(resource: Resource[P, T | None]) -> ConditionalView[P, T]:
+
+@overload
+def etag_resource(resource: Resource[P, T | None], /) -> ConditionalView[P, T]: ...  # type: ignore[overload-overlap]
+@overload
+def etag_resource(view: V, /) -> V: ...
+@overload
+def etag_resource(view: Callable[P, _Answer], /) -> Callable[P, Response]: ...
+def etag_resource(resource_or_view: Any, /) -> Any:
     """Serve a resource: its ETag is on the answer, and an unchanged read is a 304 before the view runs.
 
-    The view takes what the resource's loader returned, alone or followed by the URL's variables. On any
+    The view takes what the resource's loader returned, alone or followed by all of the loader's arguments. It is a
+    function, an ``async`` one, a method of a ``MethodView`` or such a class, for all its methods. On any
     method, the conditions that the request sets are judged before the view runs. On a method that writes,
     the write is guarded as by :func:`require_if_match`, but a request without conditions is let through.
 
-    :param resource: what the URL names: a loader under :func:`~flask_etag.resource`.
-    :raises TypeError: if it is none.
+    Without a resource, directly above a view that reads, the tag is the SHA-256 digest of the body that the
+    view answers: this saves the bytes of an unchanged answer and not the work. Streams and files are left alone.
+
+    :param resource_or_view: what the URL names: a loader under :func:`~flask_etag.resource`; or a view.
+    :raises TypeError: if it is neither.
     """
-    return ConditionalView(resource, protected=False)
+    if isinstance(resource_or_view, Resource):
+        return ConditionalView(resource_or_view)
+    if not (inspect.isfunction(resource_or_view) or _is_view_class(resource_or_view)):
+        raise TypeError(
+            f"@etag_resource takes a resource, or decorates a view, and was given {_name(resource_or_view)}."
+        )
+    return _decorated(resource_or_view, _without_resource, _answer_by_its_body, Protection(None))
 
 
-def require_if_match(resource: Resource[P, T | None]) -> ConditionalView[P, T]:
+@overload
+def require_if_match(
+    resource: Resource[P, T | None], /, *, create: Literal[False] = False
+) -> ConditionalView[P, T]: ...
+@overload
+def require_if_match(
+    resource: Resource[P, T | None], /, *, create: Literal[True]
+) -> ConditionalView[P, T | None]: ...
+def require_if_match(resource: Resource[P, Any], /, *, create: bool = False) -> ConditionalView[P, Any]:
     """Protect a resource: nothing overwrites a state of it that the sender has not seen.
 
     A request that writes is answered 428 without If-Match (RFC 6585 section 3), and 412 where If-Match names
@@ -44,9 +74,17 @@ def require_if_match(resource: Resource[P, T | None]) -> ConditionalView[P, T]:
     writer was first to commit. The new ETag is on the answer. Reads are served as by :func:`etag_resource`.
 
     :param resource: what the URL names: a loader under :func:`~flask_etag.resource`.
+    :param create: whether a PUT or POST may find nothing: with ``If-None-Match: *`` the view gets ``None``, and
+        may create what the URL names. Of two that do so at the same moment, one is a 412.
     :raises TypeError: if it is none.
     """
-    return ConditionalView(resource, protected=True)
+    if not isinstance(resource, Resource):
+        raise TypeError(
+            f"@require_if_match takes the resource that the view is for, and was given {_name(resource)}. A write "
+            "has to know what it is about to change before it runs: put @resource above the function that loads "
+            "it, say find_note; and @require_if_match(find_note) above the view."
+        )
+    return ConditionalView(resource, protected=True, create=create)
 
 
 class ConditionalView(Generic[P, T]):
@@ -54,75 +92,158 @@ class ConditionalView(Generic[P, T]):
 
     :param resource: what the URL names.
     :param protected: whether a write has to name the state that it overwrites.
+    :param create: whether a PUT or POST may find nothing.
     """
 
-    def __init__(self, resource: Resource[P, T | None], *, protected: bool) -> None:
-        if not isinstance(resource, Resource):
-            word = "require_if_match" if protected else "etag_resource"
-            raise TypeError(
-                f"@{word} takes the resource that the view is for, and was given {resource!r}. Put @resource "
-                f"above the function that loads it, say find_note; and @{word}(find_note) above the view."
-            )
+    def __init__(self, resource: Resource[P, Any], *, protected: bool = False, create: bool = False) -> None:
         self._resource = resource
         self._protected = protected
+        self._create = create
 
+    @overload
+    def __call__(self, view: V, /) -> V: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, view: Callable[[S, T], _Answer] | Callable[Concatenate[S, T, P], _Answer], /
+    ) -> Callable[Concatenate[S, P], Response]: ...
+    @overload
     def __call__(
-        self,
-        view: Callable[[T], ResponseReturnValue] | Callable[Concatenate[T, P], ResponseReturnValue],
-        /,
-    ) -> Callable[P, Response]:
+        self, view: Callable[[T], _Answer] | Callable[Concatenate[T, P], _Answer], /
+    ) -> Callable[P, Response]: ...
+    def __call__(self, view: Any, /) -> Any:
         """Decorate a view: below its route, and below whatever decides who may call it.
 
-        :raises TypeError: if it is no function that takes a resource.
+        :raises TypeError: if it is no view that takes the resource.
         """
-        hand = _handing(view)
-        resource, protected = self._resource, self._protected
-
-        @functools.wraps(view)
-        def conditional_view(*args: P.args, **url_arguments: P.kwargs) -> Response:
-            if args:
-                raise TypeError(
-                    f"{view.__qualname__}() was called with a positional argument. A decorator that passes "
-                    "one belongs below this one. From the top: the route, authentication, etag_resource or "
-                    "require_if_match, then what parses or serialises."
-                )
-            settings_of(current_app.extensions)  # raises where ETag(app) is missing
-
-            def serve(target: T) -> Response:
-                return current_app.make_response(hand(target, url_arguments))
-
-            try:
-                if request.method in _READS:
-                    return read(resource, url_arguments, serve)
-                if request.method in _UNCONDITIONAL:
-                    return serve(resource.load(url_arguments))
-                return write(resource, url_arguments, serve, protected=protected)
-            except ConditionalRequestError as refusal:
-                logger.info("%s: %s %s", refusal.reason, request.method, request.endpoint)
-                raise
-
-        return conditional_view
-
-
-def _handing(
-    view: Callable[..., ResponseReturnValue],
-) -> Callable[[Any, dict[str, Any]], ResponseReturnValue]:
-    """Return a view as a function of the resource and the URL's variables, whether it takes these or not.
-
-    :raises TypeError: if it is no view that can be decorated.
-    """
-    if isinstance(view, Resource):
-        raise TypeError(f"{view!r} is a resource; decorate the view that serves it.")
-    if not inspect.isfunction(view) or inspect.iscoroutinefunction(view):
-        raise TypeError(
-            f"{view!r} cannot be decorated: plain functions can; async views and view classes cannot yet."
+        resource = self._resource
+        return _decorated(
+            view,
+            lambda function: _with_resource(function, resource.arguments),
+            self._answer,
+            Protection(resource, required=self._protected),
         )
-    parameters = inspect.signature(view).parameters
+
+    def _answer(self, serve: Callable[..., Response], url_arguments: dict[str, Any]) -> Response:
+        resource = self._resource
+        if request.method in _READS:
+            return read(resource, url_arguments, serve)
+        if request.method in _UNCONDITIONAL:
+            return serve(resource.load(url_arguments))
+        return write(resource, url_arguments, serve, protected=self._protected, create=self._create)
+
+
+def _answer_by_its_body(serve: Callable[..., Response], url_arguments: dict[str, Any]) -> Response:
+    del url_arguments
+    if request.method in _READS:
+        return read_body(serve)
+    if request.method in _UNCONDITIONAL:
+        return serve()
+    raise RuntimeError(
+        f"{request.endpoint}: @etag_resource without a resource is for reads, and this is {request.method}. A "
+        "write has to know what it is about to change before it runs: move what loads it into a function under "
+        "@resource, say find_note, and decorate the view with @require_if_match(find_note)."
+    )
+
+
+def _decorated(
+    view: Any,
+    caller: Callable[[Callable[..., Any]], Callable[..., Any]],
+    answer: Callable[[Callable[..., Response], dict[str, Any]], Response],
+    protection: Protection,
+) -> Any:
+    """Return a view, or all methods of a class of views, as conditional ones.
+
+    :param caller: given a function, returns it as one of the instance that it is a method of, if any, the URL's
+        variables, and the resource.
+    :param answer: tells the story of a request.
+    """
+    if _is_view_class(view):
+        for name in view.methods or ():
+            method = getattr(view, name.lower(), None)
+            inherited = name.lower() not in vars(view)
+            if method is not None and not (inherited and protection_of(method)):
+                setattr(view, name.lower(), _decorated(method, caller, answer, protection))
+        return view
+    if not inspect.isfunction(view):
+        raise TypeError(f"{_name(view)} is no view: decorate a function, or a MethodView, or one of its methods.")
+    if protection_of(view) is not None:
+        raise TypeError(
+            f"{view.__qualname__}() is decorated already: one of etag_resource and require_if_match is enough."
+        )
+    call = caller(view)
+    is_async = inspect.iscoroutinefunction(view)
+
+    @functools.wraps(view)
+    def conditional_view(*args: Any, **url_arguments: Any) -> Response:
+        if args and not (len(args) == 1 and isinstance(args[0], View)):
+            raise TypeError(_misplaced(view, args[0]))
+        settings()  # raises where ETag(app) is missing
+
+        def serve(*target: Any) -> Response:
+            function = current_app.ensure_sync(view) if is_async else view
+            return current_app.make_response(call(function, args, target, url_arguments))
+
+        try:
+            return answer(serve, url_arguments)
+        except ConditionalRequestError as refusal:
+            log.refusal(refusal.reason)
+            raise
+
+    mark(view, conditional_view, protection)
+    return conditional_view
+
+
+def _without_resource(view: Callable[..., Any]) -> Callable[..., Any]:
+    del view
+    return lambda function, instance, _, url_arguments: function(*instance, **url_arguments)
+
+
+def _with_resource(view: Callable[..., Any], arguments: frozenset[str]) -> Callable[..., Any]:
+    """Return how to hand a view its resource: alone, or followed by all of the loader's arguments.
+
+    :raises TypeError: if it takes no resource, or some of these arguments only.
+    """
+    parameters = list(inspect.signature(view).parameters.values())
+    if parameters and parameters[0].name == "self":
+        parameters = parameters[1:]
+    if parameters and all(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        raise TypeError(
+            f"{view.__qualname__}() takes keywords only, so that it cannot be handed its resource. In "
+            "MethodView.decorators Flask passes keywords only: decorate the class, or its methods."
+        )
     if not parameters:
         raise TypeError(
             f"{view.__qualname__}() takes no argument, so it would not get the resource that is loaded for "
             "it: let its first parameter be the resource."
         )
-    if len(parameters) == 1:
-        return lambda target, _: view(target)
-    return lambda target, url_arguments: view(target, **url_arguments)
+    rest = {parameter.name for parameter in parameters[1:]}
+    takes_all = arguments <= rest or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters[1:])
+    if not takes_all and rest & arguments:
+        raise TypeError(
+            f"{view.__qualname__}() takes only some of the loader's arguments: it gets the resource alone, or "
+            f"followed by all of them: {', '.join(sorted(arguments))}."
+        )
+    if arguments and takes_all:
+        return lambda function, instance, target, url_arguments: function(*instance, *target, **url_arguments)
+    return lambda function, instance, target, _: function(*instance, *target)
+
+
+def _misplaced(view: Callable[..., Any], argument: object) -> str:
+    if inspect.isfunction(argument) or _is_view_class(argument):
+        return (
+            f"{view.__qualname__}() is no resource: put @resource above it, if it loads what the view is for. "
+            "@etag_resource(find_note) takes a resource; @etag_resource alone decorates a view."
+        )
+    return (
+        f"{view.__qualname__}() was called with a positional argument. A decorator that passes one belongs "
+        "below this one. From the top: the route, authentication, etag_resource or require_if_match, then what "
+        "parses or serialises."
+    )
+
+
+def _is_view_class(view: object) -> bool:
+    return isinstance(view, type) and issubclass(view, MethodView)
+
+
+def _name(value: object) -> str:
+    return getattr(value, "__qualname__", None) or repr(value)

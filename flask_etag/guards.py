@@ -7,8 +7,9 @@ kind of store that can refuse a write has one module that says how; it registers
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from flask_etag.entity_tags import EntityTag
 
@@ -25,50 +26,83 @@ class Refused(Exception):
         self.perhaps = perhaps
 
 
-class Guard(Protocol):
-    """The guard of one write to one resource, from its judgement to its answer."""
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write, as its guard has to know it.
 
-    etag: EntityTag | None
+    :param load: loads the target anew; ``None`` where there is none.
+    :param etag_of: gives its tag, or ``None`` where it has none.
+    :param rereads: whether the tag rests on more than the version that the store itself checks.
+    :param column: the attribute that has to change with the write, if the tag rests on that alone.
+    """
+
+    load: Callable[[], Any]
+    etag_of: Callable[[Any], EntityTag | None]
+    rereads: bool = False
+    column: str | None = None
+
+
+class Guard:
+    """The guard of one write to one resource, from its judgement to its answer; this one holds nothing."""
+
+    etag: EntityTag | None = None
     """The tag of what this write left behind, taken where no later writer can change it; ``None`` after a
     deletion. Where the write changed nothing, the tag that it was judged by."""
 
-    committed: bool
+    committed: bool = False
     """Whether some of the write has been committed, so that it is too late to say that nothing was."""
+
+    pending: bool = False
+    """Whether some of the write is still to be committed."""
 
     def writing(self) -> AbstractContextManager[None]:
         """Hold the store to the state that was judged while the view runs; raises :class:`Refused`."""
+        return nullcontext()
 
-    def judging(self) -> AbstractContextManager[None]:
-        """Read the store anew; raises :class:`Refused` where even that is not possible now."""
+    def lock(self) -> bool:
+        """Take what has to be held before the view runs; tell whether to load and judge anew under it."""
+        return False
+
+    def hold(self, target: Any, etag: EntityTag | None) -> None:
+        """Take note of what was judged last, and of its tag."""
 
     def flush(self) -> None:
-        """Send what the view left unsent, so that a refusal comes before the answer."""
+        """Send what the view left unsent, so that a refusal comes before the answer; and take the tag."""
+
+    def after_the_winner(self, judge: Callable[[], object]) -> None:
+        """Wait until the winner is done, and judge what is there now; raises :class:`Refused` where that fails."""
+        judge()
 
 
 class Store(Protocol):
-    """A kind of store whose objects have versions, and which can refuse a stale write."""
+    """A kind of store which can refuse a stale write."""
 
     def owns(self, target: object) -> bool:
         """Tell whether an object is kept in a store of this kind."""
 
+    def guarding(self, model: type) -> str | None:
+        """Tell how the objects of a class are guarded; ``None`` for a class that is not kept in such a store."""
+
     def refused(self, error: Exception) -> bool:
         """Tell whether an error means that another writer was first, or is at it."""
 
-    def state_of(self, target: object) -> tuple[object, ...]:
-        """Name the state of an object: its model, its key, its version.
+    def scope_of(self, target: object) -> tuple[object, ...]:
+        """Name what a version of an object belongs to: its model, its key.
 
-        :raises TypeError: if its model has no version.
+        :raises ValueError: if it has no key yet.
+        """
+
+    def version_of(self, target: object) -> object:
+        """Return the version that the store keeps of an object.
+
+        :raises TypeError: if its model has none.
         :raises ValueError: if the object has none yet.
         """
 
-    def guard(
-        self, target: object, etag: EntityTag | None, etag_of: Callable[[object], EntityTag | None]
-    ) -> Guard:
+    def guard(self, write: Write, target: object | None) -> Guard:
         """Return the guard of one write.
 
-        :param target: the object, as it was judged.
-        :param etag: the tag that it was judged by.
-        :param etag_of: gives its tag once it has been written.
+        :param target: what is to be written; ``None`` where it is to be made.
         """
 
 
@@ -90,4 +124,20 @@ def store_of(target: object) -> Store | None:
     for store in _stores:
         if store.owns(target):
             return store
+    return None
+
+
+def store_of_class(model: type) -> Store | None:
+    """Return the kind of store that the objects of a class are kept in."""
+    return next((store for store in _stores if store.guarding(model) is not None), None)
+
+
+def guard_of(write: Write, target: object | None) -> Guard | None:
+    """Return the guard of a write; ``None`` where no store can refuse it.
+
+    :param target: what is to be written; ``None`` where it is to be made.
+    """
+    for store in _stores:
+        if target is None or store.owns(target):
+            return store.guard(write, target)
     return None

@@ -21,7 +21,7 @@ Reason = Literal["absent", "exists", "malformed", "stale", "unverifiable", "weak
 ``absent``: If-Match, and there is no current representation. ``exists``: If-None-Match, and there is one.
 ``malformed``: a field that cannot be read. ``stale``: the representation has changed since.
 ``unverifiable``: the current representation has no strong tag that could match.
-``weakened``: the right tag, but marked weak on its way.
+``weakened``: the right tag, but marked weak, or with a suffix, by a proxy on its way.
 """
 
 Verdict = Literal["proceed", "not modified"] | Reason
@@ -42,16 +42,50 @@ _IS_HTTP_DATE = re.compile(  # section 5.6.7: IMF-fixdate, and the two obsolete 
 ).fullmatch
 
 
+_SUFFIX = r"(?:--?|:)[a-z]{2,8}"  # -gzip, --gzip, :gzip, -br: what proxies that compress put behind a tag
+_IS_SUFFIX = re.compile(_SUFFIX).fullmatch
+_VARIANT_AND_SUFFIX = re.compile(rf"(?:\.[A-Za-z0-9_-]{{32}})?({_SUFFIX})?").fullmatch
+
+
 @dataclass(frozen=True, slots=True)
 class Representation:
     """The current representation of a resource, as far as conditions can tell it from another.
 
+    One state of a resource may have several representations: media types, languages, selections of its members.
+    Each has a tag of its own, ``"<state>.<variant>"``, and they share the first half. Reads compare the whole
+    tag, writes its state alone: what is overwritten is the state.
+
     :param etag: its entity tag, or ``None`` where it has none.
     :param last_modified: when it last changed, or ``None`` where that is not known. A naive one is UTC.
+    :param state: the half that the tags of all representations of this state share: 32 URL-safe characters, of
+        which nothing else can be the beginning. Without it, tags are compared whole.
+    :param verbatim: another opaque text that names the same state in a write.
+    :param shows_last_modified: whether answers carry the date. One that is younger than a second may still
+        stand for two states, so it is not shown, and nobody can have it.
     """
 
     etag: EntityTag | None = None
     last_modified: datetime | None = None
+    state: str | None = None
+    verbatim: str | None = None
+    shows_last_modified: bool = True
+
+    def named_by(self, opaque: str, *, whole: bool) -> Literal["exactly", "with a suffix"] | None:
+        """Tell whether an opaque tag names this representation; or, where not ``whole``, its state."""
+        if self.etag is None:
+            return None
+        own = self.etag.opaque
+        if opaque == own or (not whole and opaque == self.verbatim):
+            return "exactly"
+        if self.state is None or not opaque.startswith(self.state):
+            return None
+        if whole:
+            ours = own.startswith(self.state) and opaque.startswith(own) and _IS_SUFFIX(opaque, len(own))
+            return "with a suffix" if ours else None
+        rest = _VARIANT_AND_SUFFIX(opaque, len(self.state))
+        if rest is None:
+            return None
+        return "exactly" if rest[1] is None else "with a suffix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +111,27 @@ class Preconditions:
             self.if_none_match is not None and self.if_none_match.strip(" \t") == "*"
         )
 
-    def evaluate(self, method: str, current: Representation | None) -> Verdict:
+    def evaluate(self, method: str, current: Representation | None, *, accept_weakened: bool = False) -> Verdict:
         """Judge a request by its conditions, in the order of RFC 9110 section 13.2.2.
 
         :param method: the request's method, in capitals.
         :param current: the current representation of its target; ``None`` where there is none.
+        :param accept_weakened: whether one of our own tags is as good as ever after a proxy has marked it weak
+            or put a suffix behind it.
         """
         if method in _UNCONDITIONAL:
             return "proceed"
         failure: Reason | None = None
+        matching = _Matching(whole=method in _READS, accept_weakened=accept_weakened)
         if self.if_match is not None:
-            failure = _judge_if_match(self.if_match, current)
+            failure = _judge_if_match(self.if_match, current, matching)
         elif self.if_unmodified_since is not None:
             failure = _judge_if_unmodified_since(self.if_unmodified_since, current)
         if failure is not None:
             return failure
         is_read = method in _READS
         if self.if_none_match is not None:
-            failure = _judge_if_none_match(self.if_none_match, current)
+            failure = _judge_if_none_match(self.if_none_match, current, matching)
             if is_read:
                 # A read overwrites nothing: what cannot be understood does not keep it from its answer.
                 return "not modified" if failure == "exists" else "proceed"
@@ -103,7 +140,15 @@ class Preconditions:
         return failure or "proceed"
 
 
-def _judge_if_match(field: str, current: Representation | None) -> Reason | None:
+@dataclass(frozen=True, slots=True)
+class _Matching:
+    """How tags are matched with the current representation."""
+
+    whole: bool
+    accept_weakened: bool
+
+
+def _judge_if_match(field: str, current: Representation | None, matching: _Matching) -> Reason | None:
     """Section 13.1.1: strong comparison, since what matches is going to be overwritten."""
     try:
         tags = TagList.parse(field)
@@ -113,15 +158,26 @@ def _judge_if_match(field: str, current: Representation | None) -> Reason | None
         return "absent"
     if tags.wildcard:
         return None
-    etag = current.etag
-    if etag is None or etag.weak:
+    return _judge_members(tags.members, current, matching)
+
+
+def _judge_members(members: tuple[EntityTag, ...], current: Representation, matching: _Matching) -> Reason | None:
+    if current.etag is None or current.etag.weak:
         return "unverifiable"
-    if any(member.strongly_matches(etag) for member in tags.members):
+    weakened = False
+    for member in members:
+        named = current.named_by(member.opaque, whole=matching.whole)
+        if named == "exactly" and not member.weak:
+            return None
+        weakened = weakened or named is not None
+    if weakened and matching.accept_weakened:
         return None
-    return "weakened" if any(member.weakly_matches(etag) for member in tags.members) else "stale"
+    return "weakened" if weakened else "stale"
 
 
-def _judge_if_none_match(field: str, current: Representation | None) -> Literal["exists", "malformed"] | None:
+def _judge_if_none_match(
+    field: str, current: Representation | None, matching: _Matching
+) -> Literal["exists", "malformed"] | None:
     """Section 13.1.2: weak comparison, since equivalent content is as good as the same."""
     try:
         tags = TagList.parse(field)
@@ -131,9 +187,10 @@ def _judge_if_none_match(field: str, current: Representation | None) -> Literal[
         return None
     if tags.wildcard:
         return "exists"
-    etag = current.etag
-    if etag is not None and any(member.weakly_matches(etag) for member in tags.members):
-        return "exists"
+    for member in tags.members:
+        named = current.named_by(member.opaque, whole=matching.whole)
+        if named == "exactly" or (named is not None and matching.accept_weakened):
+            return "exists"
     return None
 
 
@@ -144,6 +201,8 @@ def _judge_if_unmodified_since(field: str, current: Representation | None) -> Li
 
 def _judge_if_modified_since(field: str, current: Representation | None) -> Literal["proceed", "not modified"]:
     """Section 13.1.3: ignored where the date is invalid, or where there is none to compare it with."""
+    if current is not None and not current.shows_last_modified:
+        return "proceed"
     return "not modified" if _modified_after(field, current) is False else "proceed"
 
 

@@ -1,77 +1,230 @@
-"""What a URL names, and how to load it."""
+"""What a URL names: how it is loaded, and where its entity tag comes from."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from werkzeug.exceptions import NotFound
+from flask import current_app
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Representation
-from flask_etag.validators import etag_of
+from flask_etag.settings import settings
+from flask_etag.validators import Validator, digest, validator
 
 P = ParamSpec("P")
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_SHOWN_AFTER = timedelta(seconds=1)
 
 
 class Resource(Generic[P, T_co]):
-    """A loader, and where the entity tag of what it loads comes from. Made by :func:`resource`.
+    """A loader, and what is known beforehand of what it loads. Made by :func:`resource`.
 
     Calling it calls the loader, as the plain function that it is.
     """
 
-    def __init__(self, loader: Callable[P, T_co]) -> None:
+    def __init__(
+        self,
+        loader: Callable[P, T_co],
+        *,
+        validator: Validator,
+        last_modified: Callable[[Any], datetime | None] | None = None,
+        headers: Callable[[Any], Mapping[str, str]] | None = None,
+        variant: Callable[[Any], str | None] | None = None,
+        lock: Callable[P, AbstractContextManager[Any]] | None = None,
+    ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
+        self.is_async = inspect.iscoroutinefunction(loader)
+        self._last_modified = last_modified
+        self._headers = headers
+        self._variant = variant
+        self._lock = lock
+        self.validator = validator
+        self.name = loader.__qualname__.rpartition("<locals>.")[2]
+        self.arguments = _names_of_parameters(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""
         return self._loader(*args, **kwargs)
 
+    @property
+    def has_lock(self) -> bool:
+        """Whether something is held from the load to the end of a view that writes."""
+        return self._lock is not None
+
     def load(self, url_arguments: dict[str, Any]) -> Any:
-        """Load what a URL names.
+        """Load what a URL names; ``None`` where there is no such thing.
 
         :param url_arguments: the URL's variables, by name.
-        :raises werkzeug.exceptions.NotFound: if there is no such thing, so that the answer is 404.
         """
-        target = self._loader(**url_arguments)  # type: ignore[call-arg]
-        if target is None:
-            raise NotFound
-        return target
+        loader: Callable[..., Any] = self._loader
+        return (current_app.ensure_sync(loader) if self.is_async else loader)(**url_arguments)
 
-    def representation(self, target: object) -> Representation:
+    def locked(self, url_arguments: dict[str, Any]) -> AbstractContextManager[Any]:
+        """Hold what ``lock=`` asks for.
+
+        :param url_arguments: the URL's variables, by name.
+        """
+        lock: Callable[..., AbstractContextManager[Any]] | None = self._lock
+        return nullcontext() if lock is None else lock(**url_arguments)
+
+    def representation(self, target: Any) -> Representation:
         """Return what the conditions of a request are compared with."""
-        return Representation(etag=etag_of(target))
+        state = self.validator(target)
+        etag = text = verbatim = None
+        if state is not None:
+            configured = settings()
+            opaque = text = digest(state.terms, configured.key)
+            verbatim = state.verbatim
+            variant = None if self._variant is None else self._variant(target)
+            if variant is not None:
+                opaque = f"{text}.{digest(('variant', configured.epoch, variant), configured.key)}"
+            elif configured.epoch:
+                opaque = f"{text}.{digest(('epoch', configured.epoch), configured.key)}"
+            elif verbatim is not None:
+                opaque = verbatim
+            etag = EntityTag(opaque, state.weak)
+        if self._last_modified is None:
+            return Representation(etag, None, text, verbatim)
+        modified = self._last_modified(target)
+        return Representation(etag, modified, text, verbatim, _is_to_be_shown(modified))
 
-    def etag_of(self, target: object) -> EntityTag:
+    def fields(self, target: Any) -> Mapping[str, str]:
+        """Return the fields that a 200 and its 304 share."""
+        return {} if self._headers is None else self._headers(target)
+
+    def etag_of(self, target: Any) -> EntityTag:
         """Return the entity tag of an object in hand: for the answer to a POST that made it, after a flush.
 
         :raises ValueError: if the object has no tag, or none yet.
         :raises TypeError: if nothing says what the tag of such an object is.
+        :raises RuntimeError: outside of an application, which may have configured how tags are made.
         """
-        etag = etag_of(target)
+        etag = self.representation(target).etag
         if etag is None:
             raise ValueError(f"This {type(target).__name__} has no ETag.")
         return etag
 
 
-def resource(loader: Callable[P, T_co]) -> Resource[P, T_co]:
+class AsyncResource(Resource[P, T_co]):
+    """A resource whose loader is ``async``: calling it gives what is to be awaited."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T_co]:  # type: ignore[override]
+        """Call the loader."""
+        return self._loader(*args, **kwargs)  # type: ignore[return-value]
+
+
+class Declaration:
+    """``@resource(...)`` with its options, about to decorate a loader."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+
+    @overload
+    def __call__(self, loader: Callable[P, Awaitable[T]], /) -> AsyncResource[P, T]: ...
+    @overload
+    def __call__(self, loader: Callable[P, T], /) -> Resource[P, T]: ...
+    def __call__(self, loader: Callable[P, Any], /) -> Resource[P, Any]:
+        """Decorate a loader.
+
+        :raises TypeError: if it is no function.
+        """
+        if not inspect.isroutine(loader):
+            raise TypeError(
+                f"@resource decorates the function that loads what a URL names, and was given {loader!r}."
+            )
+        kind = AsyncResource if inspect.iscoroutinefunction(loader) else Resource
+        return kind(loader, **self._options)
+
+
+@overload
+def resource(loader: Callable[P, Awaitable[T]], /) -> AsyncResource[P, T]: ...
+@overload
+def resource(loader: Callable[P, T], /) -> Resource[P, T]: ...
+@overload
+def resource(
+    *,
+    etag: Validator | Callable[[Any], str | EntityTag | None] | None = None,
+    last_modified: str | Callable[[Any], datetime | None] | None = None,
+    headers: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
+    variant: Callable[[Any], str | None] | None = None,
+    lock: Callable[..., AbstractContextManager[Any]] | None = None,
+) -> Declaration: ...
+def resource(
+    loader: Callable[..., Any] | None = None,
+    /,
+    *,
+    etag: object = None,
+    last_modified: object = None,
+    headers: object = None,
+    variant: object = None,
+    lock: object = None,
+) -> Resource[..., Any] | Declaration:
     """Declare what a URL names: a decorator for the function that loads it.
 
     The function takes the URL's variables and returns the object that they name. Where there is none, it
     returns ``None`` or aborts, and the answer is 404. It may be called more than once in a request, so it
-    has no side effects.
+    has no side effects. It may be ``async``.
 
-    :raises TypeError: if it decorates something that is not a plain function.
+    :param etag: where the tag comes from: :func:`~flask_etag.version_column`, :func:`~flask_etag.content_hash`, or
+        a function of the object that returns the opaque text of a strong tag, an :class:`~flask_etag.EntityTag`,
+        or ``None`` where there is no tag. Without it: the object's own ``__etag__()``, the version of a
+        SQLAlchemy object, or the tags of the members of a sequence of such objects.
+    :param last_modified: an attribute, or a function of the object, that gives a datetime: for Last-Modified and
+        its two preconditions (RFC 9110 section 8.8.2). A naive one is UTC.
+    :param headers: other fields that a 200 and its 304 share, on GET and HEAD: a mapping, or a function of the
+        object that returns one (RFC 9110 section 15.4.5).
+    :param variant: a function of the object that tells which representation of it this request gets.
+    :param lock: a function of the URL's variables that returns a context manager, held from the load to the end
+        of a view that writes: the guard for stores that are not SQLAlchemy's. One that raises
+        :class:`TimeoutError` makes the request a 409.
+    :raises TypeError: if it decorates something that is not a function, or an option is of another type.
     """
-    if isinstance(loader, type) or not callable(loader):
-        raise TypeError(f"@resource decorates the function that loads what a URL names, and was given {loader!r}.")
-    if inspect.iscoroutinefunction(loader):
-        raise TypeError(
-            f"@resource takes plain functions only, and {loader.__qualname__} is async: "
-            "async loaders are not supported yet."
-        )
-    return Resource(loader)
+    options = {
+        "validator": validator(etag),
+        "last_modified": _attribute(last_modified, "last_modified"),
+        "headers": _mapping(headers),
+        "variant": _function(variant, "variant"),
+        "lock": _function(lock, "lock"),
+    }
+    declaration = Declaration(options)
+    return declaration if loader is None else declaration(loader)
+
+
+def _function(value: Any, option: str) -> Any:
+    if value is None or callable(value):
+        return value
+    raise TypeError(f"{option}= takes a function, and was given {value!r}: {option}=lambda ...: {option}, say.")
+
+
+def _attribute(value: Any, option: str) -> Any:
+    return attrgetter(value) if isinstance(value, str) else _function(value, option)
+
+
+def _mapping(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return lambda _: value
+    return _function(value, "headers")
+
+
+def _names_of_parameters(loader: Callable[..., Any]) -> frozenset[str]:
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(loader).parameters.values()
+    return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+
+
+def _is_to_be_shown(modified: datetime | None) -> bool:
+    """Tell whether no other state can get the same date, of whole seconds, any more (RFC 9110 section 8.8.2.2)."""
+    if modified is None:
+        return False
+    if modified.tzinfo is None:
+        modified = modified.replace(tzinfo=UTC)
+    return datetime.now(UTC) - modified >= _SHOWN_AFTER

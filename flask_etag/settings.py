@@ -1,23 +1,37 @@
-"""What an application configured, read once."""
+"""What an application configured, read once, and what else is kept for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from flask import current_app
 
 EXTENSION = "etag"
 """Under this name an application keeps its :class:`Settings`, in ``app.extensions``."""
+
+Require = Literal["enforce", "report", "off"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The configuration of one application.
 
+    :param require: what becomes of an unprotected write: refused; logged and let pass; let pass.
     :param cache_control: the Cache-Control of a tagged 200 and of a 304; ``None`` leaves it to the views.
+    :param key: the secret that turns tags into HMACs.
+    :param epoch: what caches compare besides the state; writes do not.
+    :param accept_weakened: whether our own tags are honoured that a proxy marked weak or put a suffix behind.
+    :param notices: what the log has been told, once.
     """
 
+    require: Require = "enforce"
     cache_control: str | None = "private, max-age=0, must-revalidate"
+    key: bytes | None = None
+    epoch: str = ""
+    accept_weakened: bool = False
+    notices: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Settings:
@@ -25,24 +39,71 @@ class Settings:
 
         :raises ValueError: if a value has the wrong type.
         """
-        cache_control = config.get("ETAG_CACHE_CONTROL", cls().cache_control)
-        if not (cache_control is None or isinstance(cache_control, str)):
-            raise ValueError(
-                f"ETAG_CACHE_CONTROL is {cache_control!r}: it takes the text of a Cache-Control field, "
-                "or None to leave that field alone."
-            )
-        return cls(cache_control)
+        default = cls()
+        return cls(
+            require=_require(config.get("ETAG_REQUIRE", default.require)),
+            cache_control=_cache_control(config.get("ETAG_CACHE_CONTROL", default.cache_control)),
+            key=_key(config.get("ETAG_KEY", default.key)),
+            epoch=_epoch(config.get("ETAG_EPOCH", default.epoch)),
+            accept_weakened=_accept_weakened(config.get("ETAG_ACCEPT_WEAKENED", default.accept_weakened)),
+        )
 
 
-def settings_of(extensions: Mapping[str, Any]) -> Settings:
-    """Return the settings that an application keeps among its extensions.
+def settings() -> Settings:
+    """Return the settings of the application that is being served.
 
-    :raises RuntimeError: if the extension was never initialised there.
+    :raises RuntimeError: if the extension was never initialised there, or outside of an application context.
     """
-    settings = extensions.get(EXTENSION)
-    if not isinstance(settings, Settings):
+    found = current_app.extensions.get(EXTENSION)
+    if not isinstance(found, Settings):
         raise RuntimeError(
             "Flask-ETag is not initialised for this application: call ETag(app) where the application is "
             "made, or etag.init_app(app)."
         )
-    return settings
+    return found
+
+
+def _require(value: object) -> Require:
+    if value not in get_args(Require):
+        raise ValueError(f'ETAG_REQUIRE is {value!r}: it takes "enforce", "report" or "off".')
+    return value  # type: ignore[return-value]
+
+
+def _cache_control(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value.isprintable()):
+        return value
+    raise ValueError(
+        f"ETAG_CACHE_CONTROL is {value!r}: it takes the text of a Cache-Control field, or None to leave that "
+        "field alone."
+    )
+
+
+def _key(value: object) -> bytes | None:
+    value = _as_text(value)
+    if isinstance(value, str):
+        value = value.encode()
+    if value is None or (isinstance(value, bytes) and value):
+        return value
+    raise ValueError("ETAG_KEY takes a secret text or bytes, not empty; or None for tags without a secret.")
+
+
+def _epoch(value: object) -> str:
+    value = _as_text(value)
+    if isinstance(value, str):
+        return value
+    raise ValueError(
+        f'ETAG_EPOCH is {value!r}: it takes a text. Write it in quotes, since 1.10 would be 1.1: "1.10".'
+    )
+
+
+def _as_text(value: object) -> object:
+    """Undo what the environment does to a text of digits: Flask reads such a value as JSON."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _accept_weakened(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError(
+        f"ETAG_ACCEPT_WEAKENED is {value!r}: it takes True or False; in the environment, true or false."
+    )

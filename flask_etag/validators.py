@@ -1,15 +1,23 @@
 """Where the entity tag of an object comes from.
 
 Tags are opaque: the text of a SHA-256 digest, over terms of which each is preceded by its length, so that
-no two lists of terms read the same. They are the same in every process and on every machine.
+no two lists of terms read the same. They are the same in every process and on every machine. With a secret
+they are HMACs, so that nobody else can find out what they were made of.
 """
 
 from __future__ import annotations
 
+import hmac
+import json
+from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from hashlib import sha256
+from typing import Any
+from uuid import UUID
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import store_of
@@ -18,40 +26,227 @@ _DIGEST_BYTES = 24
 """192 bits of the digest are kept: 32 characters of URL-safe Base64, without padding."""
 
 
-def etag_of(target: object) -> EntityTag | None:
-    """Return the entity tag of the current state of an object, or ``None`` where it has none.
+@dataclass(frozen=True, slots=True)
+class State:
+    """What tells one state of a resource from every other.
 
-    An object's own ``__etag__()`` comes first: it returns an :class:`EntityTag`, a ``str`` that is the opaque
-    part of a strong one, or ``None``. An object of a store that knows versions is tagged by its version.
-
-    :raises TypeError: if nothing says what the tag of such an object is.
-    :raises ValueError: if the object has no version yet.
+    :param terms: the texts, numbers, times... that do.
+    :param weak: whether they vouch for equivalent content only.
+    :param verbatim: the opaque text that the application gave it, where it did.
     """
-    own = getattr(type(target), "__etag__", None)
-    if own is not None:
-        etag: EntityTag | str | None = own(target)
-        return EntityTag(etag) if isinstance(etag, str) else etag
-    store = store_of(target)
-    if store is None:
+
+    terms: tuple[object, ...]
+    weak: bool = False
+    verbatim: str | None = None
+
+
+class Validator(ABC):
+    """What says which state an object is in."""
+
+    source: str
+    """Where the tag comes from, in a word or two."""
+
+    rereads = True
+    """Whether it looks at more than the version that the store itself checks. After a write it then has to see
+    what was stored, which need not be what was sent: "5" becomes "5.00", and triggers have their say."""
+
+    column: str | None = None
+    """The attribute that has to change with each write, if it rests on that alone."""
+
+    @abstractmethod
+    def __call__(self, target: Any, /) -> State | None:
+        """Return the state of an object; ``None`` where it has no tag."""
+
+
+class Found(Validator):
+    """What an object says of itself: its ``__etag__()``, or the version that its store keeps of it."""
+
+    rereads = False
+    source = "version"
+
+    def __call__(self, target: Any, /) -> State | None:
+        own = getattr(type(target), "__etag__", None)
+        if own is not None:
+            return _given(own(target), f"{type(target).__name__}.__etag__()")
+        store = store_of(target)
+        if store is not None:
+            version = store.version_of(target)
+            return State((*store.scope_of(target), version))
+        if _is_sequence(target):
+            return _sequence(target, self)
         raise TypeError(
             f"{type(target).__name__} does not say what its ETag is: give it a method __etag__() that "
-            "returns a str, or serve a SQLAlchemy object whose model has a version."
+            "returns a str, serve a SQLAlchemy object whose model has a version, or tell its resource: "
+            '@resource(etag=version_column("revision")) or @resource(etag=content_hash(schema)).'
         )
-    return EntityTag(digest(store.state_of(target)))
 
 
-def digest(terms: Iterable[object]) -> str:
+class VersionColumn(Validator):
+    """The value of one attribute: see :func:`version_column`."""
+
+    def __init__(self, column: str) -> None:
+        self.column: str = column
+        self.source = f"column {column}"
+
+    def __call__(self, target: Any, /) -> State | None:
+        if _is_sequence(target):
+            return _sequence(target, self)
+        name = type(target).__name__
+        try:
+            version = target[self.column] if isinstance(target, Mapping) else getattr(target, self.column)
+        except (AttributeError, KeyError):
+            raise TypeError(f"{name} has no {self.column!r}, which version_column() names.") from None
+        if version is None:
+            raise ValueError(
+                f"The {self.column!r} of this {name} is None, so it has no ETag: flush the session before you ask "
+                "for the ETag of a new object; where a table got the column later, give every row a value."
+            )
+        return State((*_scope(target), self.column, version))
+
+
+class ContentHash(Validator):
+    """What a schema dumps: see :func:`content_hash`."""
+
+    source = "content"
+
+    def __init__(self, dump: Callable[[Any], Any]) -> None:
+        self._dump = dump
+
+    def __call__(self, target: Any, /) -> State | None:
+        scope = () if store_of(target) is None else _scope(target)
+        return State((*scope, "content", canonical_json(self._dump(target))))
+
+
+class Custom(Validator):
+    """Whatever the application's own function says."""
+
+    def __init__(self, function: Callable[[Any], str | EntityTag | None]) -> None:
+        self._function = function
+        self.source = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, target: Any, /) -> State | None:
+        return _given(self._function(target), f"etag={self.source}")
+
+
+def version_column(name: str) -> VersionColumn:
+    """Take the tag from an attribute that changes with each write: ``@resource(etag=version_column("revision"))``.
+
+    :param name: an attribute, or the member of a mapping: an integer, a UUID, a ``rowversion``, bytes, a datetime.
+        An integer that starts anew, where a row is deleted and made again under the same key, lets an old tag
+        match again; a time that two writes share makes the second one a 409.
+    :raises TypeError: if it is no name.
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise TypeError(
+            f'version_column() takes the name of an attribute, such as "revision", and was given {name!r}.'
+        )
+    return VersionColumn(name)
+
+
+def content_hash(schema: Any) -> ContentHash:
+    """Take the tag from the content: ``@resource(etag=content_hash(NoteSchema()))``.
+
+    It is the SHA-256 digest of the canonical JSON of what the schema makes of the object: keys in order, no
+    blanks. It depends on nothing else, so let the schema dump all that a write can change, whatever a
+    request asked to see of it.
+
+    :param schema: an object with a method ``dump``, as marshmallow's schemas have; or a function that takes the
+        object and returns what JSON can say, including dates, decimals and UUIDs.
+    :raises TypeError: if it is neither, or the class of a schema.
+    """
+    if isinstance(schema, type):
+        raise TypeError(f"content_hash() takes a schema, and was given its class: write {schema.__name__}().")
+    dump = getattr(schema, "dump", schema)
+    if not callable(dump):
+        raise TypeError(f"content_hash() takes an object with dump(), or a function, and was given {schema!r}.")
+    return ContentHash(dump)
+
+
+def validator(etag: object) -> Validator:
+    """Return the validator that an ``etag=`` asks for.
+
+    :raises TypeError: if it is none.
+    """
+    if etag is None:
+        return _FOUND
+    if isinstance(etag, VersionColumn | ContentHash):
+        return etag
+    if isinstance(etag, str):
+        raise TypeError(f'etag={etag!r} is not enough to tell: write etag=version_column("{etag}").')
+    if not callable(etag) or isinstance(etag, type) or etag in (version_column, content_hash):
+        raise TypeError(
+            'etag= takes version_column("revision"), content_hash(schema), or a function of the object that '
+            f"returns the opaque text of its ETag; and was given {etag!r}."
+        )
+    return Custom(etag)
+
+
+_FOUND = Found()
+
+
+def digest(terms: Iterable[object], key: bytes | None = None) -> str:
     """Return the opaque text that stands for a list of terms: 32 URL-safe characters.
 
     :param terms: numbers, UUIDs, texts, bytes, dates and times: whatever has one text for one value.
+    :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
-    hashed = sha256()
+    hashed = sha256() if key is None else hmac.new(key, digestmod=sha256)
     for term in terms:
         encoded = _encode(term)
         hashed.update(b"%d:" % len(encoded))
         hashed.update(encoded)
     return urlsafe_b64encode(hashed.digest()[:_DIGEST_BYTES]).decode("ascii")
+
+
+def canonical_json(content: object) -> str:
+    """Return the one JSON text of some content: keys in order, no blanks, ASCII.
+
+    :raises TypeError: if it holds what JSON cannot say, or keys that cannot be put in order.
+    """
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=_jsonable)
+
+
+def _jsonable(value: object) -> str:
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    raise TypeError(
+        f"content_hash() cannot tell {type(value).__name__} in JSON: let the schema dump it as a text."
+    )
+
+
+def _given(etag: object, giver: str) -> State | None:
+    """Read what the application's own code gave for a tag."""
+    if etag is None:
+        return None
+    if isinstance(etag, str):
+        etag = EntityTag(etag)
+    if not isinstance(etag, EntityTag):
+        raise TypeError(f"{giver} gave {type(etag).__name__} for an ETag: it takes a str, an EntityTag or None.")
+    return State(("verbatim", etag.opaque), etag.weak, etag.opaque)
+
+
+def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
+    """Make one state of the states of the members, in their order."""
+    states = [validator(member) for member in members]
+    known = [state for state in states if state is not None]
+    if len(known) < len(states):
+        return None
+    return State(("sequence", *(digest(state.terms) for state in known)), any(state.weak for state in known))
+
+
+def _is_sequence(target: object) -> bool:
+    return isinstance(target, Sequence) and not isinstance(target, str | bytes | bytearray | memoryview)
+
+
+def _scope(target: object) -> tuple[object, ...]:
+    """Name what a version belongs to: its model and its key, where a store knows them."""
+    store = store_of(target)
+    return (type(target).__qualname__,) if store is None else store.scope_of(target)
 
 
 def _encode(term: object) -> bytes:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from flask import Response, request
+from werkzeug.exceptions import HTTPException, NotFound
 
+from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
-from flask_etag.exchange import asked, is_success, is_unchanged, tag
-from flask_etag.guards import Guard, Refused, refused, store_of
+from flask_etag.exchange import asked, is_success, is_unchanged, load, tag
+from flask_etag.guards import Guard, Refused, Write, guard_of
 from flask_etag.resources import Resource
+from flask_etag.settings import settings
 
-logger = logging.getLogger("flask_etag")
+_CREATING = ("PUT", "POST")
 
 
 def write(
@@ -24,52 +27,126 @@ def write(
     serve: Callable[[Any], Response],
     *,
     protected: bool,
+    create: bool,
 ) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
-    :param serve: runs the view on the object that was loaded.
+    :param serve: runs the view on the object that was loaded, or on ``None`` where it may make one.
     :param protected: whether to refuse a request that sets no condition on what it overwrites.
-    :raises PreconditionRequired: if it is refused for that.
+    :param create: whether a PUT or POST may find nothing.
+    :raises PreconditionRequired: if the request is refused because it is unprotected.
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
-    target = _load(resource, url_arguments)
-    preconditions = asked()
-    if protected and not preconditions.protect:
-        raise PreconditionRequired
-    current = resource.representation(target)
-    is_unchanged(preconditions, current)
+    story = _Target(resource, url_arguments, may_be_absent=create and request.method in _CREATING)
+    with _held(resource, url_arguments):
+        target = story.load()
+        if protected:
+            _require_protection(story)
+        etag = story.judge(target)
 
-    guard = _guard_of(target, current.etag, resource)
-    try:
-        with guard.writing():
-            response = serve(target)
-            if response.status_code < 400:
-                guard.flush()
-    except Refused as refusal:
-        # Another writer was first. Whether this request was stale is for the state that won to tell; if that
-        # cannot be read, or part of this write is done, the answer is only that they met.
-        with suppress(Refused), guard.judging():
-            winner = resource.load(url_arguments)
-            if not guard.committed:
-                is_unchanged(preconditions, resource.representation(winner))
-        if refusal.perhaps is not None:
-            raise refusal.perhaps from refusal.perhaps.__cause__
-        raise WriteConflict from refusal
+        guard = story.guard(target)
+        try:
+            with guard.writing():
+                if guard.lock():
+                    target = story.load()
+                    etag = story.judge(target)
+                guard.hold(target, etag)
+                response = serve(target)
+                if response.status_code < 400:
+                    guard.flush()
+        except Refused as refusal:
+            # Another writer was first. Whether this request was stale is for the state that won to tell; if
+            # that cannot be read, or part of this write is done, the answer is only that they met.
+            with suppress(Refused):
+                guard.after_the_winner(lambda: story.judge_again(too_late=guard.committed))
+            if refusal.perhaps is not None:
+                raise refusal.perhaps from refusal.perhaps.__cause__
+            raise WriteConflict from refusal
 
-    if is_success(response) and _describes_target(response):
+    if not is_success(response):
+        return response
+    if _describes_target(response):
         tag(response, guard.etag)
+    if guard.pending:
+        log.once("its write is not committed when the answer is settled; should that fail later, nobody is told.")
     return response
 
 
-def _load(resource: Resource[..., Any], url_arguments: dict[str, Any]) -> Any:
-    """Load the target, unless the store is locked by another writer for longer than it waits."""
+class _Target:
+    """What a request is going to write, as often as it has to be loaded and judged."""
+
+    def __init__(
+        self, resource: Resource[..., Any], url_arguments: dict[str, Any], *, may_be_absent: bool
+    ) -> None:
+        self._resource = resource
+        self._url_arguments = url_arguments
+        self._may_be_absent = may_be_absent
+        self.preconditions = asked()
+
+    def load(self) -> Any:
+        target = load(self._resource, self._url_arguments)
+        if target is None and not self._may_be_absent:
+            raise NotFound
+        return target
+
+    def judge(self, target: Any) -> EntityTag | None:
+        """Judge the request by an object; return the tag of that."""
+        current = None if target is None else self._resource.representation(target)
+        is_unchanged(self.preconditions, current)
+        return None if current is None else current.etag
+
+    def judge_again(self, *, too_late: bool) -> None:
+        """Judge by what is there now, unless it is too late to say that nothing was written."""
+        target = self._resource.load(self._url_arguments)
+        if target is None and not self._may_be_absent:
+            raise NotFound
+        if not too_late:
+            self.judge(target)
+
+    def guard(self, target: Any) -> Guard:
+        validator = self._resource.validator
+        write = Write(self._find, self._etag_of, validator.rereads, validator.column)
+        guard = guard_of(write, target)
+        if self._resource.has_lock and (guard is None or target is None):
+            return _Locked(write, guard or Guard())
+        return guard or _Unguarded()
+
+    def _find(self) -> Any:
+        """Load the target from within the view, if that can be done; ``None`` where there is none."""
+        if self._resource.is_async and _is_in_event_loop():
+            return None
+        with suppress(HTTPException):
+            return self._resource.load(self._url_arguments)
+
+    def _etag_of(self, target: Any) -> EntityTag | None:
+        return self._resource.representation(target).etag
+
+
+@contextmanager
+def _held(resource: Resource[..., Any], url_arguments: dict[str, Any]) -> Iterator[None]:
+    """Hold the resource's own lock; what has to wait for it for too long has met another write."""
+    lock = resource.locked(url_arguments)
     try:
-        return resource.load(url_arguments)
-    except Exception as error:
-        if refused(error):
-            raise WriteConflict from error
+        lock.__enter__()
+    except TimeoutError as error:
+        raise WriteConflict from error
+    try:
+        yield
+    except BaseException as error:
+        lock.__exit__(type(error), error, error.__traceback__)
         raise
+    else:
+        lock.__exit__(None, None, None)
+
+
+def _require_protection(story: _Target) -> None:
+    require = settings().require
+    if require == "off" or story.preconditions.protect:
+        return
+    if require == "enforce":
+        raise PreconditionRequired
+    log.refusal("missing, let pass")
 
 
 def _describes_target(response: Response) -> bool:
@@ -80,41 +157,47 @@ def _describes_target(response: Response) -> bool:
     return response.status_code != 202 and not (request.method == "POST" and response.status_code == 201)
 
 
-def _guard_of(target: object, etag: EntityTag | None, resource: Resource[..., Any]) -> Guard:
-    store = store_of(target)
-    if store is None:
-        return _Unguarded()
-    return store.guard(target, etag, resource.etag_of)
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
-class _Unguarded:
+class _Unguarded(Guard):
     """The guard of an object that is in no store: it was judged, and nothing holds it to that.
 
     So the answer carries no tag: another writer may have been there in the meantime.
     """
 
-    etag: EntityTag | None = None
-    committed = False
+    def hold(self, target: Any, etag: EntityTag | None) -> None:
+        del target, etag
+        log.once(
+            "judged, not guarded. What its loader returns is in no store that can refuse a stale write, so two "
+            "requests at the same moment may still overwrite each other, and its answer has no ETag. Give its "
+            "resource a lock: @resource(lock=...)."
+        )
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        _warn_once(str(request.endpoint))
-        yield
 
-    judging = writing
+class _Locked(Guard):
+    """The guard of what is under ``lock=``, which is held while this lives: no other writer can come between.
+
+    :param inner: the guard of a store where the target may be going to be made.
+    """
+
+    def __init__(self, write: Write, inner: Guard) -> None:
+        self._write = write
+        self._inner = inner
+
+    def writing(self) -> AbstractContextManager[None]:
+        return self._inner.writing()
+
+    def after_the_winner(self, judge: Callable[[], object]) -> None:
+        self._inner.after_the_winner(judge)
 
     def flush(self) -> None:
-        pass
-
-
-_warned: set[str] = set()
-
-
-def _warn_once(endpoint: str) -> None:
-    if endpoint not in _warned:
-        _warned.add(endpoint)
-        logger.warning(
-            "%s: judged, not guarded. What its loader returns is in no store that can refuse a stale write, "
-            "so two requests at the same moment may still overwrite each other, and its answer has no ETag.",
-            endpoint,
-        )
+        self._inner.flush()
+        self.committed, self.pending = self._inner.committed, self._inner.pending
+        target = self._write.load()
+        self.etag = None if target is None else self._write.etag_of(target)

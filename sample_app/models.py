@@ -10,6 +10,7 @@ from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import DateTime, Dialect, Numeric, String, Text, TypeDecorator, select
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from flask_etag.sqlalchemy import Versioned
@@ -26,7 +27,7 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 class UTCDateTime(TypeDecorator[datetime]):
     """A point in time, in UTC, on databases with time zones and without."""
 
-    impl = DateTime
+    impl = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:

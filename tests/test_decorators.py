@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,11 @@ from flask_etag import (
     EntityTag,
     ETag,
     PreconditionFailed,
+    content_hash,
     etag_resource,
     require_if_match,
     resource,
+    version_column,
 )
 
 CACHE_CONTROL = "private, max-age=0, must-revalidate"
@@ -180,9 +183,8 @@ def test_the_loader_s_own_answer_and_404_come_before_428(browser: FlaskClient) -
 
 
 def test_a_write_that_nothing_guards_has_no_tag_and_is_warned_about_once(
-    browser: FlaskClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    browser: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flask_etag.writing._warned", set())
     for _ in range(2):
         answer = browser.put("/pages/home", headers={"If-Match": '"v1"'})
         assert answer.status_code == 200
@@ -278,41 +280,96 @@ def test_a_resource_and_a_view_keep_their_names() -> None:
 
 
 class TestMisuseIsRefusedWhereItIsWritten:
+    def test_an_undecorated_loader(self) -> None:
+        def find_note(name: str) -> Page:
+            return PAGES[name]
+
+        with pytest.raises(TypeError, match=r"find_note.* is no resource: put @resource above it"):
+            etag_resource(find_note)(lambda page: page)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"takes the resource .* was given .*find_note"):
+            require_if_match(find_note)  # type: ignore[call-overload]
+
     def test_a_decorator_without_a_resource(self) -> None:
-        with pytest.raises(TypeError, match=r"@etag_resource\(find_note\)"):
-            etag_resource(lambda page: page)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="takes a resource, or decorates a view"):
+            etag_resource("note")  # type: ignore[call-overload]
         with pytest.raises(TypeError, match=r"@require_if_match\(find_note\)"):
-            require_if_match(find_page.__call__)  # type: ignore[arg-type]
+
+            @require_if_match  # type: ignore[call-overload]
+            def replace(page: Page) -> str:
+                return page.name
 
     def test_a_resource_where_a_view_belongs(self) -> None:
-        with pytest.raises(TypeError, match="decorate the view that serves it"):
+        with pytest.raises(TypeError, match="is no view"):
             etag_resource(find_page)(find_page)  # type: ignore[arg-type]
 
     def test_a_view_that_takes_nothing(self) -> None:
         with pytest.raises(TypeError, match="let its first parameter be the resource"):
             etag_resource(find_page)(lambda: "")  # type: ignore[arg-type]
 
-    def test_views_that_are_not_supported_yet(self) -> None:
-        async def view(page: Page) -> str:
-            return page.name
+    def test_a_view_that_takes_some_of_the_loader_s_arguments(self) -> None:
+        @resource
+        def find_line(page: str, number: int) -> Page:
+            return PAGES[page]
 
-        class View(MethodView):
-            pass
+        def show(line: Page, number: int) -> str:
+            return line.name
 
-        for unsupported in (view, View):
-            with pytest.raises(TypeError, match="cannot be decorated"):
-                etag_resource(find_page)(unsupported)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="only some of the loader's arguments"):
+            etag_resource(find_line)(show)  # type: ignore[arg-type]
+
+    def test_a_view_that_is_decorated_twice(self) -> None:
+        with pytest.raises(TypeError, match="decorated already"):
+
+            @etag_resource(find_page)  # type: ignore[arg-type]
+            @require_if_match(find_page)
+            def view(page: Page) -> str:
+                return page.name
+
+    def test_a_resource_in_the_decorators_of_a_class(self) -> None:
+        class PageView(MethodView):
+            decorators = [etag_resource(find_page)]  # noqa: RUF012
+
+        with pytest.raises(TypeError, match="Flask passes keywords only"):
+            PageView.as_view("page")
 
     def test_loaders_that_are_not_functions(self) -> None:
-        async def find_later(name: str) -> Page:
-            return PAGES[name]
-
         with pytest.raises(TypeError, match="decorates the function that loads"):
             resource(Page)
-        with pytest.raises(TypeError, match="async loaders are not supported yet"):
-            resource(find_later)
 
     def test_a_decorator_above_that_passes_a_positional_argument(self) -> None:
-        read_page = etag_resource(find_page)(lambda page: page.name)
+        @etag_resource(find_page)
+        def read_page(page: Page) -> str:
+            return page.name
+
         with pages().test_request_context(), pytest.raises(TypeError, match="From the top: the route"):
             read_page("home")
+
+    @pytest.mark.parametrize(
+        ("options", "advice"),
+        [
+            ({"etag": "revision"}, r'etag=version_column\("revision"\)'),
+            ({"etag": content_hash}, "takes version_column"),
+            ({"etag": Page}, "takes version_column"),
+            ({"etag": 7}, "takes version_column"),
+            ({"last_modified": 7}, "last_modified= takes a function"),
+            ({"headers": "Vary"}, "headers= takes a function"),
+            ({"variant": "de"}, "variant= takes a function"),
+            ({"lock": threading.Lock()}, "lock= takes a function"),
+        ],
+    )
+    def test_options_of_another_type(self, options: dict[str, Any], advice: str) -> None:
+        with pytest.raises(TypeError, match=advice):
+            resource(**options)
+
+    def test_validators_of_nothing(self) -> None:
+        class Schema:
+            def dump(self, page: Page) -> str:
+                return page.name
+
+        with pytest.raises(TypeError, match=r"write Schema\(\)"):
+            content_hash(Schema)
+        with pytest.raises(TypeError, match="takes an object with dump"):
+            content_hash({})
+        for name in (7, "not a name"):
+            with pytest.raises(TypeError, match="takes the name of an attribute"):
+                version_column(name)  # type: ignore[arg-type]

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import ForeignKey, create_engine, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
 
-from flask_etag import require_if_match, resource
+from flask_etag import ETag, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 from tests.notes import Note, Notes
 
@@ -86,7 +87,9 @@ def find_row() -> object:
 def session() -> Iterator[Session]:
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
-    with Session(engine) as session:
+    tagging = Flask("tagging")
+    ETag(tagging)
+    with tagging.app_context(), Session(engine) as session:
         yield session
     engine.dispose()
 

@@ -1,0 +1,11 @@
+"""Mapped objects as a store that can refuse a stale write, and a version for models that have none.
+
+Importing this makes mapped objects known to the decorators; ``ETag`` does it where SQLAlchemy is installed.
+"""
+
+from flask_etag.sqlalchemy.sessions import Sessions
+from flask_etag.sqlalchemy.versions import Versioned
+
+__all__ = ["Versioned"]
+
+Sessions.register()

@@ -1,0 +1,119 @@
+"""Locks, for models without a version: what they are on each database, and how to read under them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Column, Connection, false, select, update
+from sqlalchemy.exc import InvalidRequestError, OperationalError
+from sqlalchemy.orm import InstanceState, Mapper, Session
+
+from flask_etag.sqlalchemy.refusals import is_refusal
+
+_WITH_ROW_LOCKS = ("postgresql", "mysql", "mariadb")
+
+
+def lock(session: Session, state: InstanceState[Any]) -> None:
+    """Lock the row of an object until the transaction ends, and read it anew.
+
+    :raises RuntimeError: where no lock can be had.
+    """
+    connection = session.connection(bind_arguments={"mapper": state.mapper})
+    if connection.dialect.name == "sqlite":
+        session.flush()  # what was done before this, which a new transaction would lose
+        connection = _lock_file(session, connection, state.mapper)
+    _refuse_without_locks(connection, state.mapper)
+    with suppress(InvalidRequestError):  # where the row is gone: the loader will say so
+        session.refresh(state.obj(), column_keys(state), with_for_update={"of": state.class_})
+
+
+def read_under_lock(connection: Connection, state: InstanceState[Any], keys: list[str]) -> dict[str, Any]:
+    """Lock a row in the middle of a flush, and return what it has in the columns of some attributes."""
+    mapper = state.mapper
+    if connection.dialect.name == "sqlite":
+        _write_nothing(connection, mapper)
+    columns = [mapper.column_attrs[key].columns[0] for key in keys]
+    key = zip(mapper.primary_key, mapper.primary_key_from_instance(state.obj()), strict=True)
+    statement = (
+        select(*columns).select_from(mapper.persist_selectable).where(*(column == value for column, value in key))
+    )
+    row = connection.execute(statement.with_for_update()).one_or_none()
+    return {} if row is None else dict(zip(keys, row, strict=True))
+
+
+def wait_for_the_winner(session: Session, mapper: Mapper[Any], key: tuple[Any, ...] | None) -> None:
+    """At the start of a transaction, wait until nobody else is writing a row.
+
+    :param key: its primary key; ``None`` where that is not known.
+    """
+    connection = session.connection(bind_arguments={"mapper": mapper})
+    if connection.dialect.name == "sqlite":
+        _begin_immediate(connection)
+    elif key is not None and connection.dialect.name in _WITH_ROW_LOCKS:
+        where = (column == value for column, value in zip(mapper.primary_key, key, strict=True))
+        session.execute(select(*mapper.primary_key).where(*where).with_for_update())
+
+
+def column_keys(state: InstanceState[Any]) -> list[str]:
+    """Name the attributes of an object that are columns and are loaded, or were before they expired."""
+    return [
+        attribute.key
+        for attribute in state.mapper.column_attrs
+        if isinstance(attribute.columns[0], Column)
+        and (attribute.key in state.dict or attribute.key in state.expired_attributes)
+    ]
+
+
+def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) -> Connection:
+    """Take SQLite's lock of the whole file for writing; it has no smaller one."""
+    if not _is_in_transaction(connection):
+        _begin_immediate(connection)
+        return connection
+    try:
+        _write_nothing(connection, mapper)
+    except OperationalError as error:
+        if not is_refusal(error):
+            raise
+        # The transaction has read what is no longer current, so that it can never write; and it has written
+        # nothing, or the lock would be its own. Begin it anew.
+        session.rollback()
+        connection = session.connection(bind_arguments={"mapper": mapper})
+        _begin_immediate(connection)
+    return connection
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Begin with the lock, in a transaction that has done nothing so far."""
+    if _is_in_transaction(connection):
+        connection.exec_driver_sql("ROLLBACK")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _write_nothing(connection: Connection, mapper: Mapper[Any]) -> None:
+    """Get the lock that a write gets, for the transaction that is going on."""
+    [column, *_] = mapper.primary_key
+    connection.execute(update(column.table).values({column: column}).where(false()))
+
+
+def _is_in_transaction(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
+
+
+def _refuse_without_locks(connection: Connection, mapper: Mapper[Any]) -> None:
+    dialect = connection.dialect
+    name = mapper.class_.__name__
+    advice = "Give the model a version, with the mixin flask_etag.sqlalchemy.Versioned."
+    if dialect.name == "sqlite":
+        if not _is_in_transaction(connection):
+            raise RuntimeError(f"{name} has no version, and SQLite gave no transaction to lock it in. {advice}")
+        return
+    if dialect.name not in _WITH_ROW_LOCKS:
+        raise RuntimeError(
+            f"{name} has no version, and how to lock its rows on {dialect.name} is not known. {advice}"
+        )
+    dbapi_connection = connection.connection.dbapi_connection
+    if dbapi_connection is not None and dialect.detect_autocommit_setting(dbapi_connection):
+        raise RuntimeError(
+            f"{name} has no version, and its connection commits by itself, so that no lock would last. {advice}"
+        )

@@ -1,0 +1,374 @@
+"""The guard for objects in SQLAlchemy sessions.
+
+A model with ``version_id_col`` is guarded by SQLAlchemy itself: each UPDATE and DELETE names the version that
+it replaces, and one that finds another version there raises ``StaleDataError``. Any other model is guarded by
+a lock on its row. What this module adds: what is replaced is the state that the request was judged by, even
+where the view commits, rolls back or refreshes on its way, and whatever session it writes through; and the tag of
+the answer is read inside the transaction that wrote it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import Connection, Engine, ExceptionContext, event, inspect
+from sqlalchemy.exc import IntegrityError, PendingRollbackError
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.exc import StaleDataError
+
+from flask_etag import log
+from flask_etag.entity_tags import EntityTag
+from flask_etag.guards import Guard, Refused, Write, register
+from flask_etag.sqlalchemy import locks
+from flask_etag.sqlalchemy.refusals import has_waited, is_refusal, undoes_everything
+from flask_etag.sqlalchemy.versions import is_versioned, scope_of, stored_version_of, version_key, version_of
+
+_guard: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
+"""The guard of the write that is going on; sessions tell it what happens to them."""
+
+_ATTEMPTS = 3
+
+
+class Sessions:
+    """Mapped objects, as a store that can refuse a stale write."""
+
+    @classmethod
+    def register(cls) -> None:
+        """Make mapped objects known."""
+        register(cls())
+
+    def owns(self, target: object) -> bool:
+        return isinstance(inspect(target, raiseerr=False), InstanceState)
+
+    def guarding(self, model: type) -> str | None:
+        mapper: object = inspect(model, raiseerr=False)
+        if not isinstance(mapper, Mapper):
+            return None
+        return "locked: its row" if mapper.version_id_col is None else "guarded: its version"
+
+    def refused(self, error: Exception) -> bool:
+        return is_refusal(error)
+
+    def scope_of(self, target: object) -> tuple[object, ...]:
+        return scope_of(instance_state(target))
+
+    def version_of(self, target: object) -> object:
+        return version_of(instance_state(target))
+
+    def guard(self, write: Write, target: object | None) -> SessionGuard:
+        if target is not None:
+            _refuse_what_cannot_be_guarded(target)
+        return SessionGuard(write, target)
+
+
+class SessionGuard(Guard):
+    """The guard of one object, whose row is there already or is going to be made."""
+
+    def __init__(self, write: Write, target: object | None) -> None:
+        self._write = write
+        self._sessions: list[Session] = []
+        self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
+        # Held, since the session would not; a view that expunges it and loads it again writes another object.
+        self._target = target
+        self._key: Any = None
+        self._replaces: object = None  # the state that this write may replace, and no other
+        self._writing = False  # whether the flush that is going on writes the target
+        self._written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
+        self._locked_in: SessionTransaction | None = None  # the one that has locked it
+        self._uncommitted: tuple[EntityTag | None, object] = (None, None)
+        self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
+        if target is not None:
+            self._note_session(object_session(target))
+
+    @property
+    def pending(self) -> bool:  # type: ignore[override]
+        return self._written_in is not None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        token = _guard.set(self)
+        try:
+            yield
+        except (IntegrityError, PendingRollbackError) as error:
+            self._rollback()
+            raise Refused(perhaps=error) from error
+        except Exception as error:
+            if not (is_refusal(error) or self._undone):
+                raise
+            self._rollback()
+            raise Refused from error
+        finally:
+            _guard.reset(token)
+
+    def lock(self) -> bool:
+        if self._target is None:
+            return False
+        state = instance_state(self._target)
+        [session] = self._sessions
+        versioned = is_versioned(state)
+        if not versioned:
+            locks.lock(session, state)
+            self._locked_in = session.get_transaction()
+        if self._write.rereads and self._write.column is None:
+            self._refuse_what_moves_no_row(session, state)
+        return not versioned
+
+    def hold(self, target: Any, etag: EntityTag | None) -> None:
+        self._target, self.etag = target, etag
+        if target is not None:
+            state = instance_state(target)
+            self._note_session(state.session)
+            self._key, self._replaces = state.key, _replaced_by_a_write_of(state)
+
+    def flush(self) -> None:
+        if self._target is None:
+            self._note_session(_session_of_the_application())
+        for session in self._sessions:
+            if session.is_active:
+                session.flush()
+                self._take_tag(session)
+        if self._written_in is not None:
+            self.etag = self._uncommitted[0]
+
+    def after_the_winner(self, judge: Callable[[], object]) -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                self._wait()
+                judge()
+            except Exception as error:
+                if not is_refusal(error):
+                    raise
+                if has_waited(error):
+                    break
+            else:
+                return
+            finally:
+                self._rollback()
+        raise Refused
+
+    # What follows is called by the events of sessions and mappers.
+
+    def before_flush(self, session: Session) -> None:
+        self._note_session(session)
+        for target in session.deleted:  # of one that is deleted and added again, nothing else tells
+            self.before_write(session.connection(bind_arguments={"mapper": inspect(target).mapper}), target)
+
+    def before_write(self, connection: Connection, target: object) -> None:
+        state = instance_state(target)
+        if self._key is None or (target is not self._target and state.key != self._key):
+            return
+        self._target = target
+        self._writing = True
+        if self._written_in is None and self._locked_in is None:
+            # The view let go of what was judged (a commit, a rollback, a refresh), or writes through another
+            # session; another writer's state may have been loaded since, and would be what is replaced.
+            if is_versioned(state):
+                current = stored_version_of(state)
+            else:
+                current = locks.read_under_lock(connection, state, list(self._replaces or ()))  # type: ignore[call-overload]
+            if current != self._replaces:
+                raise StaleDataError("The object has been changed since the request was judged.")
+
+    def after_flush(self, session: Session) -> None:
+        self._made += session.new
+
+    def after_flush_postexec(self, session: Session) -> None:
+        if self._key is None:
+            self._find_what_was_made(session)
+        if not self._writing or self._written_in is not None:
+            return
+        state = instance_state(self._target)
+        # Where the database makes the versions, there is none in memory after a flush.
+        if not is_versioned(state) or not state.persistent or state.dict.get(version_key(state)) != self._replaces:
+            self._written_in = _innermost_transaction(session)
+
+    def handle_error(self, error: BaseException | None) -> None:
+        if error is not None and undoes_everything(error):
+            self._undone = True
+
+    def before_commit(self, session: Session) -> None:
+        if self._undone:
+            raise StaleDataError("The database has rolled this transaction back.")
+        if not session.in_nested_transaction():
+            session.flush()
+            self._take_tag(session)
+
+    def after_commit(self, session: Session) -> None:
+        savepoint = session.get_nested_transaction()
+        if savepoint is not None:
+            if savepoint is self._written_in:
+                self._written_in = savepoint.parent
+        elif self._is_written_in(session):
+            self.committed = True
+            self.etag, self._replaces = self._uncommitted
+
+    def after_transaction_end(self, ended: SessionTransaction) -> None:
+        self._writing = False
+        if ended.parent is None:
+            self._undone = False
+        if ended is self._written_in:
+            self._written_in = None
+        if ended is self._locked_in:
+            self._locked_in = None
+
+    # How it does it.
+
+    def _note_session(self, session: Session | None) -> None:
+        if session is not None and session not in self._sessions:
+            self._sessions.append(session)
+
+    def _rollback(self) -> None:
+        for session in self._sessions or filter(None, [_session_of_the_application()]):
+            session.rollback()
+
+    def _wait(self) -> None:
+        if self._sessions and self._target is not None:
+            state = instance_state(self._target)
+            locks.wait_for_the_winner(self._sessions[0], state.mapper, self._key and self._key[1])
+        elif self._sessions and self._made:
+            locks.wait_for_the_winner(self._sessions[0], inspect(self._made[0]).mapper, None)
+
+    def _is_written_in(self, session: Session) -> bool:
+        return self._written_in is not None and self._written_in.session is session
+
+    def _find_what_was_made(self, session: Session) -> None:
+        """See whether the URL names one of the objects that were inserted, and guard it from now on."""
+        if not any(instance_state(made).session is session for made in self._made):
+            return
+        target = self._write.load()
+        if any(target is made for made in self._made):
+            self._target = target
+            self._key = instance_state(target).key
+            self._writing = True
+
+    def _take_tag(self, session: Session) -> None:
+        """Read the tag of what is written and flushed, while the row is still locked by it."""
+        if not self._is_written_in(session):
+            return
+        state = instance_state(self._target)
+        if not state.persistent:
+            self._uncommitted = (None, None)
+            return
+        if self._rereads(state):
+            session.refresh(self._target, locks.column_keys(state))
+        etag, replaces = self._write.etag_of(self._target), _replaced_by_a_write_of(state)
+        if self._write.column is not None and etag == self.etag and replaces != self._replaces:
+            log.logger.warning(
+                "%s.%s did not change with a write, so it cannot tell the states before and after it; the "
+                "write is rolled back, with 409. Use a version that changes each time.",
+                state.class_.__name__,
+                self._write.column,
+            )
+            raise StaleDataError("The version column has not changed.")
+        self._uncommitted = (etag, replaces)
+
+    def _rereads(self, state: InstanceState[Any]) -> bool:
+        return self._write.rereads or not is_versioned(state) or hasattr(state.class_, "__etag__")
+
+    def _refuse_what_moves_no_row(self, session: Session, state: InstanceState[Any]) -> None:
+        """Refuse a tag that depends on other rows than the one that is guarded."""
+        relationships = state.mapper.relationships.keys()
+        if not relationships:
+            return
+        session.expire(self._target, relationships)
+        self._write.etag_of(self._target)
+        read = [name for name in relationships if name in state.dict]
+        if read:
+            raise TypeError(
+                f"The ETag of {state.class_.__name__} depends on its {', '.join(read)}, whose rows can change "
+                "without it, and nothing would guard them. Leave them out of what is hashed."
+            )
+
+
+def _replaced_by_a_write_of(state: InstanceState[Any]) -> object:
+    """Return what tells the stored state of an object from any other: its version, or else its whole row."""
+    if is_versioned(state):
+        return version_of(state)
+    return {key: deepcopy(getattr(state.obj(), key)) for key in locks.column_keys(state)}
+
+
+def _innermost_transaction(session: Session) -> SessionTransaction | None:
+    return session.get_nested_transaction() or session.get_transaction()
+
+
+def _session_of_the_application() -> Session | None:
+    """Return the session that Flask-SQLAlchemy, or Flask-SQLAlchemy-Lite, has for this request."""
+    session = getattr(current_app.extensions.get("sqlalchemy"), "session", None)
+    if session is None or isinstance(session, Session):
+        return session
+    found: Session = session()  # a scoped_session
+    return found
+
+
+def _refuse_what_cannot_be_guarded(target: object) -> None:
+    state = instance_state(target)
+    name = state.class_.__name__
+    if state.session is None:
+        raise RuntimeError(
+            f"This {name} is in no session, so that nothing can guard it: "
+            "let the loader return an object that is attached to the session that the view commits."
+        )
+    asyncio = sys.modules.get("sqlalchemy.ext.asyncio")
+    if asyncio is not None and asyncio.async_object_session(target) is not None:
+        raise RuntimeError(f"This {name} is in an AsyncSession, whose writes cannot be guarded: use a Session.")
+    if not state.mapper.confirm_deleted_rows:
+        raise TypeError(
+            f"{name} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: remove that from "
+            "its __mapper_args__."
+        )
+
+
+@event.listens_for(Session, "before_flush")
+def _before_flush(session: Session, *_: object) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.before_flush(session)
+
+
+@event.listens_for(Session, "after_flush")
+def _after_flush(session: Session, _: object) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.after_flush(session)
+
+
+@event.listens_for(Session, "after_flush_postexec")
+def _after_flush_postexec(session: Session, _: object) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.after_flush_postexec(session)
+
+
+@event.listens_for(Session, "before_commit")
+def _before_commit(session: Session) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.before_commit(session)
+
+
+@event.listens_for(Session, "after_commit")
+def _after_commit(session: Session) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.after_commit(session)
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _after_transaction_end(_session: Session, ended: SessionTransaction) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.after_transaction_end(ended)
+
+
+@event.listens_for(Engine, "handle_error")
+def _handle_error(context: ExceptionContext) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.handle_error(context.sqlalchemy_exception)
+
+
+@event.listens_for(Mapper, "before_update")
+@event.listens_for(Mapper, "before_delete")
+def _before_write(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.before_write(connection, target)

@@ -1,0 +1,90 @@
+"""The version of a mapped object: SQLAlchemy's ``version_id_col``, and a mixin for models that have none."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Uuid
+from sqlalchemy.orm import InstanceState, Mapped, declared_attr, has_inherited_table, mapped_column
+
+
+class Versioned:
+    """A mixin that gives a model a column ``version``, which changes with every UPDATE and never repeats.
+
+    Versions are random UUIDs, so that a row that is deleted and made again under the same key does not get
+    one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``).
+
+    A model with a ``__mapper_args__`` of its own has to keep this one's::
+
+        @declared_attr.directive
+        def __mapper_args__(cls):
+            return {**super().__mapper_args__, "polymorphic_on": "kind"}
+    """
+
+    version: Mapped[UUID] = mapped_column(Uuid, nullable=False)
+
+    @declared_attr.directive
+    def __mapper_args__(cls: type[Versioned]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
+        if has_inherited_table(cls):
+            return {}
+        return {"version_id_col": cls.version, "version_id_generator": _next_version}
+
+
+def _next_version(_version: UUID | None) -> UUID:
+    return uuid4()
+
+
+def scope_of(state: InstanceState[Any]) -> tuple[object, ...]:
+    """Name what a version belongs to: a model, and a key.
+
+    :raises ValueError: if the object has no key yet.
+    """
+    if state.identity is None:
+        raise ValueError(_NONE_YET.format(state.class_.__name__))
+    return (state.mapper.base_mapper.class_.__qualname__, *state.identity)
+
+
+def is_versioned(state: InstanceState[Any]) -> bool:
+    """Tell whether SQLAlchemy checks the version of an object with each UPDATE and DELETE."""
+    return state.mapper.version_id_col is not None
+
+
+def version_key(state: InstanceState[Any]) -> str:
+    """Return the name of the attribute that is the version of an object.
+
+    :raises TypeError: if its model has none.
+    """
+    mapper = state.mapper
+    if mapper.version_id_col is None:
+        raise TypeError(
+            f"{mapper.class_.__name__} has no version, so nothing says what its ETag is: add the mixin "
+            "flask_etag.sqlalchemy.Versioned, name a column as version_id_col in __mapper_args__, or tell its "
+            'resource: @resource(etag=content_hash(schema)) or @resource(etag=version_column("revision")). Where '
+            "the mixin is there, a __mapper_args__ of the model's own hides the mixin's: see its docstring."
+        )
+    return mapper.get_property_by_column(mapper.version_id_col).key
+
+
+def version_of(state: InstanceState[Any]) -> object:
+    """Return the version of an object.
+
+    :raises TypeError: if its model has none.
+    :raises ValueError: if the object has none yet.
+    """
+    version = getattr(state.obj(), version_key(state))
+    if version is None:
+        raise ValueError(_NONE_YET.format(state.class_.__name__))
+    return version
+
+
+def stored_version_of(state: InstanceState[Any]) -> object:
+    """Return the version as it was loaded, even if the view has set the next one itself."""
+    history = state.attrs[version_key(state)].load_history()
+    return (history.deleted or history.unchanged or (None,))[0]
+
+
+_NONE_YET = (
+    "This {} has no version: flush the session before you ask for the ETag of a new object; where a table got its "
+    "version column later, give every row a version."
+)
