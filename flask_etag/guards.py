@@ -30,12 +30,14 @@ class Refused(Exception):
 class Write:
     """One write, as its guard has to know it.
 
+    :param read: the load that has locked the target, if one did.
     :param load: loads the target anew; ``None`` where there is none.
     :param etag_of: gives its tag, or ``None`` where it has none.
     :param rereads: whether the tag rests on more than the version that the store itself checks.
     :param column: the attribute that has to change with the write, if the tag rests on that alone.
     """
 
+    read: LockingRead | None
     load: Callable[[], Any]
     etag_of: Callable[[Any], EntityTag | None]
     rereads: bool = False
@@ -74,6 +76,16 @@ class Guard:
         judge()
 
 
+class LockingRead(Protocol):
+    """A load that locks what it reads."""
+
+    def going_on(self) -> AbstractContextManager[None]:
+        """Lock what is read while this lasts."""
+
+    def give_up(self) -> bool:
+        """After an error, undo it, so that it can be read without; tell whether there was anything to undo."""
+
+
 class Store(Protocol):
     """A kind of store which can refuse a stale write."""
 
@@ -98,6 +110,9 @@ class Store(Protocol):
         :raises TypeError: if its model has none.
         :raises ValueError: if the object has none yet.
         """
+
+    def locking_read(self, model: type) -> LockingRead | None:
+        """Return what locks the objects of a class as they are read, where that is how they are guarded."""
 
     def guard(self, write: Write, target: object | None) -> Guard:
         """Return the guard of one write.
@@ -130,6 +145,12 @@ def store_of(target: object) -> Store | None:
 def store_of_class(model: type) -> Store | None:
     """Return the kind of store that the objects of a class are kept in."""
     return next((store for store in _stores if store.guarding(model) is not None), None)
+
+
+def locking_read(model: type | None) -> LockingRead | None:
+    """Return what locks the objects of a class as they are read, where that is how they are guarded."""
+    store = None if model is None else store_of_class(model)
+    return None if store is None or model is None else store.locking_read(model)
 
 
 def guard_of(write: Write, target: object | None) -> Guard | None:

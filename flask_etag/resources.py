@@ -49,6 +49,7 @@ class Resource(Generic[P, T_co]):
         self._lock = lock
         self.validator = validator
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
+        self.model: type | None = None  # what was loaded last: the next will be one, too
         self.arguments = _names_of_parameters(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
@@ -66,7 +67,10 @@ class Resource(Generic[P, T_co]):
         :param url_arguments: the URL's variables, by name.
         """
         loader: Callable[..., Any] = self._loader
-        return (current_app.ensure_sync(loader) if self.is_async else loader)(**url_arguments)
+        target = (current_app.ensure_sync(loader) if self.is_async else loader)(**url_arguments)
+        if target is not None:
+            self.model = type(target)
+        return target
 
     def locked(self, url_arguments: dict[str, Any]) -> AbstractContextManager[Any]:
         """Hold what ``lock=`` asks for.

@@ -14,7 +14,7 @@ from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import asked, is_success, is_unchanged, load, tag
-from flask_etag.guards import Guard, Refused, Write, guard_of
+from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read
 from flask_etag.resources import Resource
 from flask_etag.settings import settings
 
@@ -40,7 +40,7 @@ def write(
     """
     story = _Target(resource, url_arguments, may_be_absent=create and request.method in _CREATING)
     with _held(resource, url_arguments):
-        target = story.load()
+        target = story.load_to_write()
         if protected:
             _require_protection(story)
         etag = story.judge(target)
@@ -82,10 +82,32 @@ class _Target:
         self._resource = resource
         self._url_arguments = url_arguments
         self._may_be_absent = may_be_absent
+        self._read: LockingRead | None = None
         self.preconditions = asked()
 
+    def load_to_write(self) -> Any:
+        """Load it for the first time, and under its lock if that is how it is guarded."""
+        if (
+            self.preconditions.if_match is not None
+        ):  # otherwise it is to be made, perhaps: locked gaps keep others out
+            self._read = locking_read(self._resource.model)
+        if self._read is None:
+            return self.load()
+        try:
+            with self._read.going_on():
+                return self._loaded(self._resource.load(self._url_arguments))
+        except HTTPException:
+            raise
+        except Exception:
+            # Another writer has it, or its SELECT is none that can lock. Read first, then.
+            if not self._read.give_up():
+                raise
+            return self.load()
+
     def load(self) -> Any:
-        target = load(self._resource, self._url_arguments)
+        return self._loaded(load(self._resource, self._url_arguments))
+
+    def _loaded(self, target: Any) -> Any:
         if target is None and not self._may_be_absent:
             raise NotFound
         return target
@@ -98,15 +120,13 @@ class _Target:
 
     def judge_again(self, *, too_late: bool) -> None:
         """Judge by what is there now, unless it is too late to say that nothing was written."""
-        target = self._resource.load(self._url_arguments)
-        if target is None and not self._may_be_absent:
-            raise NotFound
+        target = self._loaded(self._resource.load(self._url_arguments))
         if not too_late:
             self.judge(target)
 
     def guard(self, target: Any) -> Guard:
         validator = self._resource.validator
-        write = Write(self._find, self._etag_of, validator.rereads, validator.column)
+        write = Write(self._read, self._find, self._etag_of, validator.rereads, validator.column)
         guard = guard_of(write, target)
         if self._resource.has_lock and (guard is None or target is None):
             return _Locked(write, guard or Guard())

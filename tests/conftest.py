@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,18 +43,28 @@ def mariadb_server() -> Iterator[str]:
         unavailable("MariaDB", "apt-get install mariadb-server")
 
 
+@pytest.fixture
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """A function that returns the URL of an empty database of a kind: a file, a schema, or a database."""
+
+    def emptied(kind: str) -> str:
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path / 'notes.db'}"
+        url: str = request.getfixturevalue(f"{kind}_server")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for statement in EMPTY[kind]:
+                connection.execute(text(statement))
+        engine.dispose()
+        return url
+
+    return emptied
+
+
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database: a SQLite file, a PostgreSQL schema, or a MariaDB database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'notes.db'}"
-    url: str = request.getfixturevalue(f"{request.param}_server")
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        for statement in EMPTY[request.param]:
-            connection.execute(text(statement))
-    engine.dispose()
-    return url
+def database_url(request: pytest.FixtureRequest, empty_database: Callable[[str], str]) -> str:
+    """The URL of an empty database, of each kind in turn."""
+    return empty_database(request.param)
 
 
 @pytest.fixture

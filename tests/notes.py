@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import Engine, ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from werkzeug.test import TestResponse
 
@@ -122,6 +122,11 @@ class Notes:
             db.session.add(Note(id=1, body="first"))
             db.session.commit()
 
+    @property
+    def engine(self) -> Engine:
+        with self.app.app_context():
+            return self.db.engine
+
     def close(self) -> None:
         with self.app.app_context():
             self.db.session.remove()
@@ -138,13 +143,13 @@ class Notes:
         self.app.put("/other/<int:note_id>")(require_if_match(self.find_note)(view))
 
     def get(self, **headers: str) -> TestResponse:
-        return self.app.test_client().get("/notes/1", headers=_named(headers))
+        return self.app.test_client().get("/notes/1", headers=named(headers))
 
     def put(self, body: str, path: str = "/notes/1", **headers: str) -> TestResponse:
-        return self.app.test_client().put(path, data=body, headers=_named(headers))
+        return self.app.test_client().put(path, data=body, headers=named(headers))
 
     def delete(self, **headers: str) -> TestResponse:
-        return self.app.test_client().delete("/notes/1", headers=_named(headers))
+        return self.app.test_client().delete("/notes/1", headers=named(headers))
 
     def etag(self) -> str:
         return self.get().headers["ETag"]
@@ -172,6 +177,6 @@ class Notes:
         return slow.answer(), fast
 
 
-def _named(headers: dict[str, str]) -> dict[str, str]:
+def named(headers: dict[str, str]) -> dict[str, str]:
     """Spell fields as HTTP does: ``if_match`` is ``If-Match``."""
     return {name.replace("_", "-").title(): value for name, value in headers.items()}

@@ -28,6 +28,18 @@ def lock(session: Session, state: InstanceState[Any]) -> None:
         session.refresh(state.obj(), column_keys(state), with_for_update={"of": state.class_})
 
 
+def lock_before_reading(session: Session, mapper: Mapper[Any]) -> bool:
+    """Prepare a session for a SELECT that locks what it reads; tell whether it can have one."""
+    is_fresh = not session.in_transaction()
+    connection = session.connection(bind_arguments={"mapper": mapper})
+    if connection.dialect.name == "sqlite":
+        if not is_fresh and _is_in_transaction(connection):
+            return False  # it has read before, which may be too late
+        _begin_immediate(connection)
+        return True
+    return connection.dialect.name in _WITH_ROW_LOCKS and not _commits_by_itself(connection)
+
+
 def read_under_lock(connection: Connection, state: InstanceState[Any], keys: list[str]) -> dict[str, Any]:
     """Lock a row in the middle of a flush, and return what it has in the columns of some attributes."""
     mapper = state.mapper
@@ -112,8 +124,12 @@ def _refuse_without_locks(connection: Connection, mapper: Mapper[Any]) -> None:
         raise RuntimeError(
             f"{name} has no version, and how to lock its rows on {dialect.name} is not known. {advice}"
         )
-    dbapi_connection = connection.connection.dbapi_connection
-    if dbapi_connection is not None and dialect.detect_autocommit_setting(dbapi_connection):
+    if _commits_by_itself(connection):
         raise RuntimeError(
             f"{name} has no version, and its connection commits by itself, so that no lock would last. {advice}"
         )
+
+
+def _commits_by_itself(connection: Connection) -> bool:
+    dbapi_connection = connection.connection.dbapi_connection
+    return dbapi_connection is not None and connection.dialect.detect_autocommit_setting(dbapi_connection)

@@ -27,6 +27,7 @@ from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import Guard, Refused, Write, register
 from flask_etag.sqlalchemy import locks
+from flask_etag.sqlalchemy.reading import LockingRead
 from flask_etag.sqlalchemy.refusals import has_waited, is_refusal, undoes_everything
 from flask_etag.sqlalchemy.versions import is_versioned, scope_of, stored_version_of, version_key, version_of
 
@@ -52,6 +53,10 @@ class Sessions:
         if not isinstance(mapper, Mapper):
             return None
         return "locked: its row" if mapper.version_id_col is None else "guarded: its version"
+
+    def locking_read(self, model: type) -> LockingRead | None:
+        mapper: Mapper[Any] = inspect(model)
+        return None if mapper.version_id_col is not None else LockingRead(mapper)
 
     def refused(self, error: Exception) -> bool:
         return is_refusal(error)
@@ -112,13 +117,14 @@ class SessionGuard(Guard):
             return False
         state = instance_state(self._target)
         [session] = self._sessions
-        versioned = is_versioned(state)
-        if not versioned:
+        is_to_lock = not (is_versioned(state) or self._is_locked(state))
+        if is_to_lock:
             locks.lock(session, state)
+        if not is_versioned(state):
             self._locked_in = session.get_transaction()
         if self._write.rereads and self._write.column is None:
             self._refuse_what_moves_no_row(session, state)
-        return not versioned
+        return is_to_lock
 
     def hold(self, target: Any, etag: EntityTag | None) -> None:
         self._target, self.etag = target, etag
@@ -234,6 +240,9 @@ class SessionGuard(Guard):
             locks.wait_for_the_winner(self._sessions[0], state.mapper, self._key and self._key[1])
         elif self._sessions and self._made:
             locks.wait_for_the_winner(self._sessions[0], inspect(self._made[0]).mapper, None)
+
+    def _is_locked(self, state: InstanceState[Any]) -> bool:
+        return isinstance(self._write.read, LockingRead) and self._write.read.has_locked(state)
 
     def _is_written_in(self, session: Session) -> bool:
         return self._written_in is not None and self._written_in.session is session

@@ -1,0 +1,96 @@
+"""Taking a lock with the read that finds its row, so that it costs no statement of its own.
+
+Which rows to lock cannot be told before a loader has run; but what it loads is of the same model every time. So
+from the second time on, while it runs for a write, its SELECTs of that model lock what they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, QueryContext, Session
+from sqlalchemy.orm.attributes import instance_state
+
+from flask_etag.sqlalchemy import locks
+
+_OPTION = "flask_etag_locked"
+
+_reading: ContextVar[LockingRead | None] = ContextVar("flask_etag_reading", default=None)
+
+
+class LockingRead:
+    """One load of an object of a model whose rows are to be locked.
+
+    :param mapper: that model's.
+    """
+
+    def __init__(self, mapper: Mapper[Any]) -> None:
+        self._mapper = mapper
+        self._locked: set[Any] = set()
+        self._session: Session | None = None
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Have SELECTs lock what they read."""
+        _listen(self._mapper)
+        token = _reading.set(self)
+        try:
+            yield
+        finally:
+            _reading.reset(token)
+
+    def has_locked(self, state: InstanceState[Any]) -> bool:
+        """Tell whether an object was read under its lock."""
+        return state.key in self._locked
+
+    def give_up(self) -> bool:
+        """End the transaction in which a locking SELECT failed; tell whether there was one."""
+        if self._session is None:
+            return False
+        self._session.rollback()
+        self._locked.clear()
+        return True
+
+    def before_select(self, state: ORMExecuteState) -> None:
+        """Make a SELECT of the model a locking one."""
+        mapper = state.bind_mapper
+        [*selected] = getattr(state.statement, "column_descriptions", ())
+        if mapper is None or not mapper.isa(self._mapper) or [one["expr"] for one in selected] != [mapper.class_]:
+            return
+        if locks.lock_before_reading(state.session, mapper):
+            self._session = state.session
+            state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
+            state.update_execution_options(populate_existing=True, **{_OPTION: True})
+
+    def after_load(self, target: object) -> None:
+        """Note what such a SELECT has read."""
+        self._locked.add(instance_state(target).key)
+
+
+_listened: set[Mapper[Any]] = set()
+
+
+def _listen(mapper: Mapper[Any]) -> None:
+    """Listen to what is only of interest where there are models to be locked: it would cost every SELECT."""
+    if not _listened:
+        event.listen(Session, "do_orm_execute", _before_execute)
+    if mapper not in _listened:
+        _listened.add(mapper)
+        event.listen(mapper, "load", _after_load, propagate=True)
+        event.listen(mapper, "refresh", _after_load, propagate=True)
+
+
+def _before_execute(state: ORMExecuteState) -> None:
+    reading = _reading.get()
+    if reading is not None and state.is_select and not (state.is_column_load or state.is_relationship_load):
+        reading.before_select(state)
+
+
+def _after_load(target: object, context: QueryContext | None, *_: object) -> None:
+    reading = _reading.get()
+    if reading is not None and context is not None and context.execution_options.get(_OPTION):
+        reading.after_load(target)
