@@ -84,7 +84,8 @@ def _loaded_by(resource: Resource[..., Any]) -> list[type]:
     except (NameError, TypeError):
         return []
     alternatives = typing.get_args(returned) if _is_union(returned) else (returned,)
-    classes = [alternative for alternative in alternatives if isinstance(alternative, type)]
+    origins = [typing.get_origin(alternative) or alternative for alternative in alternatives]
+    classes = [origin for origin in origins if isinstance(origin, type)]
     return [alternative for alternative in classes if alternative not in (type(None), object)]
 
 

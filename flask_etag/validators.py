@@ -154,7 +154,7 @@ def content_hash(schema: Any) -> ContentHash:
         object and returns what JSON can say, including dates, decimals and UUIDs.
     :raises TypeError: if it is neither, or the class of a schema.
     """
-    if isinstance(schema, type):
+    if isinstance(schema, type) and hasattr(schema, "dump"):
         raise TypeError(f"content_hash() takes a schema, and was given its class: write {schema.__name__}().")
     dump = getattr(schema, "dump", schema)
     if not callable(dump):

@@ -1,0 +1,233 @@
+"""What a read is answered with besides its view's content: rules 1.7, 1.10, 3.7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, send_file
+from werkzeug.http import http_date
+
+from flask_etag import EntityTag, ETag, etag_resource, resource
+
+NOW = datetime.now(UTC)
+
+
+def served(**config: Any) -> Flask:
+    pages = Flask("pages")
+    pages.testing = True
+    pages.config.update(config)
+    ETag(pages)
+    return pages
+
+
+class TestWithoutAResource:
+    def test_the_tag_is_a_digest_of_the_body(self) -> None:
+        pages = served()
+        bodies = {"a": "one", "b": "two", "c": "one"}
+        pages.get("/<name>", endpoint="get /<name>")(etag_resource(lambda name: bodies[name]))
+        client = pages.test_client()
+        tags = [client.get(f"/{name}").headers["ETag"] for name in "abc"]
+        assert tags[0] == tags[2] != tags[1]
+        answer = client.get("/a", headers={"If-None-Match": tags[0]})
+        assert (answer.status_code, answer.data) == (304, b"")
+        assert answer.headers["ETag"] == tags[0]
+        assert "Content-Type" not in answer.headers
+        assert "Content-Length" not in answer.headers
+        assert client.get("/b", headers={"If-None-Match": tags[0]}).text == "two"
+        assert client.get("/b", headers={"If-Match": tags[0]}).status_code == 412
+        assert client.head("/a").headers["ETag"] == tags[0]
+        assert client.head("/a", headers={"If-None-Match": tags[0]}).status_code == 304
+        assert client.options("/a").status_code == 200
+
+    def test_the_fields_of_the_200_are_on_the_304(self) -> None:
+        pages = served()
+        fields = {"Vary": "Accept", "Cache-Control": "max-age=60", "X-Other": "1"}
+        pages.get("/", endpoint="get /")(etag_resource(lambda: ("report", fields)))
+        client = pages.test_client()
+        answer = client.get("/", headers={"If-None-Match": client.get("/").headers["ETag"]})
+        assert answer.status_code == 304
+        assert {name: answer.headers[name] for name in fields} == fields
+
+    def test_an_etag_and_a_date_of_the_view_s_own_are_judged(self) -> None:
+        pages = served()
+        date = http_date(NOW - timedelta(days=1))
+        pages.get("/", endpoint="get /")(
+            etag_resource(lambda: ("report", {"ETag": 'W/"mine"', "Last-Modified": date}))
+        )
+        pages.get("/broken", endpoint="get /broken")(etag_resource(lambda: ("report", {"ETag": "mine"})))
+        client = pages.test_client()
+        assert client.get("/").headers["ETag"] == 'W/"mine"'
+        assert client.get("/", headers={"If-None-Match": '"mine"'}).status_code == 304
+        assert client.get("/", headers={"If-Modified-Since": date}).status_code == 304
+        assert client.get("/broken", headers={"If-None-Match": "*"}).status_code == 304
+
+    def test_streams_files_and_other_answers_are_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("file")
+        pages = served()
+        read: list[str] = []
+
+        def stream() -> Iterator[str]:
+            read.append("part")
+            yield "part"
+
+        def streamed() -> Response:
+            response = Response(stream())
+            assert read == []
+            return response
+
+        pages.get("/stream", endpoint="get /stream")(etag_resource(streamed))
+        pages.get("/file", endpoint="get /file")(etag_resource(lambda: send_file(tmp_path / "file", etag=False)))
+        pages.get("/created", endpoint="get /created")(etag_resource(lambda: ("", 201)))
+        pages.get("/empty", endpoint="get /empty")(etag_resource(lambda: ("", 204)))
+        client = pages.test_client()
+        for path in ("/stream", "/file", "/created", "/empty"):
+            with client.get(path) as answer:
+                assert "ETag" not in answer.headers, path
+
+    def test_a_head_that_the_view_answers_without_a_body_has_no_tag(self) -> None:
+        pages = served()
+        pages.route("/", methods=["HEAD"])(etag_resource(lambda: ""))
+        assert "ETag" not in pages.test_client().head("/").headers
+
+    def test_a_write_is_refused_by_its_first_request(self) -> None:
+        pages = served()
+        pages.put("/", endpoint="put /")(etag_resource(lambda: "done"))
+        with pytest.raises(RuntimeError, match="for reads, and this is PUT"):
+            pages.test_client().put("/")
+
+    def test_with_an_epoch_the_tag_has_a_second_half(self) -> None:
+        tags = []
+        for epoch in ("", "1", "2"):
+            pages = served(ETAG_EPOCH=epoch)
+            pages.get("/", endpoint="get /")(etag_resource(lambda: "report"))
+            tags.append(pages.test_client().get("/").headers["ETag"])
+        assert len({tag.strip('"').partition(".")[0] for tag in tags}) == 1
+        assert len({tag.strip('"').partition(".")[2] for tag in tags}) == 3
+
+
+class Page:
+    def __init__(self, age: timedelta | None = None) -> None:
+        self.updated_at = None if age is None else NOW - age
+
+    def __etag__(self) -> str:
+        return "v1"
+
+
+def page_of(age: timedelta | None, **options: Any) -> Flask:
+    @resource(last_modified="updated_at", **options)
+    def find_page() -> Page:
+        return Page(age)
+
+    pages = served()
+    pages.get("/", endpoint="get /")(etag_resource(find_page)(lambda _: "page"))
+    pages.put("/", endpoint="put /")(etag_resource(find_page)(lambda _: "page"))
+    return pages
+
+
+class TestDates:
+    def test_a_date_is_shown_and_judged(self) -> None:
+        client = page_of(timedelta(hours=1)).test_client()
+        date = client.get("/").headers["Last-Modified"]
+        assert date == http_date(NOW - timedelta(hours=1))
+        assert client.get("/", headers={"If-Modified-Since": date}).status_code == 304
+        assert (
+            client.get("/", headers={"If-Modified-Since": http_date(NOW - timedelta(hours=2))}).status_code == 200
+        )
+        assert client.put("/", headers={"If-Unmodified-Since": date}).status_code == 200
+        assert client.put("/", headers={"If-Unmodified-Since": http_date(0)}).status_code == 412
+
+    @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=-1), None])
+    def test_1_10_a_date_that_another_state_may_get_is_not_shown(self, age: timedelta | None) -> None:
+        client = page_of(age).test_client()
+        assert "Last-Modified" not in client.get("/").headers
+        later = http_date(NOW + timedelta(hours=2))
+        assert client.get("/", headers={"If-Modified-Since": later}).status_code == 200
+        assert client.put("/", headers={"If-Unmodified-Since": later}).status_code == 200
+        assert client.put("/", headers={"If-Unmodified-Since": http_date(0)}).status_code == (
+            412 if age is not None else 200
+        )
+
+
+class TestFieldsThatA304Shares:
+    def test_1_7_declared_fields_are_on_both(self) -> None:
+        fields = {"Cache-Control": "max-age=60", "Vary": "Accept", "Content-Location": "/page"}
+        for headers in (fields, lambda _: fields):
+            client = page_of(None, headers=headers).test_client()
+            for answer in (client.get("/"), client.get("/", headers={"If-None-Match": '"v1"'}), client.head("/")):
+                assert {name: answer.headers[name] for name in fields} == fields
+            assert "Content-Location" not in client.put("/").headers
+
+    def test_a_declared_vary_joins_the_view_s(self) -> None:
+        @resource(headers={"vary": "Accept, Accept-Language"})
+        def find_page() -> Page:
+            return Page()
+
+        pages = served()
+        pages.get("/", endpoint="get /")(etag_resource(find_page)(lambda _: ("page", {"Vary": "Cookie, Accept"})))
+        assert pages.test_client().get("/").headers["Vary"] == "Cookie, Accept, Accept-Language"
+
+    def test_1_7_a_field_that_only_the_view_sets_is_warned_about_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        @resource
+        def find_page() -> Page:
+            return Page()
+
+        pages = served()
+        fields = {"ETag": '"mine"', "Expires": "0", "X-Other": "1"}
+        pages.get("/", endpoint="read")(etag_resource(find_page)(lambda _: ("page", fields)))
+        client = pages.test_client()
+        for _ in range(2):
+            assert client.get("/").headers["ETag"] == '"v1"'
+        assert sorted(caplog.messages) == [
+            "read: the view sets Expires, which its 304 will not have; name it in @resource(headers=...), so that "
+            "both have it.",
+            "read: the view sets an ETag of its own; the one of its resource replaces it.",
+        ]
+
+    def test_what_after_request_adds_is_on_both(self) -> None:
+        pages = page_of(None)
+
+        @pages.after_request
+        def add(response: Response) -> Response:
+            response.headers["Vary"] = "Cookie"
+            return response
+
+        client = pages.test_client()
+        assert client.get("/", headers={"If-None-Match": '"v1"'}).headers["Vary"] == "Cookie"
+
+
+class TestSequences:
+    def members(self, *tags: EntityTag | str | None) -> str | None:
+        class Member:
+            def __init__(self, tag: EntityTag | str | None) -> None:
+                self.tag = tag
+
+            def __etag__(self) -> EntityTag | str | None:
+                return self.tag
+
+        @resource
+        def find_members() -> list[Member]:
+            return [Member(tag) for tag in tags]
+
+        pages = served()
+        pages.get("/", endpoint="get /")(
+            etag_resource(find_members)(lambda found: [member.tag for member in found and []])
+        )
+        return pages.test_client().get("/").headers.get("ETag")
+
+    def test_the_tag_of_a_sequence_is_made_of_its_members(self) -> None:
+        tags = [self.members(*"ab"), self.members(*"ba"), self.members(*"a"), self.members("ab"), self.members()]
+        assert None not in tags
+        assert len(set(tags)) == 5
+        assert self.members(*"ab") == tags[0]
+
+    def test_a_member_without_a_tag_or_with_a_weak_one(self) -> None:
+        assert self.members("a", None) is None
+        weak = self.members("a", EntityTag("b", weak=True))
+        assert weak is not None
+        assert weak.startswith('W/"')
