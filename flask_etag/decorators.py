@@ -12,6 +12,7 @@ from flask.views import MethodView, View
 
 from flask_etag import log
 from flask_etag.errors import ConditionalRequestError
+from flask_etag.exchange import load
 from flask_etag.reading import read, read_body
 from flask_etag.resources import Resource
 from flask_etag.settings import settings
@@ -128,7 +129,7 @@ class ConditionalView(Generic[P, T]):
         if request.method in _READS:
             return read(resource, url_arguments, serve)
         if request.method in _UNCONDITIONAL:
-            return serve(resource.load(url_arguments))
+            return serve(load(resource.load_existing, url_arguments))
         return write(resource, url_arguments, serve, protected=self._protected, create=self._create)
 
 

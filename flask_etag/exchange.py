@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Response, current_app, request
@@ -13,17 +13,16 @@ from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionFailed, WriteConflict
 from flask_etag.guards import refused
 from flask_etag.preconditions import Preconditions, Representation
-from flask_etag.resources import Resource
 from flask_etag.settings import settings
 
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
 
 
-def load(resource: Resource[..., Any], url_arguments: dict[str, Any]) -> Any:
+def load(loader: Callable[[dict[str, Any]], Any], url_arguments: dict[str, Any]) -> Any:
     """Load the target, unless its store is held by another writer for longer than it waits."""
     try:
-        return resource.load(url_arguments)
+        return loader(url_arguments)
     except Exception as error:
         if refused(error):
             raise WriteConflict from error

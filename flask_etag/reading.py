@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Response, request
-from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag, MalformedField, TagList
 from flask_etag.exchange import asked, describe, is_success, is_unchanged, load, not_modified, tag
@@ -24,9 +23,7 @@ def read(
     :param serve: runs the view on the object that was loaded.
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
-    target = load(resource, url_arguments)
-    if target is None:
-        raise NotFound
+    target = load(resource.load_existing, url_arguments)
     current = resource.representation(target)
     fields = resource.fields(target)
     if is_unchanged(asked(), current):

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from flask import current_app
+from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Representation
@@ -70,6 +71,16 @@ class Resource(Generic[P, T_co]):
         target = (current_app.ensure_sync(loader) if self.is_async else loader)(**url_arguments)
         if target is not None:
             self.model = type(target)
+        return target
+
+    def load_existing(self, url_arguments: dict[str, Any]) -> Any:
+        """Load what a URL names.
+
+        :raises werkzeug.exceptions.NotFound: if there is no such thing, so that the answer is 404.
+        """
+        target = self.load(url_arguments)
+        if target is None:
+            raise NotFound
         return target
 
     def locked(self, url_arguments: dict[str, Any]) -> AbstractContextManager[Any]:

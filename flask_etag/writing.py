@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from flask import Response, request
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
 from flask_etag.entity_tags import EntityTag
@@ -80,22 +80,21 @@ class _Target:
         self, resource: Resource[..., Any], url_arguments: dict[str, Any], *, may_be_absent: bool
     ) -> None:
         self._resource = resource
+        self._loader = resource.load if may_be_absent else resource.load_existing
         self._url_arguments = url_arguments
-        self._may_be_absent = may_be_absent
         self._read: LockingRead | None = None
         self.preconditions = asked()
 
     def load_to_write(self) -> Any:
         """Load it for the first time, and under its lock if that is how it is guarded."""
-        if (
-            self.preconditions.if_match is not None
-        ):  # otherwise it is to be made, perhaps: locked gaps keep others out
-            self._read = locking_read(self._resource.model)
+        if self.preconditions.if_match is None:
+            return self.load()  # it is going to be made, perhaps; a lock on a gap would keep others out of it
+        self._read = locking_read(self._resource.model)
         if self._read is None:
             return self.load()
         try:
             with self._read.going_on():
-                return self._loaded(self._resource.load(self._url_arguments))
+                return self._loader(self._url_arguments)
         except HTTPException:
             raise
         except Exception:
@@ -105,12 +104,7 @@ class _Target:
             return self.load()
 
     def load(self) -> Any:
-        return self._loaded(load(self._resource, self._url_arguments))
-
-    def _loaded(self, target: Any) -> Any:
-        if target is None and not self._may_be_absent:
-            raise NotFound
-        return target
+        return load(self._loader, self._url_arguments)
 
     def judge(self, target: Any) -> EntityTag | None:
         """Judge the request by an object; return the tag of that."""
@@ -120,7 +114,7 @@ class _Target:
 
     def judge_again(self, *, too_late: bool) -> None:
         """Judge by what is there now, unless it is too late to say that nothing was written."""
-        target = self._loaded(self._resource.load(self._url_arguments))
+        target = self._loader(self._url_arguments)
         if not too_late:
             self.judge(target)
 

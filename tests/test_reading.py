@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class TestWithoutAResource:
 
 class Page:
     def __init__(self, age: timedelta | None = None) -> None:
-        self.updated_at = None if age is None else NOW - age
+        self.updated_at = None if age is None else datetime.now(UTC) - age
 
     def __etag__(self) -> str:
         return "v1"
@@ -132,7 +133,7 @@ class TestDates:
     def test_a_date_is_shown_and_judged(self) -> None:
         client = page_of(timedelta(hours=1)).test_client()
         date = client.get("/").headers["Last-Modified"]
-        assert date == http_date(NOW - timedelta(hours=1))
+        assert parsedate_to_datetime(date) - NOW + timedelta(hours=1) < timedelta(minutes=1)
         assert client.get("/", headers={"If-Modified-Since": date}).status_code == 304
         assert (
             client.get("/", headers={"If-Modified-Since": http_date(NOW - timedelta(hours=2))}).status_code == 200
