@@ -104,13 +104,13 @@ class ConditionalView(Generic[P, T]):
     @overload
     def __call__(self, view: V, /) -> V: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, view: Callable[[S, T], _Answer] | Callable[Concatenate[S, T, P], _Answer], /
-    ) -> Callable[Concatenate[S, P], Response]: ...
-    @overload
     def __call__(
         self, view: Callable[[T], _Answer] | Callable[Concatenate[T, P], _Answer], /
     ) -> Callable[P, Response]: ...
+    @overload
+    def __call__(
+        self, view: Callable[[S, T], _Answer] | Callable[Concatenate[S, T, P], _Answer], /
+    ) -> Callable[Concatenate[S, P], Response]: ...
     def __call__(self, view: Any, /) -> Any:
         """Decorate a view: below its route, and below whatever decides who may call it.
 

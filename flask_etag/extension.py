@@ -42,7 +42,8 @@ class ETag:
         app.extensions[EXTENSION] = Settings.read(app.config)
         # Registered for the base class, which has no status code: so an application's own handler for 412,
         # 428 or 409 wins, and this one still comes before a handler for every HTTPException.
-        app.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
+        if ConditionalRequestError not in app.error_handler_spec[None][None]:
+            app.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
         app.cli.add_command(cli.etag)
         _apps.add(app)
         request_started.connect(_check_views, app)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from flask_etag.entity_tags import EntityTag
@@ -143,7 +143,14 @@ def version_column(name: str) -> VersionColumn:
     return VersionColumn(name)
 
 
-def content_hash(schema: Any) -> ContentHash:
+class Schema(Protocol):
+    """What has a method ``dump``, as marshmallow's schemas have."""
+
+    def dump(self, obj: Any, /) -> Any:
+        """Return what JSON can say of an object."""
+
+
+def content_hash(schema: Schema | Callable[[Any], Any]) -> ContentHash:
     """Take the tag from the content: ``@resource(etag=content_hash(NoteSchema()))``.
 
     It is the SHA-256 digest of the canonical JSON of what the schema makes of the object: keys in order, no

@@ -367,9 +367,9 @@ class TestMisuseIsRefusedWhereItIsWritten:
                 return page.name
 
         with pytest.raises(TypeError, match=r"write Schema\(\)"):
-            content_hash(Schema)
+            content_hash(Schema)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="takes an object with dump"):
-            content_hash({})
+            content_hash({})  # type: ignore[arg-type]
         for name in (7, "not a name"):
             with pytest.raises(TypeError, match="takes the name of an attribute"):
                 version_column(name)  # type: ignore[arg-type]

@@ -182,11 +182,7 @@ def test_the_whole_story_of_a_row(library: Library, path: str) -> None:
 
 @each_model
 @pytest.mark.parametrize("when", ["in the view", "later"])
-def test_2_3_of_two_that_create_the_same_one_is_412(
-    request: pytest.FixtureRequest, library: Library, path: str, when: str
-) -> None:
-    if when == "later" and "sqlalchemy_alone" in request.node.name:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="nothing tells the guard of the session"))
+def test_2_3_of_two_that_create_the_same_one_is_412(library: Library, path: str, when: str) -> None:
     library.app.testing = False  # what is not a 412 is a 500, as in production
     later = {"later": "please"} if when == "later" else {}
     slow = library.held("PUT", path, "slow", if_none_match="*", **later)

@@ -628,12 +628,7 @@ def test_a_blueprint_s_handler_of_all_errors_is_nearer_than_ours(
 @each_refusal
 @pytest.mark.parametrize(
     "registered",
-    [
-        pytest.param(
-            "before", marks=pytest.mark.xfail(strict=True, reason="init_app replaces a handler that is there")
-        ),
-        "after",
-    ],
+    ["before", "after"],
 )
 def test_an_application_s_handler_of_our_base_wins(
     status: int, name: str, conditions: dict[str, str], registered: str

@@ -134,8 +134,6 @@ class SessionGuard(Guard):
             self._key, self._replaces = state.key, _replaced_by_a_write_of(state)
 
     def flush(self) -> None:
-        if self._target is None:
-            self._note_session(_session_of_the_application())
         for session in self._sessions:
             if session.is_active:
                 session.flush()
@@ -160,6 +158,9 @@ class SessionGuard(Guard):
         raise Refused
 
     # What follows is called by the events of sessions and mappers.
+
+    def transient_to_pending(self, session: Session) -> None:
+        self._note_session(session)
 
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
@@ -332,6 +333,12 @@ def _refuse_what_cannot_be_guarded(target: object) -> None:
             f"{name} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: remove that from "
             "its __mapper_args__."
         )
+
+
+@event.listens_for(Session, "transient_to_pending")
+def _transient_to_pending(session: Session, _: object) -> None:
+    if (guard := _guard.get()) is not None:
+        guard.transient_to_pending(session)
 
 
 @event.listens_for(Session, "before_flush")
