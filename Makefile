@@ -1,6 +1,7 @@
 # make run          the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
 # make test         every check and every test
 # make collisions   how many updates are lost when clients collide, with Flask-ETag and without
+# make costs        how many function calls each kind of request costs
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs collisions constraints clean
+.PHONY: run test docs collisions costs constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -28,6 +29,9 @@ docs: $(VENV)/.test
 
 collisions: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.collisions
+
+costs: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.costs
 
 # The system's pip fills the environment: a bare Python may come without the means to put a pip there by itself.
 $(VENV)/.run: $(INPUTS)

@@ -42,6 +42,9 @@ def dump(paper: Paper) -> dict[str, Any]:
 class Papers(Notes):
     """The application, and the paper "plan" in it; its tags are hashes of the content."""
 
+    isolation_level: str | None = None
+    in_savepoint = False
+
     def __init__(self, url: str, recipe: bool = False, **engine_options: Any) -> None:
         super().__init__(url, **engine_options)
         db = self.db

@@ -61,8 +61,8 @@ class LockingRead:
         [*selected] = getattr(state.statement, "column_descriptions", ())
         if mapper is None or not mapper.isa(self._mapper) or [one["expr"] for one in selected] != [mapper.class_]:
             return
+        self._session = state.session
         if locks.lock_before_reading(state.session, mapper):
-            self._session = state.session
             state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
             state.update_execution_options(populate_existing=True, **{_OPTION: True})
 

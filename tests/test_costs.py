@@ -1,0 +1,31 @@
+"""What each request costs, in function calls, which do not depend on the machine; ``make costs`` shows them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CEILINGS = {
+    "body hash, 200": 190,
+    "body hash, 304": 220,
+    "version, 200": 180,
+    "version, 304": 155,
+    "guarded PUT": 490,
+}
+"""The most calls over those of the same view without Flask-ETag. Lower them when less is needed."""
+
+
+def test_no_request_costs_more_than_it_did() -> None:
+    """In a process of its own, where nobody else traces calls or has wrapped what is called."""
+    program = "from benchmarks.costs import *\ncalls = counted()\nfor name in calls: print(name, over_its_floor(name, calls), sep=':')"
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent.parent,
+        env={"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    costs = {name: int(calls) for name, calls in (line.split(":") for line in ran.stdout.splitlines())}
+    assert {name for name, ceiling in CEILINGS.items() if costs[name] > ceiling} == set(), costs
