@@ -14,7 +14,7 @@ from flask.cli import with_appcontext
 
 from flask_etag.guards import store_of_class
 from flask_etag.resources import Resource
-from flask_etag.settings import Settings, settings
+from flask_etag.settings import Settings, settings_of
 from flask_etag.views import Protection, protection_of, views_of
 
 _HEADINGS = ("Route", "Method", "Resource", "Tag", "Protection")
@@ -31,7 +31,7 @@ def etag() -> None:
 @with_appcontext
 def routes(check: bool) -> None:
     """Show every route: its resource, where its tag comes from, and how it is protected."""
-    configured = settings()
+    configured = settings_of(current_app)
     rows, unprotected = [], []
     for rule, method, view in views_of(current_app):
         protection = protection_of(view)

@@ -7,15 +7,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
-from flask import Response, current_app, request
+from flask import Response, request
 from flask.views import MethodView, View
 
 from flask_etag import log
 from flask_etag.errors import ConditionalRequestError
-from flask_etag.exchange import load
+from flask_etag.exchange import Exchange
 from flask_etag.reading import read, read_body
 from flask_etag.resources import Resource
-from flask_etag.settings import settings
 from flask_etag.views import Protection, mark, protection_of
 from flask_etag.writing import write
 
@@ -124,23 +123,24 @@ class ConditionalView(Generic[P, T]):
             Protection(resource, required=self._protected),
         )
 
-    def _answer(self, serve: Callable[..., Response], url_arguments: dict[str, Any]) -> Response:
+    def _answer(
+        self, exchange: Exchange, serve: Callable[..., Response], url_arguments: dict[str, Any]
+    ) -> Response:
         resource = self._resource
-        if request.method in _READS:
-            return read(resource, url_arguments, serve)
-        if request.method in _UNCONDITIONAL:
-            return serve(load(resource.load_existing, url_arguments))
-        return write(resource, url_arguments, serve, protected=self._protected, create=self._create)
+        if exchange.method in _READS:
+            return read(exchange, resource, url_arguments, serve)
+        if exchange.method in _UNCONDITIONAL:
+            return serve(exchange.load(resource.load_existing, url_arguments))
+        return write(exchange, resource, url_arguments, serve, protected=self._protected, create=self._create)
 
 
-def _answer_by_its_body(serve: Callable[..., Response], url_arguments: dict[str, Any]) -> Response:
-    del url_arguments
-    if request.method in _READS:
-        return read_body(serve)
-    if request.method in _UNCONDITIONAL:
+def _answer_by_its_body(exchange: Exchange, serve: Callable[..., Response], _: dict[str, Any]) -> Response:
+    if exchange.method in _READS:
+        return read_body(exchange, serve)
+    if exchange.method in _UNCONDITIONAL:
         return serve()
     raise RuntimeError(
-        f"{request.endpoint}: @etag_resource without a resource is for reads, and this is {request.method}. A "
+        f"{request.endpoint}: @etag_resource without a resource is for reads, and this is {exchange.method}. A "
         "write has to know what it is about to change before it runs: move what loads it into a function under "
         "@resource, say find_note, and decorate the view with @require_if_match(find_note)."
     )
@@ -149,7 +149,7 @@ def _answer_by_its_body(serve: Callable[..., Response], url_arguments: dict[str,
 def _decorated(
     view: Any,
     caller: Callable[[Callable[..., Any]], Callable[..., Any]],
-    answer: Callable[[Callable[..., Response], dict[str, Any]], Response],
+    answer: Callable[[Exchange, Callable[..., Response], dict[str, Any]], Response],
     protection: Protection,
 ) -> Any:
     """Return a view, or all methods of a class of views, as conditional ones.
@@ -178,14 +178,14 @@ def _decorated(
     def conditional_view(*args: Any, **url_arguments: Any) -> Response:
         if args and not (len(args) == 1 and isinstance(args[0], View)):
             raise TypeError(_misplaced(view, args[0]))
-        settings()  # raises where ETag(app) is missing
+        exchange = Exchange()
 
         def serve(*target: Any) -> Response:
-            function = current_app.ensure_sync(view) if is_async else view
-            return current_app.make_response(call(function, args, target, url_arguments))
+            function = exchange.run(view) if is_async else view
+            return exchange.response(call(function, args, target, url_arguments))
 
         try:
-            return answer(serve, url_arguments)
+            return answer(exchange, serve, url_arguments)
         except ConditionalRequestError as refusal:
             log.refusal(refusal.reason)
             raise

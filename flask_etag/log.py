@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from flask import request
+from flask import current_app, request
 
-from flask_etag.settings import settings
+from flask_etag.settings import settings_of
 
 logger = logging.getLogger("flask_etag")
 
@@ -18,7 +18,7 @@ def refusal(reason: str) -> None:
 
 def once(notice: str) -> None:
     """Warn of something about the view that is being served, the first time only."""
-    told = settings().notices
+    told = settings_of(current_app).notices
     if (mark := (str(request.endpoint), notice)) not in told:
         told.add(mark)
         logger.warning("%s: %s", *mark)

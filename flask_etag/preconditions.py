@@ -70,6 +70,10 @@ class Representation:
     verbatim: str | None = None
     shows_last_modified: bool = True
 
+    def is_all_of(self, field: str) -> bool:
+        """Tell whether a field has its tag, as it was sent, and nothing else: most do, and need no reading."""
+        return self.etag is not None and field == str(self.etag)
+
     def named_by(self, opaque: str, *, whole: bool) -> Literal["exactly", "with a suffix"] | None:
         """Tell whether an opaque tag names this representation; or, where not ``whole``, its state."""
         if self.etag is None:
@@ -150,6 +154,8 @@ class _Matching:
 
 def _judge_if_match(field: str, current: Representation | None, matching: _Matching) -> Reason | None:
     """Section 13.1.1: strong comparison, since what matches is going to be overwritten."""
+    if current is not None and current.is_all_of(field) and not field.startswith("W/"):
+        return None
     try:
         tags = TagList.parse(field)
     except MalformedField:
@@ -179,6 +185,8 @@ def _judge_if_none_match(
     field: str, current: Representation | None, matching: _Matching
 ) -> Literal["exists", "malformed"] | None:
     """Section 13.1.2: weak comparison, since equivalent content is as good as the same."""
+    if current is not None and current.is_all_of(field):
+        return "exists"
     try:
         tags = TagList.parse(field)
     except MalformedField:

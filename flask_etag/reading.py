@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 
-from flask_etag.entity_tags import EntityTag, MalformedField, TagList
-from flask_etag.exchange import asked, describe, is_success, is_unchanged, load, not_modified, tag
+from flask_etag.entity_tags import TagList
+from flask_etag.exchange import Exchange, is_success
 from flask_etag.preconditions import Representation
 from flask_etag.resources import Resource
-from flask_etag.settings import settings
-from flask_etag.validators import digest
+from flask_etag.validators import Body
+
+_BODY = Resource(lambda body: body, validator=Body())
+"""What a view without a resource answers, as one."""
 
 
 def read(
-    resource: Resource[..., Any], url_arguments: dict[str, Any], serve: Callable[[Any], Response]
+    exchange: Exchange,
+    resource: Resource[..., Any],
+    url_arguments: dict[str, Any],
+    serve: Callable[[Any], Response],
 ) -> Response:
     """Answer GET or HEAD: 304 where the sender has the current representation, or else the view's answer.
 
     :param serve: runs the view on the object that was loaded.
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
-    target = load(resource.load_existing, url_arguments)
-    current = resource.representation(target)
+    target = exchange.load(resource.load_existing, url_arguments)
+    current = exchange.representation(resource, target)
     fields = resource.fields(target)
-    if is_unchanged(asked(), current):
-        return not_modified(current, fields)
+    if exchange.is_unchanged(exchange.preconditions(), current):
+        return exchange.not_modified(current, fields)
     response = serve(target)
     if is_success(response):
-        describe(response, current, fields)
+        exchange.describe(response, current, fields)
     return response
 
 
-def read_body(serve: Callable[[], Response]) -> Response:
+def read_body(exchange: Exchange, serve: Callable[[], Response]) -> Response:
     """Answer GET or HEAD of a view without a resource: its tag is the digest of the body that it answers.
 
     This saves the bytes and not the work. Streams and files are left as they are, and so is every answer but
@@ -46,30 +52,28 @@ def read_body(serve: Callable[[], Response]) -> Response:
     response = serve()
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
-    current = _representation_of(response)
-    if is_unchanged(asked(), current):
+    current = _representation_of(response, exchange)
+    if exchange.is_unchanged(exchange.preconditions(), current):
         response.status_code = 304
         response.response = []
         del response.headers["Content-Type"]
         response.headers.pop("Content-Length", None)
-    tag(response, current.etag)
+    exchange.tag(response, current.etag)
     return response
 
 
-def _representation_of(response: Response) -> Representation:
+def _representation_of(response: Response, exchange: Exchange) -> Representation:
     """Take the view's own ETag, or else the digest of the body; a body that HEAD left out has none."""
+    modified = response.last_modified
     given = response.headers.get("ETag")
     if given is not None:
         try:
             [etag] = TagList.parse(given).members
-        except (MalformedField, ValueError):
-            etag = None
-        return Representation(etag, response.last_modified)
+        except ValueError:  # there is none, or it is malformed
+            return Representation(None, modified)
+        return Representation(etag, modified)
     body = response.get_data()
-    if request.method == "HEAD" and not body:
-        return Representation(None, response.last_modified)
-    configured = settings()
-    state = opaque = digest(("body", body), configured.key)
-    if configured.epoch:
-        opaque = f"{state}.{digest(('epoch', configured.epoch), configured.key)}"
-    return Representation(EntityTag(opaque), response.last_modified, state)
+    if not body and exchange.method == "HEAD":
+        return Representation(None, modified)
+    current = exchange.representation(_BODY, body)
+    return current if modified is None else replace(current, last_modified=modified, shows_last_modified=True)

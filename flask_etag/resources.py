@@ -15,13 +15,14 @@ from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Representation
-from flask_etag.settings import settings
+from flask_etag.settings import Settings, settings_of
 from flask_etag.validators import Validator, digest, validator
 
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+_NO_FIELDS: Mapping[str, str] = {}
 _SHOWN_AFTER = timedelta(seconds=1)
 
 
@@ -91,30 +92,29 @@ class Resource(Generic[P, T_co]):
         lock: Callable[..., AbstractContextManager[Any]] | None = self._lock
         return nullcontext() if lock is None else lock(**url_arguments)
 
-    def representation(self, target: Any) -> Representation:
+    def representation(self, target: Any, settings: Settings) -> Representation:
         """Return what the conditions of a request are compared with."""
         state = self.validator(target)
-        etag = text = verbatim = None
-        if state is not None:
-            configured = settings()
-            opaque = text = digest(state.terms, configured.key)
-            verbatim = state.verbatim
-            variant = None if self._variant is None else self._variant(target)
-            if variant is not None:
-                opaque = f"{text}.{digest(('variant', configured.epoch, variant), configured.key)}"
-            elif configured.epoch:
-                opaque = f"{text}.{digest(('epoch', configured.epoch), configured.key)}"
-            elif verbatim is not None:
-                opaque = verbatim
-            etag = EntityTag(opaque, state.weak)
-        if self._last_modified is None:
-            return Representation(etag, None, text, verbatim)
-        modified = self._last_modified(target)
-        return Representation(etag, modified, text, verbatim, _is_to_be_shown(modified))
+        modified = None if self._last_modified is None else self._last_modified(target)
+        shown = modified is not None and _is_to_be_shown(modified)
+        if state is None:
+            return Representation(None, modified, shows_last_modified=shown)
+        text = digest(state.terms, settings.key)
+        variant = None if self._variant is None else self._variant(target)
+        if variant is not None:
+            second = digest(("variant", settings.epoch, variant), settings.key)
+        elif settings.epoch:
+            second = digest(("epoch", settings.epoch), settings.key)
+        else:
+            etag = EntityTag(text, state.weak) if state.verbatim is None else state.verbatim
+            return Representation(etag, modified, text, None, shown)
+        etag = EntityTag(f"{text}.{second}", state.weak)
+        verbatim = None if state.verbatim is None else state.verbatim.opaque
+        return Representation(etag, modified, text, verbatim, shown)
 
     def fields(self, target: Any) -> Mapping[str, str]:
         """Return the fields that a 200 and its 304 share."""
-        return {} if self._headers is None else self._headers(target)
+        return _NO_FIELDS if self._headers is None else self._headers(target)
 
     def etag_of(self, target: Any) -> EntityTag:
         """Return the entity tag of an object in hand: for the answer to a POST that made it, after a flush.
@@ -123,7 +123,7 @@ class Resource(Generic[P, T_co]):
         :raises TypeError: if nothing says what the tag of such an object is.
         :raises RuntimeError: outside of an application, which may have configured how tags are made.
         """
-        etag = self.representation(target).etag
+        etag = self.representation(target, settings_of(current_app)).etag
         if etag is None:
             raise ValueError(f"This {type(target).__name__} has no ETag.")
         return etag
@@ -236,10 +236,8 @@ def _names_of_parameters(loader: Callable[..., Any]) -> frozenset[str]:
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
 
 
-def _is_to_be_shown(modified: datetime | None) -> bool:
+def _is_to_be_shown(modified: datetime) -> bool:
     """Tell whether no other state can get the same date, of whole seconds, any more (RFC 9110 section 8.8.2.2)."""
-    if modified is None:
-        return False
     if modified.tzinfo is None:
         modified = modified.replace(tzinfo=UTC)
     return datetime.now(UTC) - modified >= _SHOWN_AFTER

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from flask import current_app
+from flask import Flask
 
 EXTENSION = "etag"
 """Under this name an application keeps its :class:`Settings`, in ``app.extensions``."""
@@ -49,12 +49,12 @@ class Settings:
         )
 
 
-def settings() -> Settings:
-    """Return the settings of the application that is being served.
+def settings_of(app: Flask) -> Settings:
+    """Return the settings of an application.
 
-    :raises RuntimeError: if the extension was never initialised there, or outside of an application context.
+    :raises RuntimeError: if the extension was never initialised there.
     """
-    found = current_app.extensions.get(EXTENSION)
+    found = app.extensions.get(EXTENSION)
     if not isinstance(found, Settings):
         raise RuntimeError(
             "Flask-ETag is not initialised for this application: call ETag(app) where the application is "

@@ -32,12 +32,12 @@ class State:
 
     :param terms: the texts, numbers, times... that do.
     :param weak: whether they vouch for equivalent content only.
-    :param verbatim: the opaque text that the application gave it, where it did.
+    :param verbatim: the tag that the application gave it, where it did.
     """
 
     terms: tuple[object, ...]
     weak: bool = False
-    verbatim: str | None = None
+    verbatim: EntityTag | None = None
 
 
 class Validator(ABC):
@@ -114,7 +114,17 @@ class ContentHash(Validator):
 
     def __call__(self, target: Any, /) -> State | None:
         scope = () if store_of(target) is None else _scope(target)
-        return State((*scope, "content", canonical_json(self._dump(target))))
+        content = canonical_json(self._dump(target)).encode()
+        return State((*scope, "content", sha256(content).digest()))
+
+
+class Body(Validator):
+    """The bytes of a body."""
+
+    source = "body"
+
+    def __call__(self, target: bytes, /) -> State | None:
+        return State(("body", sha256(target).digest()))
 
 
 class Custom(Validator):
@@ -176,7 +186,7 @@ def validator(etag: object) -> Validator:
     """
     if etag is None:
         return _FOUND
-    if isinstance(etag, VersionColumn | ContentHash):
+    if isinstance(etag, Validator):
         return etag
     if isinstance(etag, str):
         raise TypeError(f'etag={etag!r} is not enough to tell: write etag=version_column("{etag}").')
@@ -198,12 +208,9 @@ def digest(terms: Iterable[object], key: bytes | None = None) -> str:
     :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
-    hashed = sha256() if key is None else hmac.new(key, digestmod=sha256)
-    for term in terms:
-        encoded = _encode(term)
-        hashed.update(b"%d:" % len(encoded))
-        hashed.update(encoded)
-    return urlsafe_b64encode(hashed.digest()[:_DIGEST_BYTES]).decode("ascii")
+    message = b"".join([b"%d:%b" % (len(term), term) for term in map(_encode, terms)])
+    hashed = sha256(message).digest() if key is None else hmac.digest(key, message, sha256)
+    return urlsafe_b64encode(hashed[:_DIGEST_BYTES]).decode("ascii")
 
 
 def canonical_json(content: object) -> str:
@@ -234,7 +241,7 @@ def _given(etag: object, giver: str) -> State | None:
         etag = EntityTag(etag)
     if not isinstance(etag, EntityTag):
         raise TypeError(f"{giver} gave {type(etag).__name__} for an ETag: it takes a str, an EntityTag or None.")
-    return State(("verbatim", etag.opaque), etag.weak, etag.opaque)
+    return State(("verbatim", etag.opaque), etag.weak, etag)
 
 
 def _sequence(members: Sequence[Any], validator: Validator) -> State | None:

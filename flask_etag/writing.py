@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
-from flask_etag.exchange import asked, is_success, is_unchanged, load, tag
+from flask_etag.exchange import Exchange, is_success
 from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read
 from flask_etag.resources import Resource
-from flask_etag.settings import settings
 
 _CREATING = ("PUT", "POST")
 
 
 def write(
+    exchange: Exchange,
     resource: Resource[..., Any],
     url_arguments: dict[str, Any],
     serve: Callable[[Any], Response],
@@ -38,11 +38,11 @@ def write(
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
-    story = _Target(resource, url_arguments, may_be_absent=create and request.method in _CREATING)
+    story = _Target(exchange, resource, url_arguments, may_be_absent=create and exchange.method in _CREATING)
     with _held(resource, url_arguments):
         target = story.load_to_write()
         if protected:
-            _require_protection(story)
+            story.require_protection()
         etag = story.judge(target)
 
         guard = story.guard(target)
@@ -66,8 +66,8 @@ def write(
 
     if not is_success(response):
         return response
-    if _describes_target(response):
-        tag(response, guard.etag)
+    if _describes_target(response, exchange.method):
+        exchange.tag(response, guard.etag)
     if guard.pending:
         log.once("its write is not committed when the answer is settled; should that fail later, nobody is told.")
     return response
@@ -77,17 +77,23 @@ class _Target:
     """What a request is going to write, as often as it has to be loaded and judged."""
 
     def __init__(
-        self, resource: Resource[..., Any], url_arguments: dict[str, Any], *, may_be_absent: bool
+        self,
+        exchange: Exchange,
+        resource: Resource[..., Any],
+        url_arguments: dict[str, Any],
+        *,
+        may_be_absent: bool,
     ) -> None:
+        self._exchange = exchange
         self._resource = resource
         self._loader = resource.load if may_be_absent else resource.load_existing
         self._url_arguments = url_arguments
         self._read: LockingRead | None = None
-        self.preconditions = asked()
+        self._preconditions = exchange.preconditions()
 
     def load_to_write(self) -> Any:
         """Load it for the first time, and under its lock if that is how it is guarded."""
-        if self.preconditions.if_match is None:
+        if self._preconditions.if_match is None:
             return self.load()  # it is going to be made, perhaps; a lock on a gap would keep others out of it
         self._read = locking_read(self._resource.model)
         if self._read is None:
@@ -104,12 +110,21 @@ class _Target:
             return self.load()
 
     def load(self) -> Any:
-        return load(self._loader, self._url_arguments)
+        return self._exchange.load(self._loader, self._url_arguments)
+
+    def require_protection(self) -> None:
+        """Refuse a request that sets no condition on what it overwrites, or do what is configured."""
+        require = self._exchange.settings.require
+        if require == "off" or self._preconditions.protect:
+            return
+        if require == "enforce":
+            raise PreconditionRequired
+        log.refusal("missing, let pass")
 
     def judge(self, target: Any) -> EntityTag | None:
         """Judge the request by an object; return the tag of that."""
-        current = None if target is None else self._resource.representation(target)
-        is_unchanged(self.preconditions, current)
+        current = None if target is None else self._exchange.representation(self._resource, target)
+        self._exchange.is_unchanged(self._preconditions, current)
         return None if current is None else current.etag
 
     def judge_again(self, *, too_late: bool) -> None:
@@ -134,7 +149,7 @@ class _Target:
             return self._resource.load(self._url_arguments)
 
     def _etag_of(self, target: Any) -> EntityTag | None:
-        return self._resource.representation(target).etag
+        return self._exchange.representation(self._resource, target).etag
 
 
 @contextmanager
@@ -154,21 +169,12 @@ def _held(resource: Resource[..., Any], url_arguments: dict[str, Any]) -> Iterat
         lock.__exit__(None, None, None)
 
 
-def _require_protection(story: _Target) -> None:
-    require = settings().require
-    if require == "off" or story.preconditions.protect:
-        return
-    if require == "enforce":
-        raise PreconditionRequired
-    log.refusal("missing, let pass")
-
-
-def _describes_target(response: Response) -> bool:
+def _describes_target(response: Response, method: str) -> bool:
     """Tell whether an answer speaks of the target as it is now (RFC 9110 sections 9.3.3 and 15.3.3).
 
     A 202 speaks of what will be. A POST's 201 speaks of what was made; its tag is for the view to give.
     """
-    return response.status_code != 202 and not (request.method == "POST" and response.status_code == 201)
+    return response.status_code != 202 and not (method == "POST" and response.status_code == 201)
 
 
 def _is_in_event_loop() -> bool:

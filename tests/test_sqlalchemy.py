@@ -144,6 +144,7 @@ def test_a_row_whose_version_is_null_is_refused(session: Session) -> None:
 
 
 @pytest.mark.parametrize("row", [Unversioned(id=1), Hidden(id=1)])
+@pytest.mark.usefixtures("session")
 def test_a_model_without_a_version_is_refused_with_advice(row: object) -> None:
     with pytest.raises(TypeError, match=r"flask_etag\.sqlalchemy\.Versioned"):
         find_row.etag_of(row)
