@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,13 @@ from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Preconditions, Representation
 from tests import oracle
 
-OPAQUE = st.sampled_from(["a", "a", "a", "", "b", "a,b", "*", "a\\", "\xe9", "W/", "a-gzip"])
+
+def mostly(usual: st.SearchStrategy[Any], *others: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Draw the usual three times out of four: what is sent has to match what there is often enough."""
+    return st.sampled_from([usual, usual, usual, st.one_of(*others)]).flatmap(lambda strategy: strategy)
+
+
+OPAQUE = mostly(st.just("a"), st.sampled_from(["", "b", "a,b", "*", "a\\", "\xe9", "W/", "a-gzip"]))
 TAGS = st.tuples(st.booleans(), OPAQUE)
 
 GAPS = st.text(st.sampled_from(" \t"), max_size=2)
@@ -33,7 +40,7 @@ def lists(draw: st.DrawFn) -> str:
     return field if draw(st.booleans()) else field.rstrip(", \t")
 
 
-TAG_FIELDS = st.one_of(
+TAG_FIELDS = mostly(
     lists(),
     st.sampled_from(["*", " * ", "", '"a"', 'W/"a"', '*, "a"', '"a" "b"', '"a', "a", '"a",' * 257, '"a"' * 3000]),
     st.lists(PIECES, max_size=6).map("".join),
@@ -41,7 +48,7 @@ TAG_FIELDS = st.one_of(
 )
 
 THEN = datetime(2026, 2, 28, 23, 59, 59, 500_000, tzinfo=UTC)
-DATES = st.one_of(
+DATES = mostly(
     st.integers(-2, 2).map(lambda seconds: THEN + timedelta(seconds=seconds)),
     st.datetimes(datetime(2001, 1, 1), datetime(2060, 12, 31), timezones=st.just(UTC)),
 )
@@ -55,12 +62,11 @@ def bad_dates(draw: st.DrawFn) -> str:
     if draw(st.booleans()):
         return f"{date}, {draw(GOOD_DATES)}"
     at = draw(st.integers(0, len(date)))
-    return (
-        date[:at] + draw(st.sampled_from(["", " ", "\n", "x", ",", "\xb2"])) + date[at + draw(st.integers(0, 1)) :]
-    )
+    put_in = draw(st.sampled_from(["", " ", "\n", "x", ",", "\xb2"]))
+    return date[:at] + put_in + date[at + draw(st.integers(0, 1)) :]
 
 
-DATE_FIELDS = st.one_of(
+DATE_FIELDS = mostly(
     GOOD_DATES,
     bad_dates(),
     st.sampled_from(["", "0", "Sat, 31 Feb 2026 00:00:00 GMT", "Sat, 28 Feb 2026 23:59:59 +0200"]),
@@ -72,22 +78,23 @@ FIELDS = {
     "If-Modified-Since": DATE_FIELDS,
     "If-Unmodified-Since": DATE_FIELDS,
 }
-METHODS = st.sampled_from(["GET", "HEAD", "GET", "PUT", "POST", "DELETE", "PATCH", "QUERY", "OPTIONS", "TRACE"])
-MODIFIED = st.none() | st.just(THEN) | st.just(THEN.replace(microsecond=0)) | DATES
-CURRENT = st.builds(oracle.Current, st.none() | TAGS, MODIFIED)
+READS = ["GET", "HEAD"]
+OTHERS = ["PUT", "POST", "DELETE", "PATCH", "QUERY", "OPTIONS", "TRACE", "CONNECT"]
+METHODS = st.sampled_from(READS) | st.sampled_from(OTHERS)
+MODIFIED = mostly(st.just(THEN), st.none(), st.just(THEN.replace(microsecond=0)), DATES)
+CURRENT = mostly(st.builds(oracle.Current, mostly(TAGS, st.none()), MODIFIED), st.none())
 
 
 @st.composite
 def sent_fields(draw: st.DrawFn) -> dict[str, str]:
     """Mostly one field or two: of more than that, the first one to fail hides the others."""
-    names = draw(
-        st.lists(st.sampled_from(list(FIELDS)), max_size=draw(st.sampled_from([1, 2, 2, 4])), unique=True)
-    )
+    most = draw(st.sampled_from([1, 1, 2, 4]))
+    names = draw(st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=most, unique=True))
     return {name: draw(FIELDS[name]) for name in names}
 
 
 @settings(max_examples=1000, deadline=None)
-@given(METHODS, sent_fields(), st.none() | CURRENT | CURRENT | CURRENT)
+@given(METHODS, sent_fields(), CURRENT)
 @example("PUT", {"If-Match": '"a",' * 255 + '"a"'}, oracle.Current((False, "a")))
 @example("PUT", {"If-Match": '"a"' + " " * 8187}, oracle.Current((False, "a")))
 @example("GET", {"If-None-Match": '"a"' + " " * 8188}, oracle.Current((False, "a")))
@@ -95,7 +102,7 @@ def test_13_2_2_the_evaluator_says_what_the_rfc_says(
     method: str, fields: dict[str, str], current: oracle.Current | None
 ) -> None:
     expected = oracle.respond(method, fields, current)
-    event(f"{'read' if method in ('GET', 'HEAD') else 'write'}: {expected}")
+    event(f"{'read' if method in READS else 'write'}: {expected}")
     sent = Preconditions(**{name.lower().replace("-", "_"): value for name, value in fields.items()})
     representation = None
     if current is not None:
