@@ -7,7 +7,8 @@ caps, is a false If-Match, and an If-None-Match that is false for a write and ig
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from string import ascii_letters
 from typing import Literal
 
 LONGEST = 8190
@@ -79,7 +80,13 @@ def written(date: datetime) -> tuple[str, str, str]:
 
 
 def read_date(field: str) -> datetime | None:
-    """Read an HTTP-date, by the pieces it falls into: it is one if writing it gives the same characters."""
+    """Read an HTTP-date, by the pieces it falls into: it is one if writing it gives the same characters.
+
+    The day of the week is not held against the date. A leap second is the first second of the next day.
+    """
+    if "23:59:60" in field:
+        before = read_date(field.replace("23:59:60", "23:59:59"))
+        return None if before is None else before + timedelta(seconds=1)
     pieces = field.replace(",", " ").replace("-", " ").replace(":", " ").split()
     for year, month, day, hour in ((3, 2, 1, 4), (6, 1, 2, 3)):
         try:
@@ -94,8 +101,9 @@ def read_date(field: str) -> datetime | None:
             )
         except (ValueError, IndexError):
             continue
-        if field in written(date):
-            return date
+        for names, form in zip((DAYS, LONG_DAYS, DAYS), written(date), strict=True):
+            if field in [name + form.lstrip(ascii_letters) for name in names]:
+                return date
     return None
 
 

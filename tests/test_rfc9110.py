@@ -27,6 +27,7 @@ AT_ASCTIME = "Sat Feb 28 23:59:58 2026"
 BEFORE = "Sat, 28 Feb 2026 23:59:57 GMT"
 BEFORE_850 = "Saturday, 28-Feb-26 23:59:57 GMT"
 BEFORE_ASCTIME = "Sat Feb 28 23:59:57 2026"
+RANGE = "bytes=0-1"
 AFTER = "Sun, 01 Mar 2026 00:00:00 GMT"
 
 SHARED = {
@@ -35,6 +36,8 @@ SHARED = {
     "Expires": "Sun, 01 Mar 2026 00:00:00 GMT",
     "Vary": "Accept-Language",
 }
+
+WRITES = ["PUT", "POST", "PATCH", "DELETE"]
 
 Fields = dict[str, str] | list[tuple[str, str]]
 
@@ -73,20 +76,21 @@ class Site:
         ETag(self.app)
         lock = Lock()
 
+        def held(name: str) -> Lock:
+            return lock
+
         @self.app.before_request
         def refuse_xml() -> None:
             if request.content_type == "application/xml":
                 abort(415)
 
-        @resource(lock=lambda name: lock, last_modified="modified", headers=SHARED)
+        @resource(lock=held, last_modified="modified", headers=SHARED)
         def find_page(name: str) -> Page | None:
             if name == "secret":
                 abort(403)
             return self.pages.get(name)
 
-        @resource(
-            etag=version_column("revision"), variant=lambda _: request.args.get("lang"), lock=lambda name: lock
-        )
+        @resource(etag=version_column("revision"), variant=lambda _: request.args.get("lang"), lock=held)
         def find_form(name: str) -> Page | None:
             return self.pages.get(name)
 
@@ -107,12 +111,12 @@ class Site:
             page.revision += 1
             return "", {"POST": 201, "PATCH": 202}.get(request.method, 200)
 
-        reads, writes = ["GET", "OPTIONS", "TRACE"], ["PUT", "POST", "PATCH", "DELETE"]
+        reads = ["GET", "OPTIONS", "TRACE"]
         for path, found in {"pages": find_page, "forms": find_form}.items():
             rule = f"/{path}/<name>"
             self._serve(f"read {path}", rule, reads, etag_resource(found)(read))
-            self._serve(f"write {path}", rule, writes, require_if_match(found, create=True)(write))
-        self._serve("write freely", "/open/<name>", writes, etag_resource(find_page)(write))
+            self._serve(f"write {path}", rule, WRITES, require_if_match(found, create=True)(write))
+        self._serve("write freely", "/open/<name>", WRITES, etag_resource(find_page)(write))
         self._serve("read only", "/fixed/<name>", ["GET"], etag_resource(find_page)(read))
         self._serve("folder", "/folders/<name>/", ["GET", "PUT"], etag_resource(find_page)(read))
 
@@ -169,13 +173,13 @@ IF_MATCH = [
     case("13.1.1-p5 MUST evaluate where nothing requires it", "PUT /open/home", 412, if_match='"v0"'),
     case("13.1.1-p5 DELETE of the current state", "DELETE /pages/home", 204, if_match='"v1"'),
     case(
-        "13.1.1 several field lines are one list",
+        "13.1.1 several lines are one list",
         "PUT /pages/home",
         200,
         [("If-Match", '"v0"'), ("If-Match", '"v1"')],
     ),
     case(
-        "13.1.1 several field lines, none matches",
+        "13.1.1 several lines, none matches",
         "PUT /pages/home",
         412,
         [("If-Match", '"v0"'), ("If-Match", '""')],
@@ -255,7 +259,7 @@ DATES = [
     ),
     case("13.1.3-p3 MUST ignore on PUT", "PUT /open/home", 200, if_modified_since=AT),
     case("13.1.3-p3 MUST ignore on DELETE", "DELETE /open/home", 204, if_modified_since=AT),
-    case("13.1.3-p4 MUST ignore without a modification date", "GET /pages/undated", 200, if_modified_since=AT),
+    case("13.1.3-p4 MUST ignore without a date", "GET /pages/undated", 200, if_modified_since=AT),
     case("13.1.4 not modified", "PUT /open/home", 200, if_unmodified_since=AT),
     case("13.1.4 modified", "PUT /open/home", 412, if_unmodified_since=BEFORE),
     case("13.1.4 modified, POST", "POST /open/home", 412, if_unmodified_since=BEFORE),
@@ -264,14 +268,14 @@ DATES = [
     case("13.1.4 modified, GET", "GET /pages/home", 412, if_unmodified_since=BEFORE),
     case("13.1.4 modified, HEAD", "HEAD /pages/home", 412, if_unmodified_since=BEFORE),
     case(
-        "13.1.4-p2 MUST ignore beside If-Match, true",
+        "13.1.4-p2 beside If-Match, true",
         "PUT /pages/home",
         200,
         if_unmodified_since=BEFORE,
         if_match='"v1"',
     ),
     case(
-        "13.1.4-p2 MUST ignore beside If-Match, false",
+        "13.1.4-p2 beside If-Match, false",
         "PUT /pages/home",
         412,
         if_unmodified_since=AT,
@@ -279,18 +283,16 @@ DATES = [
     ),
     case("13.1.4-p3 MUST ignore an invalid date", "PUT /open/home", 200, if_unmodified_since="yesterday"),
     case("13.1.4-p3 MUST ignore two dates", "PUT /open/home", 200, if_unmodified_since=f"{BEFORE}, {BEFORE}"),
-    case(
-        "13.1.4-p4 MUST ignore without a modification date", "PUT /open/undated", 200, if_unmodified_since=BEFORE
-    ),
+    case("13.1.4-p4 MUST ignore without a date", "PUT /open/undated", 200, if_unmodified_since=BEFORE),
     case("5.6.7 MUST accept RFC 850 dates, read", "GET /pages/home", 304, if_modified_since=AT_850),
     case("5.6.7 MUST accept asctime dates, read", "GET /pages/home", 304, if_modified_since=AT_ASCTIME),
     case("5.6.7 MUST accept RFC 850 dates, write", "PUT /open/home", 412, if_unmodified_since=BEFORE_850),
     case("5.6.7 MUST accept asctime dates, write", "PUT /open/home", 412, if_unmodified_since=BEFORE_ASCTIME),
     case(
-        "5.6.7 MUST take two digits for the past",
+        "5.6.7 MUST take 94 for 1994",
         "PUT /open/home",
         412,
-        if_unmodified_since="Monday, 28-Feb-94 23:59:57 GMT",
+        if_unmodified_since=BEFORE_850.replace("26", "94"),
     ),
     case("5.6.7 GMT and no other zone", "GET /pages/home", 200, if_modified_since=AT.replace("GMT", "+0000")),
     case("5.6.7 dates have their case", "GET /pages/home", 200, if_modified_since=AT.lower()),
@@ -298,61 +300,55 @@ DATES = [
 
 IF_RANGE = [
     case("13.1.5 MUST ignore without Range", "GET /pages/home", 200, if_range='"v0"'),
+    case("13.1.5 Range ignored: If-Range matches", "GET /pages/home", 200, range=RANGE, if_range='"v1"'),
     case(
-        "13.1.5 Range is ignored, and If-Range matches", "GET /pages/home", 200, range="bytes=0-1", if_range='"v1"'
-    ),
-    case(
-        "13.1.5 Range is ignored, and If-Range does not",
+        "13.1.5 Range ignored: If-Range does not",
         "GET /pages/home",
         200,
-        range="bytes=0-1",
+        range=RANGE,
         if_range='"v0"',
     ),
     case(
-        "13.1.5 Range is ignored, and If-Range is weak",
+        "13.1.5 Range ignored: If-Range is weak",
         "GET /pages/home",
         200,
-        range="bytes=0-1",
+        range=RANGE,
         if_range='W/"v1"',
     ),
+    case("13.1.5 Range ignored: If-Range is a date", "GET /pages/home", 200, range=RANGE, if_range=AT),
+    case("13.1.5 Range ignored: If-Range is nothing", "GET /pages/home", 200, range=RANGE, if_range="x"),
+    case("13.1.5 Range ignored, also out of bounds", "GET /pages/home", 200, range="bytes=99999-"),
+    case("13.1.5 Range ignored on a write", "PUT /pages/home", 200, range=RANGE, if_match='"v1"'),
+    case("13.1.5 If-Range protects no write", "PUT /pages/home", 428, range=RANGE, if_range='"v1"'),
     case(
-        "13.1.5 Range is ignored, and If-Range is a date", "GET /pages/home", 200, range="bytes=0-1", if_range=AT
-    ),
-    case(
-        "13.1.5 Range is ignored, and If-Range is nothing", "GET /pages/home", 200, range="bytes=0-1", if_range="x"
-    ),
-    case("13.1.5 Range is ignored, also out of bounds", "GET /pages/home", 200, range="bytes=99999-"),
-    case("13.1.5 Range is ignored on a write", "PUT /pages/home", 200, range="bytes=0-1", if_match='"v1"'),
-    case("13.1.5 If-Range protects no write", "PUT /pages/home", 428, range="bytes=0-1", if_range='"v1"'),
-    case(
-        "13.2.2 If-Match comes before Range",
+        "13.2.2 If-Match before Range",
         "GET /pages/home",
         412,
-        range="bytes=0-1",
+        range=RANGE,
         if_range='"v1"',
         if_match='"v0"',
     ),
     case(
-        "13.2.2 If-None-Match comes before Range",
+        "13.2.2 If-None-Match before Range",
         "GET /pages/home",
         304,
-        range="bytes=0-1",
+        range=RANGE,
         if_range='"v0"',
         if_none_match='"v1"',
     ),
     case(
-        "13.2.2 If-Unmodified-Since comes before Range",
+        "13.2.2 If-Unmodified-Since before Range",
         "GET /pages/home",
         412,
-        range="bytes=0-1",
+        range=RANGE,
         if_range='"v1"',
         if_unmodified_since=BEFORE,
     ),
     case(
-        "13.2.2 If-Modified-Since comes before Range",
+        "13.2.2 If-Modified-Since before Range",
         "GET /pages/home",
         304,
-        range="bytes=0-1",
+        range=RANGE,
         if_modified_since=AT,
     ),
 ]
@@ -373,20 +369,18 @@ WHEN = [
     case("13.2.1-p4 MUST ignore on OPTIONS: malformed", "OPTIONS /pages/home", 200, if_match="v0"),
     case("13.2.1-p4 MUST ignore on TRACE", "TRACE /pages/home", 200, if_match='"v0"', if_none_match="*"),
     case(
-        "13.2.2 step 1 true continues to step 3, read",
+        "13.2.2 step 1 true, then step 3, read",
         "GET /pages/home",
         304,
         if_match='"v1"',
         if_none_match='"v1"',
     ),
-    case(
-        "13.2.2 step 1 true continues to step 3, write", "PUT /pages/home", 412, if_match='"v1"', if_none_match="*"
-    ),
+    case("13.2.2 step 1 true, then step 3, write", "PUT /pages/home", 412, if_match='"v1"', if_none_match="*"),
     case("13.2.2 step 1 true, step 3 true", "PUT /pages/home", 200, if_match='"v1"', if_none_match='"v0"'),
     case("13.2.2 step 1 false ends it", "GET /pages/home", 412, if_match='"v0"', if_none_match='"v1"'),
-    case("13.2.2 step 1 true continues to step 4", "GET /pages/home", 304, if_match='"v1"', if_modified_since=AT),
+    case("13.2.2 step 1 true, then step 4", "GET /pages/home", 304, if_match='"v1"', if_modified_since=AT),
     case(
-        "13.2.2 step 2 true continues to step 3",
+        "13.2.2 step 2 true, then step 3",
         "GET /pages/home",
         304,
         if_unmodified_since=AT,
@@ -395,7 +389,7 @@ WHEN = [
     case("13.2.2 step 2 true, write", "PUT /open/home", 412, if_unmodified_since=AT, if_none_match="*"),
     case("13.2.2 step 2 false ends it", "GET /pages/home", 412, if_unmodified_since=BEFORE, if_none_match='"v1"'),
     case(
-        "13.2.2 step 2 true continues to step 4",
+        "13.2.2 step 2 true, then step 4",
         "GET /pages/home",
         304,
         if_unmodified_since=AT,
@@ -505,13 +499,10 @@ MALFORMED = [
 class TestMalformed:
     """Sections 13.1.1 and 13.1.2: "otherwise, the condition is false"; so a guard never fails open."""
 
-    @pytest.mark.parametrize("path", ["/pages/home", "/pages/new", "/open/home"])
-    @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
-    def test_13_1_1_if_match_refuses_the_write(self, site: Site, field: str, method: str, path: str) -> None:
-        answer = site.send(method, path, {"If-Match": field})
-        if path == "/pages/new" and method in ("PATCH", "DELETE"):
-            assert answer.status_code == 404
-        else:
+    def test_13_1_1_if_match_refuses_the_write(self, site: Site, field: str) -> None:
+        writes = [(method, path) for method in WRITES for path in ("/pages/home", "/open/home")]
+        for method, path in [*writes, ("PUT", "/pages/new"), ("POST", "/pages/new")]:
+            answer = site.send(method, path, {"If-Match": field})
             assert answer.status_code == 412
             assert answer.json is not None
             assert answer.json["reason"] == "malformed"
@@ -675,14 +666,14 @@ class TestAnswers:
     def test_13_1_5_the_whole_representation_answers_a_range(self, site: Site) -> None:
         whole = site.send("GET", "/pages/home")
         for if_range in ('"v1"', '"v0"', AT):
-            answer = site.send("GET", "/pages/home", {"Range": "bytes=0-1", "If-Range": if_range})
+            answer = site.send("GET", "/pages/home", {"Range": RANGE, "If-Range": if_range})
             assert (answer.status_code, answer.data) == (200, whole.data)
             assert "Content-Range" not in answer.headers
             assert answer.headers["ETag"] == '"v1"'
 
     def test_13_2_1_p1_before_the_content_is_looked_at(self, site: Site) -> None:
         """412 comes before the 400 that the content deserves."""
-        nonsense = {"data": b"nonsense"}
+        nonsense: dict[str, Any] = {"data": b"nonsense"}
         assert site.send("PUT", "/pages/home", {"If-Match": '"v0"'}, **nonsense).status_code == 412
         assert site.send("PUT", "/pages/home", **nonsense).status_code == 428
         assert site.send("PUT", "/pages/home", {"If-Match": '"v1"'}, **nonsense).status_code == 400
@@ -692,9 +683,7 @@ class TestAnswers:
         assert site.send("OPTIONS", "/fixed/home", {"If-Match": '"v0"'}).status_code == 200
 
     @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
-    @pytest.mark.xfail(
-        strict=True, raises=AssertionError, reason="the view is handed None, where 404 is the answer"
-    )
+    @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the view is handed None: a 500")
     def test_13_2_1_p4_what_ignores_conditions_is_404_all_the_same(self, site: Site, method: str) -> None:
         site.app.testing = False
         assert site.send(method, "/pages/nowhere").status_code == 404
@@ -706,7 +695,7 @@ FORMS = [*product(EPOCHS, LANGUAGES)]
 
 
 def forms() -> tuple[dict[str, Site], dict[tuple[str, str], str]]:
-    """Return one site before and one after a change of ETAG_EPOCH, and the tag of each representation of a page."""
+    """Return a site before and one after a change of ETAG_EPOCH, and the tags of a page in each language."""
     sites = {epoch: Site(ETAG_EPOCH=epoch) for epoch in EPOCHS}
     return sites, {(epoch, lang): sites[epoch].etag(f"/forms/home{lang}") for epoch, lang in FORMS}
 
@@ -822,7 +811,7 @@ class TestWeakenedTags:
         assert site.pages["home"].revision == 2
 
     @pytest.mark.parametrize(
-        "suffix", ["gzip", "-g", "-GZIP", "-gzip-br", "---gzip", "-", ":", "-gzip ", "_gzip", "-123"]
+        "suffix", ["gzip", "-g", "-GZIP", "-gzip-br", "---gzip", "-", ":", "-gzip ", "_gzip", "-123", "-abcdefghi"]
     )
     def test_3_8_another_suffix_is_another_tag(self, path: str, suffix: str) -> None:
         site = Site(ETAG_ACCEPT_WEAKENED=True)
