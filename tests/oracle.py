@@ -99,7 +99,7 @@ def read_date(field: str) -> datetime | None:
                 *minutes_and_seconds,
                 tzinfo=UTC,
             )
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             continue
         for names, form in zip((DAYS, LONG_DAYS, DAYS), written(date), strict=True):
             if field in [name + form.lstrip(ascii_letters) for name in names]:

@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from flask_etag import EntityTag, ETag, etag_resource, require_if_match, resource, version_column
 from flask_etag.entity_tags import MAX_FIELD_LENGTH, MAX_MEMBERS, TagList
+from tests.fuzz import Letters, check, fuzz
 
 THEN = datetime(2026, 2, 28, 23, 59, 58, 500_000, tzinfo=UTC)
 AT = "Sat, 28 Feb 2026 23:59:58 GMT"
@@ -832,3 +833,17 @@ def test_3_8_a_read_takes_no_other_representation_for_its_own_weakened() -> None
 def test_8_8_2_every_date_that_is_sent_reads_back(site: Site) -> None:
     shown = site.send("GET", "/pages/home").headers["Last-Modified"]
     assert parse_date(shown) == THEN.replace(microsecond=0)
+
+
+class TestFuzz:
+    """``make fuzz`` sends a million of them."""
+
+    def test_4_3_some_thousands_of_hostile_values_do_not_get_past(self) -> None:
+        answers = fuzz("test", 3_000)
+        assert answers["values"] >= 3_000
+        assert {"GET 200", "GET 304", "GET 412", "PUT 200", "PUT 412", "PUT 428"} == set(answers) - {"values"}
+
+    def test_what_gets_past_is_found(self) -> None:
+        letters = Letters(ETAG_REQUIRE="off")
+        with pytest.raises(AssertionError, match="a write got past"):
+            check(letters, "/plain", {}, letters.etag("/plain"))
