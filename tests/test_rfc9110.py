@@ -408,10 +408,7 @@ WHEN = [
 ]
 
 REQUIRED = [
-    *(
-        case(f"6585-3 required: {method}", f"{method} /pages/home", 428)
-        for method in ("PUT", "PATCH", "POST", "DELETE")
-    ),
+    *(case(f"6585-3 required: {method}", f"{method} /pages/home", 428) for method in WRITES),
     case("6585-3 required: to create", "PUT /pages/new", 428),
     case("6585-3 a tag in If-None-Match is no protection", "PUT /pages/home", 428, if_none_match='"v0"'),
     case("6585-3 neither is a date", "PUT /pages/home", 428, if_unmodified_since=AT),
