@@ -1,5 +1,6 @@
 # make run          the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
 # make test         every check and every test
+# make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make collisions   how many updates are lost when clients collide, with Flask-ETag and without
 # make costs        how many function calls each kind of request costs
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs collisions costs constraints clean
+.PHONY: run test docs fuzz collisions costs constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -26,6 +27,9 @@ test: $(VENV)/.test
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
 
 collisions: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.collisions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_etag.entity_tags import MAX_FIELD_LENGTH, MAX_MEMBERS, EntityTag, MalformedField, TagList
@@ -77,6 +77,11 @@ def test_1_6_wildcard(field: str) -> None:
         '"a" "b"',
         '*, "a"',
         '"a", *',
+        "*, *",
+        "*,",
+        '"a"\n',
+        '"a"\xa0',
+        "\v*",
         '"a b"',
         '"a"b',
         "W/*",
@@ -98,9 +103,53 @@ def test_1_6_over_the_caps_is_malformed() -> None:
         TagList.parse(longest + " ")
 
 
-@given(st.lists(TAGS, max_size=20), st.sampled_from([",", ", ", " ,\t", ",,"]))
-def test_a_list_that_was_written_reads_the_same(tags: list[EntityTag], separator: str) -> None:
-    assert TagList.parse(separator.join(map(str, tags))) == TagList(tuple(tags))
+OWS = st.text(st.sampled_from(" \t"), max_size=3)
+COMMAS = st.lists(st.just(","), min_size=1, max_size=3)
+EMPTY = st.text(st.sampled_from(", \t"), max_size=4)
+
+
+@settings(deadline=None)
+@given(st.lists(TAGS, max_size=20), EMPTY, EMPTY, st.data())
+def test_5_6_1_a_list_that_was_written_reads_the_same(
+    tags: list[EntityTag], before: str, after: str, data: st.DataObject
+) -> None:
+    """Whatever white space and empty members stand between the tags, before the first and after the last."""
+    field = before + str(tags[0]) if tags else before
+    for tag in tags[1:]:
+        commas = data.draw(COMMAS)
+        field += "".join(data.draw(OWS) + comma + data.draw(OWS) for comma in commas) + str(tag)
+    assert TagList.parse(field + after) == TagList(tuple(tags))
+
+
+@settings(deadline=None)
+@given(TAGS, TAGS, OWS)
+def test_5_6_1_two_tags_without_a_comma_between_them_are_malformed(
+    one: EntityTag, other: EntityTag, gap: str
+) -> None:
+    with pytest.raises(MalformedField):
+        TagList.parse(f"{one}{gap}{other}")
+
+
+@settings(deadline=None)
+@given(TAGS)
+def test_8_8_3_a_tag_is_its_characters(tag: EntityTag) -> None:
+    [read] = TagList.parse(str(tag)).members
+    assert (read.opaque, read.weak) == (tag.opaque, tag.weak)
+    assert read.strongly_matches(tag) is not tag.weak
+    assert read.weakly_matches(tag)
+
+
+@pytest.mark.parametrize("code", range(0x100))
+def test_8_8_3_etagc(code: int) -> None:
+    """``%x21 / %x23-7E / obs-text``, and nothing else."""
+    opaque = chr(code)
+    if code == 0x21 or 0x23 <= code <= 0x7E or code >= 0x80:
+        assert TagList.parse(f'"{opaque}"') == TagList((EntityTag(opaque),))
+    else:
+        with pytest.raises(ValueError, match="cannot be an entity tag"):
+            EntityTag(opaque)
+        with pytest.raises(MalformedField):
+            TagList.parse(f'"{opaque}"')
 
 
 @given(st.text(st.sampled_from('W/"ab,* \t\\\xff')))
