@@ -46,6 +46,8 @@ _SUFFIX = r"(?:--?|:)[a-z]{2,8}"  # -gzip, --gzip, :gzip, -br: what proxies that
 _IS_SUFFIX = re.compile(_SUFFIX).fullmatch
 _VARIANT_AND_SUFFIX = re.compile(rf"(?:\.[A-Za-z0-9_-]{{32}})?({_SUFFIX})?").fullmatch
 
+_IS_ANCIENT = re.compile(r"\b00\d\d\b", re.ASCII).search
+
 
 @dataclass(frozen=True, slots=True)
 class Representation:
@@ -216,10 +218,22 @@ def _judge_if_modified_since(field: str, current: Representation | None) -> Lite
 
 def _modified_after(field: str, current: Representation | None) -> bool | None:
     """Compare in whole seconds, which is what an HTTP date has; ``None`` where that is not possible."""
-    date = parse_date(field) if _IS_HTTP_DATE(field) else None
+    date = _date(field)
     if date is None or current is None or current.last_modified is None:
         return None
     modified = current.last_modified
     if modified.tzinfo is None:
         modified = modified.replace(tzinfo=UTC)
     return modified.replace(microsecond=0) > date
+
+
+def _date(field: str) -> datetime | None:
+    """Read an HTTP date (section 5.6.7); ``None`` for what is none.
+
+    Werkzeug reads years below 100 as recent ones, and knows no leap second, which is here the one before it.
+    """
+    if not _IS_HTTP_DATE(field):
+        return None
+    if _IS_ANCIENT(field):
+        return datetime.min.replace(tzinfo=UTC)
+    return parse_date(field.replace(":60", ":59"))

@@ -151,7 +151,6 @@ def test_what_protects_a_write(sent: Preconditions, protects: bool) -> None:
 
 
 # 5.6.7: second = 2DIGIT, up to 23:59:60; year = 4DIGIT, which is not a year of two digits with noughts before it.
-@pytest.mark.xfail(strict=True, reason="the condition is ignored, or takes the first century for this one")
 @pytest.mark.parametrize(
     "date",
     [

@@ -681,7 +681,6 @@ class TestAnswers:
         assert site.send("OPTIONS", "/fixed/home", {"If-Match": '"v0"'}).status_code == 200
 
     @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
-    @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the view is handed None: a 500")
     def test_13_2_1_p4_what_ignores_conditions_is_404_all_the_same(self, site: Site, method: str) -> None:
         site.app.testing = False
         assert site.send(method, "/pages/nowhere").status_code == 404

@@ -22,8 +22,9 @@ def lock(session: Session, state: InstanceState[Any]) -> None:
     connection = session.connection(bind_arguments={"mapper": state.mapper})
     if connection.dialect.name == "sqlite":
         session.flush()  # what was done before this, which a new transaction would lose
-        connection = _lock_file(session, connection, state.mapper)
-    _refuse_without_locks(connection, state.mapper)
+        _lock_file(session, connection, state.mapper)
+    else:
+        _refuse_without_locks(connection, state.mapper)
     with suppress(InvalidRequestError):  # where the row is gone: the loader will say so
         session.refresh(state.obj(), column_keys(state), with_for_update={"of": state.class_})
 
@@ -77,11 +78,11 @@ def column_keys(state: InstanceState[Any]) -> list[str]:
     ]
 
 
-def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) -> Connection:
+def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) -> None:
     """Take SQLite's lock of the whole file for writing; it has no smaller one."""
     if not _is_in_transaction(connection):
         _begin_immediate(connection)
-        return connection
+        return
     try:
         _write_nothing(connection, mapper)
     except OperationalError as error:
@@ -90,9 +91,7 @@ def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) ->
         # The transaction has read what is no longer current, so that it can never write; and it has written
         # nothing, or the lock would be its own. Begin it anew.
         session.rollback()
-        connection = session.connection(bind_arguments={"mapper": mapper})
-        _begin_immediate(connection)
-    return connection
+        _begin_immediate(session.connection(bind_arguments={"mapper": mapper}))
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -113,17 +112,11 @@ def _is_in_transaction(connection: Connection) -> bool:
 
 
 def _refuse_without_locks(connection: Connection, mapper: Mapper[Any]) -> None:
-    dialect = connection.dialect
+    dialect = connection.dialect.name
     name = mapper.class_.__name__
     advice = "Give the model a version, with the mixin flask_etag.sqlalchemy.Versioned."
-    if dialect.name == "sqlite":
-        if not _is_in_transaction(connection):
-            raise RuntimeError(f"{name} has no version, and SQLite gave no transaction to lock it in. {advice}")
-        return
-    if dialect.name not in _WITH_ROW_LOCKS:
-        raise RuntimeError(
-            f"{name} has no version, and how to lock its rows on {dialect.name} is not known. {advice}"
-        )
+    if dialect not in _WITH_ROW_LOCKS:
+        raise RuntimeError(f"{name} has no version, and how to lock its rows on {dialect} is not known. {advice}")
     if _commits_by_itself(connection):
         raise RuntimeError(
             f"{name} has no version, and its connection commits by itself, so that no lock would last. {advice}"

@@ -165,12 +165,14 @@ class SessionGuard(Guard):
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
         for target in session.deleted:  # of one that is deleted and added again, nothing else tells
-            self.before_write(session.connection(bind_arguments={"mapper": inspect(target).mapper}), target)
+            if self._is_target(target):
+                connection = session.connection(bind_arguments={"mapper": inspect(target).mapper})
+                self.before_write(connection, target)
 
     def before_write(self, connection: Connection, target: object) -> None:
-        state = instance_state(target)
-        if self._key is None or (target is not self._target and state.key != self._key):
+        if not self._is_target(target):
             return
+        state = instance_state(target)
         self._target = target
         self._writing = True
         if self._written_in is None and self._locked_in is None:
@@ -241,6 +243,9 @@ class SessionGuard(Guard):
             locks.wait_for_the_winner(self._sessions[0], state.mapper, self._key and self._key[1])
         elif self._sessions and self._made:
             locks.wait_for_the_winner(self._sessions[0], inspect(self._made[0]).mapper, None)
+
+    def _is_target(self, target: object) -> bool:
+        return self._key is not None and (target is self._target or instance_state(target).key == self._key)
 
     def _is_locked(self, state: InstanceState[Any]) -> bool:
         return isinstance(self._write.read, LockingRead) and self._write.read.has_locked(state)
