@@ -18,7 +18,9 @@ from flask_etag.sqlalchemy import Versioned
 PAGE = Path(__file__).parent.parent / "docs" / "migration.md"
 STATEMENTS = {
     heading.lower(): block.split(";\n")
-    for heading, block in re.findall(r"^## (\w+)\n\n```sql\n(.*?);\n```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    for heading, block in re.findall(
+        r"^## (\w+)\n\n```sql\n(.*?);\n```", PAGE.read_text(), re.DOTALL | re.MULTILINE
+    )
 }
 
 
