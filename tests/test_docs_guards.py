@@ -1,4 +1,4 @@
-"""What the page on guards promises of models without a version, and does not hold yet."""
+"""What the page on guards says of models without a version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sqlalchemy import update
 from tests.papers import Paper, Papers
 
 
-@pytest.mark.xfail(strict=True, reason="BEGIN IMMEDIATE of the locking read: its 'database is locked' is a 500")
 def test_2_5_a_sqlite_file_that_is_locked_for_too_long_is_409(empty_database: Callable[[str], str]) -> None:
     papers = Papers(empty_database("sqlite"), connect_args={"timeout": 0.1})
     papers.app.testing = False
