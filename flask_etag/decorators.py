@@ -84,6 +84,8 @@ def require_if_match(resource: Resource[P, Any], /, *, create: bool = False) -> 
             "has to know what it is about to change before it runs: put @resource above the function that loads "
             "it, say find_note; and @require_if_match(find_note) above the view."
         )
+    if not isinstance(create, bool):
+        raise TypeError(f"create= takes True or False, and was given {create!r}.")
     return ConditionalView(resource, protected=True, create=create)
 
 

@@ -32,13 +32,18 @@ class EntityTag:
 
     :param opaque: the characters between the quotes: visible ASCII without ``"``, and U+0080 to U+00FF.
     :param weak: whether it vouches for equivalent content only, and not for the same bytes.
-    :raises ValueError: if ``opaque`` has a character that no entity tag may have.
+    :raises TypeError: if ``opaque`` is no text.
+    :raises ValueError: if it has a character that no entity tag may have, or is longer than is read again.
     """
 
     opaque: str
     weak: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.opaque, str):
+            raise TypeError(f"An entity tag is made of a text, and was given {self.opaque!r}.")
+        if len(self.opaque) > MAX_FIELD_LENGTH - 4:
+            raise ValueError(f"An entity tag of {len(self.opaque)} characters is longer than any that is read.")
         if not _IS_OPAQUE(self.opaque):
             raise ValueError(
                 f"{self.opaque!r} cannot be an entity tag: between the quotes there is room for visible "

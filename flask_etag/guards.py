@@ -19,11 +19,14 @@ class Refused(Exception):
 
     :param perhaps: an error that may as well have another cause, as a violated constraint may: it is a refusal
         if the request turns out to be stale, and otherwise what it is.
+    :param swallowed: whether the view got to know of it first and answered all the same, as if nothing was wrong:
+        which nothing is, unless the request turns out to be stale.
     """
 
-    def __init__(self, perhaps: Exception | None = None) -> None:
+    def __init__(self, perhaps: Exception | None = None, *, swallowed: bool = False) -> None:
         super().__init__()
         self.perhaps = perhaps
+        self.swallowed = swallowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,12 +90,19 @@ class Resource(Generic[P, T_co]):
         :param url_arguments: the URL's variables, by name.
         """
         lock: Callable[..., AbstractContextManager[Any]] | None = self._lock
-        return nullcontext() if lock is None else lock(**url_arguments)
+        if lock is None:
+            return nullcontext()
+        held = lock(**url_arguments)
+        if not isinstance(held, AbstractContextManager):
+            raise TypeError(
+                f"lock= of {self.name} gave {held!r}: it has to give a context manager, not an async one."
+            )
+        return held
 
     def representation(self, target: Any, settings: Settings) -> Representation:
         """Return what the conditions of a request are compared with."""
         state = self.validator(target)
-        modified = None if self._last_modified is None else self._last_modified(target)
+        modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
@@ -112,9 +119,20 @@ class Resource(Generic[P, T_co]):
         verbatim = None if state.verbatim is None else state.verbatim.opaque
         return Representation(etag, modified, text, verbatim, shown)
 
+    def _modified(self, target: Any) -> datetime | None:
+        modified = self._last_modified and self._last_modified(target)
+        if modified is None or isinstance(modified, datetime):
+            return modified
+        raise TypeError(f"last_modified= of {self.name} gave {modified!r}: it has to give a datetime or None.")
+
     def fields(self, target: Any) -> Mapping[str, str]:
         """Return the fields that a 200 and its 304 share."""
-        return _NO_FIELDS if self._headers is None else self._headers(target)
+        if self._headers is None:
+            return _NO_FIELDS
+        fields = self._headers(target)
+        if not isinstance(fields, Mapping):
+            raise TypeError(f"headers= of {self.name} gave {fields!r}: it has to give a mapping of fields.")
+        return fields
 
     def etag_of(self, target: Any) -> EntityTag:
         """Return the entity tag of an object in hand: for the answer to a POST that made it, after a flush.
@@ -214,20 +232,22 @@ def resource(
     return declaration if loader is None else declaration(loader)
 
 
-def _function(value: Any, option: str) -> Any:
-    if value is None or callable(value):
+def _function(value: Any, option: str, besides: str = "") -> Any:
+    if value is None or (callable(value) and not inspect.iscoroutinefunction(value)):
         return value
-    raise TypeError(f"{option}= takes a function, and was given {value!r}: {option}=lambda ...: {option}, say.")
+    raise TypeError(f"{option}= takes a function{besides}, not async, and was given {value!r}.")
 
 
 def _attribute(value: Any, option: str) -> Any:
-    return attrgetter(value) if isinstance(value, str) else _function(value, option)
+    return (
+        attrgetter(value) if isinstance(value, str) else _function(value, option, " or the name of an attribute")
+    )
 
 
 def _mapping(value: Any) -> Any:
     if isinstance(value, Mapping):
         return lambda _: value
-    return _function(value, "headers")
+    return _function(value, "headers", " or a mapping")
 
 
 def _names_of_parameters(loader: Callable[..., Any]) -> frozenset[str]:

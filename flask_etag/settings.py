@@ -70,7 +70,7 @@ def _require(value: object) -> Require:
 
 
 def _cache_control(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and value.isprintable()):
+    if value is None or (isinstance(value, str) and value.isascii() and value.isprintable()):
         return value
     raise ValueError(
         f"ETAG_CACHE_CONTROL is {value!r}: it takes the text of a Cache-Control field, or None to leave that "

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from hashlib import sha256
+from inspect import iscoroutinefunction
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -190,15 +191,16 @@ def validator(etag: object) -> Validator:
         return etag
     if isinstance(etag, str):
         raise TypeError(f'etag={etag!r} is not enough to tell: write etag=version_column("{etag}").')
-    if not callable(etag) or isinstance(etag, type) or etag in (version_column, content_hash):
+    if not callable(etag) or isinstance(etag, type) or iscoroutinefunction(etag) or etag in _FACTORIES:
         raise TypeError(
             'etag= takes version_column("revision"), content_hash(schema), or a function of the object that '
-            f"returns the opaque text of its ETag; and was given {etag!r}."
+            f"returns the opaque text of its ETag, not async; and was given {etag!r}."
         )
     return Custom(etag)
 
 
 _FOUND = Found()
+_FACTORIES = (version_column, content_hash)
 
 
 def digest(terms: Iterable[object], key: bytes | None = None) -> str:
@@ -218,7 +220,10 @@ def canonical_json(content: object) -> str:
 
     :raises TypeError: if it holds what JSON cannot say, or keys that cannot be put in order.
     """
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=_jsonable)
+    try:
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), default=_jsonable)
+    except TypeError as error:
+        raise TypeError(f"content_hash() needs what JSON can say, with keys of one type: {error}") from error
 
 
 def _jsonable(value: object) -> str:
@@ -228,9 +233,7 @@ def _jsonable(value: object) -> str:
         return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat()
     if isinstance(value, date | time):
         return value.isoformat()
-    raise TypeError(
-        f"content_hash() cannot tell {type(value).__name__} in JSON: let the schema dump it as a text."
-    )
+    raise TypeError(f"it has no way to say {type(value).__name__}; let the schema dump it as a text")
 
 
 def _given(etag: object, giver: str) -> State | None:

@@ -35,7 +35,8 @@ def mark(view: Callable[..., Any], conditional: Callable[..., Any], protection: 
     """
     vars(conditional).pop(_DECORATED_AS, None)  # functools.wraps copied it
     setattr(conditional, _PROTECTION, protection)
-    setattr(view, _DECORATED_AS, [*getattr(view, _DECORATED_AS, ()), ref(conditional)])
+    for step in _unwrapped(view):  # the route may be below another decorator
+        setattr(step, _DECORATED_AS, [*getattr(step, _DECORATED_AS, ()), ref(conditional)])
 
 
 def protection_of(view: Callable[..., Any]) -> Protection | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from flask import Response
@@ -62,12 +63,15 @@ def write(
                 guard.after_the_winner(lambda: story.judge_again(too_late=guard.committed))
             if refusal.perhaps is not None:
                 raise refusal.perhaps from refusal.perhaps.__cause__
-            raise WriteConflict from refusal
+            if not refusal.swallowed:
+                raise WriteConflict from refusal
 
     if not is_success(response):
         return response
     if _describes_target(response, exchange.method):
         exchange.tag(response, guard.etag)
+    if response.is_streamed:
+        log.once("its answer is streamed; what it writes while that is sent is not guarded.")
     if guard.pending:
         log.once("its write is not committed when the answer is settled; should that fail later, nobody is told.")
     return response
@@ -137,9 +141,11 @@ class _Target:
         validator = self._resource.validator
         write = Write(self._read, self._find, self._etag_of, validator.rereads, validator.column)
         guard = guard_of(write, target)
-        if self._resource.has_lock and (guard is None or target is None):
-            return _Locked(write, guard or Guard())
-        return guard or _Unguarded()
+        if guard is not None and not (target is None and self._resource.has_lock):
+            return guard
+        # Whatever the view writes to a store besides, a refusal of that is one of the request.
+        inner = guard_of(replace(write, load=_nothing), None) or Guard()
+        return _Locked(write, inner) if self._resource.has_lock else _Unguarded(inner)
 
     def _find(self) -> Any:
         """Load the target from within the view, if that can be done; ``None`` where there is none."""
@@ -172,9 +178,16 @@ def _held(resource: Resource[..., Any], url_arguments: dict[str, Any]) -> Iterat
 def _describes_target(response: Response, method: str) -> bool:
     """Tell whether an answer speaks of the target as it is now (RFC 9110 sections 9.3.3 and 15.3.3).
 
-    A 202 speaks of what will be. A POST's 201 speaks of what was made; its tag is for the view to give.
+    A 202 speaks of what will be, DELETE's of what was. A POST's 201 speaks of what was made; its tag is for the
+    view to give.
     """
-    return response.status_code != 202 and not (method == "POST" and response.status_code == 201)
+    if response.status_code == 202 or method == "DELETE":
+        return False
+    return not (method == "POST" and response.status_code == 201)
+
+
+def _nothing() -> None:
+    """Find nothing."""
 
 
 def _is_in_event_loop() -> bool:
@@ -185,30 +198,22 @@ def _is_in_event_loop() -> bool:
     return True
 
 
-class _Unguarded(Guard):
-    """The guard of an object that is in no store: it was judged, and nothing holds it to that.
+class _Around(Guard):
+    """A guard around that of a store where something else may be written, or the target may be made.
 
-    So the answer carries no tag: another writer may have been there in the meantime.
+    :param inner: that one.
     """
 
-    def hold(self, target: Any, etag: EntityTag | None) -> None:
-        del target, etag
-        log.once(
-            "judged, not guarded. What its loader returns is in no store that can refuse a stale write, so two "
-            "requests at the same moment may still overwrite each other, and its answer has no ETag. Give its "
-            "resource a lock: @resource(lock=...)."
-        )
-
-
-class _Locked(Guard):
-    """The guard of what is under ``lock=``, which is held while this lives: no other writer can come between.
-
-    :param inner: the guard of a store where the target may be going to be made.
-    """
-
-    def __init__(self, write: Write, inner: Guard) -> None:
-        self._write = write
+    def __init__(self, inner: Guard) -> None:
         self._inner = inner
+
+    @property
+    def committed(self) -> bool:  # type: ignore[override]
+        return self._inner.committed
+
+    @property
+    def pending(self) -> bool:  # type: ignore[override]
+        return self._inner.pending
 
     def writing(self) -> AbstractContextManager[None]:
         return self._inner.writing()
@@ -218,6 +223,31 @@ class _Locked(Guard):
 
     def flush(self) -> None:
         self._inner.flush()
-        self.committed, self.pending = self._inner.committed, self._inner.pending
+
+
+class _Unguarded(_Around):
+    """The guard of an object that is in no store: it was judged, and nothing holds it to that.
+
+    So the answer carries no tag: another writer may have been there in the meantime.
+    """
+
+    def hold(self, target: Any, etag: EntityTag | None) -> None:
+        del target, etag
+        log.once(
+            "judged, not guarded. What its loader returns is not one object of a store that can refuse a stale "
+            "write, so two requests at the same moment may still overwrite each other, and its answer has no "
+            "ETag. Give its resource a lock: @resource(lock=...)."
+        )
+
+
+class _Locked(_Around):
+    """The guard of what is under ``lock=``, which is held while this lives: no other writer can come between."""
+
+    def __init__(self, write: Write, inner: Guard) -> None:
+        super().__init__(inner)
+        self._write = write
+
+    def flush(self) -> None:
+        super().flush()
         target = self._write.load()
         self.etag = None if target is None else self._write.etag_of(target)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from werkzeug.test import TestResponse
 
-from flask_etag import ETag, etag_resource, require_if_match, resource
+from flask_etag import ETag, Resource, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 
 WAIT = 20  # seconds, after which a test that is stuck fails
@@ -93,7 +93,7 @@ class Notes:
         def find_note(note_id: int) -> Note | None:
             return db.session.get(Note, note_id)
 
-        self.find_note = find_note
+        self.find_note: Resource[[int], Any] = find_note  # a test may set another
 
         @self.app.get("/notes/<int:note_id>")
         @etag_resource(find_note)
@@ -138,7 +138,7 @@ class Notes:
         if name == place:
             self.holds[name].wait()
 
-    def put_view(self, view: Callable[[Note], Any]) -> None:
+    def put_view(self, view: Any) -> None:
         """Serve PUT /other/1 by another view."""
         self.app.put("/other/<int:note_id>")(require_if_match(self.find_note)(view))
 

@@ -47,7 +47,7 @@ def test_2_4_a_model_whose_deletions_are_not_confirmed(notes: Notes) -> None:
     with notes.app.app_context():
         notes.db.session.add(Unconfirmed(id=1))
         notes.db.session.commit()
-    notes.find_note = find_unconfirmed  # type: ignore[assignment]
+    notes.find_note = find_unconfirmed
     notes.put_view(never)
     with pytest.raises(TypeError, match="confirm_deleted_rows=False"):
         notes.put("", "/other/1", if_match="*")

@@ -3,9 +3,11 @@
 Importing this makes mapped objects known to the decorators; ``ETag`` does it where SQLAlchemy is installed.
 """
 
-from flask_etag.sqlalchemy.sessions import Sessions
+from flask_etag.guards import register
+from flask_etag.sqlalchemy import events  # noqa: F401 - it listens
+from flask_etag.sqlalchemy.store import Sessions
 from flask_etag.sqlalchemy.versions import Versioned
 
 __all__ = ["Versioned"]
 
-Sessions.register()
+register(Sessions())

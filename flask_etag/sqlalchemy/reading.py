@@ -58,8 +58,10 @@ class LockingRead:
     def before_select(self, state: ORMExecuteState) -> None:
         """Make a SELECT of the model a locking one."""
         mapper = state.bind_mapper
-        [*selected] = getattr(state.statement, "column_descriptions", ())
-        if mapper is None or not mapper.isa(self._mapper) or [one["expr"] for one in selected] != [mapper.class_]:
+        selected: list[Any] = getattr(state.statement, "column_descriptions", [])
+        if mapper is None or not mapper.isa(self._mapper):
+            return
+        if len(selected) != 1 or selected[0]["expr"] is not mapper.class_:
             return
         self._session = state.session
         if locks.lock_before_reading(state.session, mapper):

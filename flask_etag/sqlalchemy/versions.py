@@ -60,8 +60,7 @@ def version_key(state: InstanceState[Any]) -> str:
         raise TypeError(
             f"{mapper.class_.__name__} has no version, so nothing says what its ETag is: add the mixin "
             "flask_etag.sqlalchemy.Versioned, name a column as version_id_col in __mapper_args__, or tell its "
-            'resource: @resource(etag=content_hash(schema)) or @resource(etag=version_column("revision")). Where '
-            "the mixin is there, a __mapper_args__ of the model's own hides the mixin's: see its docstring."
+            'resource: @resource(etag=content_hash(schema)) or @resource(etag=version_column("revision")).'
         )
     return mapper.get_property_by_column(mapper.version_id_col).key
 

@@ -1,15 +1,14 @@
-"""The guard for objects in SQLAlchemy sessions.
+"""The guard of one object in SQLAlchemy sessions.
 
 A model with ``version_id_col`` is guarded by SQLAlchemy itself: each UPDATE and DELETE names the version that
 it replaces, and one that finds another version there raises ``StaleDataError``. Any other model is guarded by
-a lock on its row. What this module adds: what is replaced is the state that the request was judged by, even
-where the view commits, rolls back or refreshes on its way, and whatever session it writes through; and the tag of
-the answer is read inside the transaction that wrote it.
+a lock on its row. What this adds: what is replaced is the state that the request was judged by, even where the
+view commits, rolls back or refreshes on its way, and whatever session it writes through; and the tag of the
+answer is read inside the transaction that wrote it.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,66 +16,38 @@ from copy import deepcopy
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Connection, Engine, ExceptionContext, event, inspect
-from sqlalchemy.exc import IntegrityError, PendingRollbackError
-from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError
+from sqlalchemy.orm import InstanceState, Session, SessionTransaction, object_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import log
 from flask_etag.entity_tags import EntityTag
-from flask_etag.guards import Guard, Refused, Write, register
+from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.reading import LockingRead
 from flask_etag.sqlalchemy.refusals import has_waited, is_refusal, undoes_everything
-from flask_etag.sqlalchemy.versions import is_versioned, scope_of, stored_version_of, version_key, version_of
+from flask_etag.sqlalchemy.versions import is_versioned, stored_version_of, version_key, version_of
 
-_guard: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
-"""The guard of the write that is going on; sessions tell it what happens to them."""
+_innermost: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
 
 _ATTEMPTS = 3
 
 
-class Sessions:
-    """Mapped objects, as a store that can refuse a stale write."""
-
-    @classmethod
-    def register(cls) -> None:
-        """Make mapped objects known."""
-        register(cls())
-
-    def owns(self, target: object) -> bool:
-        return isinstance(inspect(target, raiseerr=False), InstanceState)
-
-    def guarding(self, model: type) -> str | None:
-        mapper: object = inspect(model, raiseerr=False)
-        if not isinstance(mapper, Mapper):
-            return None
-        return "locked: its row" if mapper.version_id_col is None else "guarded: its version"
-
-    def locking_read(self, model: type) -> LockingRead | None:
-        mapper: Mapper[Any] = inspect(model)
-        return None if mapper.version_id_col is not None else LockingRead(mapper)
-
-    def refused(self, error: Exception) -> bool:
-        return is_refusal(error)
-
-    def scope_of(self, target: object) -> tuple[object, ...]:
-        return scope_of(instance_state(target))
-
-    def version_of(self, target: object) -> object:
-        return version_of(instance_state(target))
-
-    def guard(self, write: Write, target: object | None) -> SessionGuard:
-        if target is not None:
-            _refuse_what_cannot_be_guarded(target)
-        return SessionGuard(write, target)
+def guards_in_force() -> Iterator[SessionGuard]:
+    """Yield the guards of the writes that are going on: several, where one view calls another."""
+    guard = _innermost.get()
+    while guard is not None:
+        yield guard
+        guard = guard.outer
 
 
 class SessionGuard(Guard):
     """The guard of one object, whose row is there already or is going to be made."""
 
     def __init__(self, write: Write, target: object | None) -> None:
+        self.outer: SessionGuard | None = None
         self._write = write
         self._sessions: list[Session] = []
         self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
@@ -88,6 +59,7 @@ class SessionGuard(Guard):
         self._written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
         self._locked_in: SessionTransaction | None = None  # the one that has locked it
         self._uncommitted: tuple[EntityTag | None, object] = (None, None)
+        self._has_failed = False  # whether the last try to write the target has
         self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
         if target is not None:
             self._note_session(object_session(target))
@@ -98,7 +70,8 @@ class SessionGuard(Guard):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        token = _guard.set(self)
+        self.outer = _innermost.get()
+        token = _innermost.set(self)
         try:
             yield
         except (IntegrityError, PendingRollbackError) as error:
@@ -110,7 +83,7 @@ class SessionGuard(Guard):
             self._rollback()
             raise Refused from error
         finally:
-            _guard.reset(token)
+            _innermost.reset(token)
 
     def lock(self) -> bool:
         if self._target is None:
@@ -140,6 +113,8 @@ class SessionGuard(Guard):
                 self._take_tag(session)
         if self._written_in is not None:
             self.etag = self._uncommitted[0]
+        elif self._has_failed and not self.committed:
+            raise Refused(swallowed=True)
 
     def after_the_winner(self, judge: Callable[[], object]) -> None:
         for _ in range(_ATTEMPTS):
@@ -174,7 +149,7 @@ class SessionGuard(Guard):
             return
         state = instance_state(target)
         self._target = target
-        self._writing = True
+        self._writing = self._has_failed = True
         if self._written_in is None and self._locked_in is None:
             # The view let go of what was judged (a commit, a rollback, a refresh), or writes through another
             # session; another writer's state may have been loaded since, and would be what is replaced.
@@ -191,6 +166,7 @@ class SessionGuard(Guard):
     def after_flush_postexec(self, session: Session) -> None:
         if self._key is None:
             self._find_what_was_made(session)
+        self._has_failed = self._has_failed and not self._writing
         if not self._writing or self._written_in is not None:
             return
         state = instance_state(self._target)
@@ -253,6 +229,9 @@ class SessionGuard(Guard):
     def _is_written_in(self, session: Session) -> bool:
         return self._written_in is not None and self._written_in.session is session
 
+    def _is_locked_in(self, session: Session) -> bool:
+        return self._locked_in is not None and self._locked_in.session is session
+
     def _find_what_was_made(self, session: Session) -> None:
         """See whether the URL names one of the objects that were inserted, and guard it from now on."""
         if not any(instance_state(made).session is session for made in self._made):
@@ -265,14 +244,20 @@ class SessionGuard(Guard):
 
     def _take_tag(self, session: Session) -> None:
         """Read the tag of what is written and flushed, while the row is still locked by it."""
-        if not self._is_written_in(session):
+        if not (self._is_written_in(session) or self._is_locked_in(session)):
             return
-        state = instance_state(self._target)
-        if not state.persistent:
+        state = self._state_of_what_is_there()
+        if state is not None and self._rereads(state):
+            try:
+                session.refresh(self._target, locks.column_keys(state))
+            except (
+                InvalidRequestError
+            ):  # the row is gone: deleted by a statement that the session knows nothing of
+                state = None
+        if state is None:
+            self._written_in = self._written_in or _innermost_transaction(session)
             self._uncommitted = (None, None)
             return
-        if self._rereads(state):
-            session.refresh(self._target, locks.column_keys(state))
         etag, replaces = self._write.etag_of(self._target), _replaced_by_a_write_of(state)
         if self._write.column is not None and etag == self.etag and replaces != self._replaces:
             log.logger.warning(
@@ -281,8 +266,23 @@ class SessionGuard(Guard):
                 state.class_.__name__,
                 self._write.column,
             )
+            self._has_failed = True
             raise StaleDataError("The version column has not changed.")
+        if self._written_in is None and replaces != self._replaces:
+            self._written_in = _innermost_transaction(session)  # by a statement of the view's own, under the lock
         self._uncommitted = (etag, replaces)
+
+    def _state_of_what_is_there(self) -> InstanceState[Any] | None:
+        """Return the target's; or that of what was inserted under its key, after it was deleted."""
+        state = instance_state(self._target)
+        if state.persistent:
+            return state
+        for made in reversed(self._made):
+            state = instance_state(made)
+            if state.persistent and state.key == self._key:
+                self._target = made
+                return state
+        return None
 
     def _rereads(self, state: InstanceState[Any]) -> bool:
         return self._write.rereads or not is_versioned(state) or hasattr(state.class_, "__etag__")
@@ -320,76 +320,3 @@ def _session_of_the_application() -> Session | None:
         return session
     found: Session = session()  # a scoped_session
     return found
-
-
-def _refuse_what_cannot_be_guarded(target: object) -> None:
-    state = instance_state(target)
-    name = state.class_.__name__
-    if state.session is None:
-        raise RuntimeError(
-            f"This {name} is in no session, so that nothing can guard it: "
-            "let the loader return an object that is attached to the session that the view commits."
-        )
-    asyncio = sys.modules.get("sqlalchemy.ext.asyncio")
-    if asyncio is not None and asyncio.async_object_session(target) is not None:
-        raise RuntimeError(f"This {name} is in an AsyncSession, whose writes cannot be guarded: use a Session.")
-    if not state.mapper.confirm_deleted_rows:
-        raise TypeError(
-            f"{name} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: remove that from "
-            "its __mapper_args__."
-        )
-
-
-@event.listens_for(Session, "transient_to_pending")
-def _transient_to_pending(session: Session, _: object) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.transient_to_pending(session)
-
-
-@event.listens_for(Session, "before_flush")
-def _before_flush(session: Session, *_: object) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.before_flush(session)
-
-
-@event.listens_for(Session, "after_flush")
-def _after_flush(session: Session, _: object) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.after_flush(session)
-
-
-@event.listens_for(Session, "after_flush_postexec")
-def _after_flush_postexec(session: Session, _: object) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.after_flush_postexec(session)
-
-
-@event.listens_for(Session, "before_commit")
-def _before_commit(session: Session) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.before_commit(session)
-
-
-@event.listens_for(Session, "after_commit")
-def _after_commit(session: Session) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.after_commit(session)
-
-
-@event.listens_for(Session, "after_transaction_end")
-def _after_transaction_end(_session: Session, ended: SessionTransaction) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.after_transaction_end(ended)
-
-
-@event.listens_for(Engine, "handle_error")
-def _handle_error(context: ExceptionContext) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.handle_error(context.sqlalchemy_exception)
-
-
-@event.listens_for(Mapper, "before_update")
-@event.listens_for(Mapper, "before_delete")
-def _before_write(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
-    if (guard := _guard.get()) is not None:
-        guard.before_write(connection, target)

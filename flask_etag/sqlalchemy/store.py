@@ -1,0 +1,73 @@
+"""Mapped objects, as a store that can refuse a stale write."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from sqlalchemy import Row, inspect
+from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm.attributes import instance_state
+
+from flask_etag.guards import Write
+from flask_etag.sqlalchemy.guard import SessionGuard
+from flask_etag.sqlalchemy.reading import LockingRead
+from flask_etag.sqlalchemy.refusals import is_refusal
+from flask_etag.sqlalchemy.versions import scope_of, version_of
+
+
+class Sessions:
+    """Mapped objects, as a store that can refuse a stale write."""
+
+    def owns(self, target: object) -> bool:
+        if isinstance(target, Row) and any(map(_is_mapped, target)):
+            raise TypeError(
+                "A loader returned a Row with an object in it: let it return the object, by scalars()."
+            )
+        return _is_mapped(target)
+
+    def guarding(self, model: type) -> str | None:
+        mapper: object = inspect(model, raiseerr=False)
+        if not isinstance(mapper, Mapper):
+            return None
+        return "locked: its row" if mapper.version_id_col is None else "guarded: its version"
+
+    def locking_read(self, model: type) -> LockingRead | None:
+        mapper: Mapper[Any] = inspect(model)
+        return None if mapper.version_id_col is not None else LockingRead(mapper)
+
+    def refused(self, error: Exception) -> bool:
+        return is_refusal(error)
+
+    def scope_of(self, target: object) -> tuple[object, ...]:
+        return scope_of(instance_state(target))
+
+    def version_of(self, target: object) -> object:
+        return version_of(instance_state(target))
+
+    def guard(self, write: Write, target: object | None) -> SessionGuard:
+        if target is not None:
+            _refuse_what_cannot_be_guarded(target)
+        return SessionGuard(write, target)
+
+
+def _is_mapped(target: object) -> bool:
+    return isinstance(inspect(target, raiseerr=False), InstanceState)
+
+
+def _refuse_what_cannot_be_guarded(target: object) -> None:
+    state = instance_state(target)
+    name = state.class_.__name__
+    if state.session is None:
+        raise RuntimeError(
+            f"This {name} is in no session, so that nothing can guard it: "
+            "let the loader return an object that is attached to the session that the view commits."
+        )
+    asyncio = sys.modules.get("sqlalchemy.ext.asyncio")
+    if asyncio is not None and asyncio.async_object_session(target) is not None:
+        raise RuntimeError(f"This {name} is in an AsyncSession, whose writes cannot be guarded: use a Session.")
+    if not state.mapper.base_mapper.confirm_deleted_rows:  # the only one that SQLAlchemy asks
+        raise TypeError(
+            f"{name} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: remove that from "
+            "its __mapper_args__."
+        )
