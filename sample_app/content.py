@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request
 from marshmallow import ValidationError
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from sample_app.problems import answer_error
 
@@ -24,8 +24,10 @@ def check_content() -> Response | None:
 
     Both come before a request is judged by its preconditions, and so before any view (RFC 9110 section 13.2.1).
     """
-    request.max_content_length = _LARGEST
-    content = request.get_data()  # counted here, since a chunked body does not say beforehand how long it is
+    request.max_content_length = _LARGEST + 1
+    content = request.get_data()
+    if len(content) > _LARGEST:  # a chunked body, which does not say how long it is, was cut off there
+        raise RequestEntityTooLarge
     accepted = _MEDIA_TYPES.get(request.method)
     if accepted is None or request.mimetype in accepted or not (content or request.mimetype):
         return None

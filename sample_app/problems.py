@@ -29,7 +29,7 @@ def answer_error(error: HTTPException, **members: Any) -> Response:
 def answer_invalid(error: ValidationError) -> Response:
     """Answer content that cannot be accepted; ``errors`` says by member what is wrong."""
     errors = error.normalized_messages()  # type: ignore[no-untyped-call]
-    return answer_error(UnprocessableEntity(f"Wrong: {', '.join(errors)}."), errors=errors)
+    return answer_error(UnprocessableEntity("The members named in errors are wrong."), errors=errors)
 
 
 def answer_refusal(error: DBAPIError) -> Response:
