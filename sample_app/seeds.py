@@ -25,8 +25,7 @@ def prepare_database() -> None:
     """Make the tables that are missing, and fill an empty store; once, even if several processes start."""
     engine = current_app.extensions["sqlalchemy"].engine
     with engine.connect() as connection:
-        if engine.dialect.name in _LOCKS:
-            connection.exec_driver_sql(_LOCKS[engine.dialect.name])
+        connection.exec_driver_sql(_LOCKS[engine.dialect.name])
         Base.metadata.create_all(connection)
         with Session(connection) as session:
             if session.scalar(select(Product.sku).limit(1)) is None:

@@ -17,10 +17,11 @@ from urllib.request import urlopen
 import pytest
 from flask import Response
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from tests.conftest import unavailable
-from tests.shop import MEMO, NEW, POT, opened, statements_of
+from tests.shop import MEMO, NEW, POT, engine_of, opened, statements_of
 
 ROOT = Path(__file__).parent.parent
 URL = "/api/products/teapot"
@@ -228,6 +229,16 @@ def test_the_sql_of_a_request(shop: FlaskClient) -> None:
         assert sql("PUT", MEMO_URL, 412, json=MEMO, headers={"If-Match": '"other"'}) == ["SELECT"]
         changed = sql("PUT", MEMO_URL, 200, json={"body": "", "edits": 0}, headers={"If-Match": memo_etag})
         assert len(changed) <= 4
+
+
+def test_4_5_a_database_that_is_broken_is_a_500_that_leaks_nothing(shop: FlaskClient) -> None:
+    shop.application.testing = False
+    with engine_of(shop.application).begin() as connection:
+        connection.execute(text("DROP TABLE product"))
+    answer = shop.get(PRODUCTS)
+    assert answer.status_code == 500
+    assert is_problem(answer)
+    assert "product" not in answer.text.lower()
 
 
 @pytest.fixture

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from flask_etag import etag_resource, resource
 from sample_app import create_app
+from tests.notes import Note, Notes
 from tests.shop import MEMO, NEW, POT, engine_of, opened
 
 KEYS = int(os.environ.get("RACE_KEYS", "10"))
@@ -146,3 +149,30 @@ def test_2_5_a_busy_sqlite_file_is_409(tmp_path: Path) -> None:
     other.close()
     assert shop.post("/api/products", json={"sku": "pot", **POT}).status_code == 201
     engine_of(shop_app).dispose()
+
+
+@pytest.mark.xfail(strict=True, reason="What is not guarded lets the database's refusal through: OperationalError")
+def test_2_5_a_write_beside_a_sequence_that_the_database_refuses_is_409(tmp_path: Path) -> None:
+    """The contract's table knows no 5xx where another writer was first; the store answers this by itself."""
+    file = tmp_path / "notes.db"
+    notes = Notes(f"sqlite:///{file}", connect_args={"timeout": 0.05})
+
+    @resource
+    def find_notes() -> list[Note]:
+        return list(notes.db.session.scalars(select(Note)))
+
+    @notes.app.post("/notes")
+    @etag_resource(find_notes)
+    def add_note(_: list[Note]) -> str:
+        notes.db.session.add(Note(id=2, body="second"))
+        notes.db.session.commit()
+        return "done"
+
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        assert notes.app.test_client().post("/notes").status_code == 409
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+        notes.close()
