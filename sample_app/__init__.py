@@ -1,6 +1,6 @@
-"""The sample app: a small shop whose products two people may edit at once.
+"""The sample app: a small shop whose products and documents two people may edit at once.
 
-Run it with ``flask --app sample_app run``.
+Run it with ``flask --app sample_app run``. ``store``, its blueprint, can be registered in any application.
 """
 
 from collections.abc import Mapping
@@ -8,28 +8,19 @@ from typing import Any
 
 from flask import Flask
 
-from flask_etag import ETag
 from sample_app.api import store
-from sample_app.models import db, prepare_database
 
 __all__ = ["create_app", "store"]
 
-etag = ETag()
-
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Make the application, on a SQLite file in its instance folder that is filled on the first start.
+    """Make the application, on the database that ``DATABASE_URL`` names: by default a file in its instance folder.
 
     :param config: configuration keys that go before the environment's (``FLASK_ETAG_CACHE_CONTROL`` is
         ``ETAG_CACHE_CONTROL``, and so on).
     """
-    app = Flask(__name__, instance_relative_config=True)
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///store.db"
+    app = Flask(__name__)
     app.config.from_prefixed_env()
     app.config.from_mapping(config or {})
-    db.init_app(app)
-    etag.init_app(app)
     app.register_blueprint(store, url_prefix="/api")
-    with app.app_context():
-        prepare_database()
     return app

@@ -1,63 +1,63 @@
-"""The store's JSON API, as a blueprint."""
+"""The store's JSON API, as one blueprint that brings what it needs to the application that registers it."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import cast
 
-from flask import Blueprint, Response, json, request
+from flask import Blueprint, Flask, Response, request
+from flask.blueprints import BlueprintSetupState
 from marshmallow import ValidationError
-from werkzeug.exceptions import BadRequest, HTTPException, NotFound, UnsupportedMediaType
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from flask_etag import etag_resource, require_if_match, resource
-from sample_app.models import Product, db
-from sample_app.schemas import product_schema
+from flask_etag import ConditionalRequestError, ETag
+from sample_app.content import check_content
+from sample_app.documents import documents
+from sample_app.models import db
+from sample_app.problems import answer_error, answer_invalid, answer_refusal
+from sample_app.products import products
+from sample_app.seeds import prepare_database
 
 store = Blueprint("store", __name__)
+store.register_blueprint(products)
+store.register_blueprint(documents)
+
+store.before_request(check_content)
+
+store.register_error_handler(ValidationError, answer_invalid)
+store.register_error_handler(DBAPIError, answer_refusal)
+store.register_error_handler(HTTPException, answer_error)
+store.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
 
 
-@resource
-def find_product(sku: str) -> Product | None:
-    """Load the product that a URL names."""
-    return db.session.get(Product, sku)
+@store.record_once
+def prepare(state: BlueprintSetupState) -> None:
+    """Bring to an application a database and an ``ETag``, where it has none of its own, and fill the store.
+
+    An application with a Flask-SQLAlchemy (or Flask-SQLAlchemy-Lite) or an ``ETag`` of its own initialises them
+    before it registers the store, which then uses these.
+    """
+    app = cast(Flask, state.app)
+    if "sqlalchemy" not in app.extensions:
+        url = os.environ.get("DATABASE_URL") or "sqlite:///store.db"
+        app.config.setdefault("SQLALCHEMY_DATABASE_URI", url)
+        db.init_app(app)
+    if "etag" not in app.extensions:
+        ETag(app)
+    with app.app_context():
+        prepare_database()
 
 
-@store.get("/products/<sku>")
-@etag_resource(find_product)
-def read_product(product: Product) -> dict[str, Any]:
-    """Show a product."""
-    return dict(product_schema.dump(product))
+@store.record
+def answer_what_has_no_route(state: BlueprintSetupState) -> None:
+    """Answer with a problem document below the store's prefix too where no route leads: 404 and 405."""
+    app = cast(Flask, state.app)
+    prefix = state.url_prefix
 
-
-@store.put("/products/<sku>")
-@require_if_match(find_product)
-def replace_product(product: Product) -> dict[str, Any]:
-    """Replace a product, if it still is what the client has seen."""
-    for member, value in product_schema.load(request.get_json()).items():
-        setattr(product, member, value)
-    db.session.commit()
-    return dict(product_schema.dump(product))
-
-
-@store.errorhandler(NotFound)
-@store.errorhandler(BadRequest)
-@store.errorhandler(UnsupportedMediaType)
-def answer_error(error: HTTPException) -> Response:
-    """Answer an error as a problem document (RFC 9457)."""
-    return _problem(error.code or 500, error.name, error.description or "")
-
-
-@store.errorhandler(RecursionError)
-def answer_too_deep(_: RecursionError) -> Response:
-    """Answer JSON that is nested deeper than it can be read."""
-    return _problem(400, "Bad Request", "The JSON is nested too deeply.")
-
-
-@store.errorhandler(ValidationError)
-def answer_invalid(error: ValidationError) -> Response:
-    """Answer a product that cannot be accepted; ``errors`` names its members."""
-    return _problem(422, "Unprocessable Content", "The members named in errors are wrong.", errors=error.messages)
-
-
-def _problem(status: int, title: str, detail: str, **more: Any) -> Response:
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return Response(json.dumps(problem) + "\n", status, content_type="application/problem+json")
+    @app.before_request
+    def answer() -> Response | None:
+        error = request.routing_exception
+        if not (prefix and request.path.startswith(f"{prefix}/")):
+            return None
+        return answer_error(error) if isinstance(error, NotFound | MethodNotAllowed) else None

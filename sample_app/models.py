@@ -1,15 +1,14 @@
-"""What the store keeps."""
+"""What the store keeps, and the session to keep it through."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.resources import files
 from typing import Any
 
+from flask import current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Dialect, Numeric, String, Text, TypeDecorator, select
+from sqlalchemy import DateTime, Dialect, Numeric, String, Text, TypeDecorator
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -17,11 +16,28 @@ from flask_etag.sqlalchemy import Versioned
 
 
 class Base(DeclarativeBase):
-    """The base of the store's models."""
+    """The base of the store's models.
+
+    MariaDB would take "Pot" and "pot" for one key, but for the collation; and keep a part of Unicode only.
+    """
+
+    __table_args__ = {  # noqa: RUF012
+        f"{dialect}_{option}": value
+        for dialect in ("mysql", "mariadb")
+        for option, value in {"charset": "utf8mb4", "collate": "utf8mb4_bin"}.items()
+    }
 
 
-# A body that is dumped after the commit would show the next writer's state if the commit had expired it.
-db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+db = SQLAlchemy(model_class=Base)
+
+
+def session() -> Session:
+    """Return this request's session: of ``db``, or of the extension that the application had before the store."""
+    scoped = current_app.extensions["sqlalchemy"].session
+    session: Session = scoped() if callable(scoped) else scoped  # Flask-SQLAlchemy-Lite has the session itself
+    # A body that is dumped after the commit would show the next writer's state if the commit had expired it.
+    session.expire_on_commit = False
+    return session
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -41,32 +57,31 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+_LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")  # whose TEXT ends after 64 KiB
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
 class Product(Versioned, Base):
-    """Something for sale."""
+    """Something for sale; its ETag is its version."""
 
     __tablename__ = "product"
 
     sku: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
-    description: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(_LongText)
     price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
     stock: Mapped[int]
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=_now, onupdate=_now)
 
 
-def prepare_database() -> None:
-    """Make the tables that are missing, and fill an empty store; once, even if several processes start."""
-    with db.engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # whoever comes second waits, and finds it done
-        Base.metadata.create_all(connection)
-        with Session(connection) as session:
-            if session.scalar(select(Product.sku).limit(1)) is None:
-                products = json.loads(files("sample_app").joinpath("products.json").read_text("utf-8"))
-                session.add_all(Product(**{**product, "price": Decimal(product["price"])}) for product in products)
-            session.commit()
-        connection.commit()
+class Document(Base):
+    """A text that people edit; it has no version, so that its ETag is the hash of its content."""
+
+    __tablename__ = "document"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    body: Mapped[str] = mapped_column(_LongText)
+    edits: Mapped[int]

@@ -1,14 +1,34 @@
-"""What products look like outside, and what is accepted as one."""
+"""What products and documents look like outside, and what is accepted as one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from decimal import Decimal
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 _LARGEST_INTEGER = 2**31 - 1
+_LONGEST_KEY = 40
+_is_price = re.compile(r"(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?").fullmatch
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text can be the last segment of a URL, and on any database a key of its own."""
+    return (
+        0 < len(text) <= _LONGEST_KEY
+        and text.isprintable()
+        and text == text.strip(" .")
+        and not {"/", "\N{REPLACEMENT CHARACTER}"} & set(text)  # the latter is what a URL's wrong UTF-8 becomes
+    )
+
+
+def _key(text: str) -> None:
+    if not is_key(text):
+        raise ValidationError(
+            f"Has to be 1 to {_LONGEST_KEY} printable characters, without a slash, and without a blank or a full "
+            "stop at its ends."
+        )
 
 
 def _storable(text: str) -> None:
@@ -17,28 +37,36 @@ def _storable(text: str) -> None:
         raise ValidationError("Has a character that cannot be stored.")
 
 
-class ProductSchema(Schema):
-    """A product, by the names of its members. ``sku`` and ``updated_at`` may be sent back, and are ignored."""
+def _price(text: Any) -> Decimal:
+    """Read an amount of money; a JSON number is none, since it would have come by way of binary fractions."""
+    if not isinstance(text, str) or not _is_price(text):
+        raise ValidationError('Has to be a text like "9.99": up to 8 digits, and up to 2 after the point.')
+    return Decimal(text)
 
-    sku = fields.String(dump_only=True)
+
+class ProductSchema(Schema):
+    """A product, by the names of its members. ``updated_at`` may be sent back, and is ignored."""
+
+    sku = fields.String(required=True, validate=_key)
     name = fields.String(required=True, validate=[validate.Length(1, 200), _storable])
     description = fields.String(required=True, validate=[validate.Length(max=20_000), _storable])
-    price = fields.Decimal(
-        places=2, as_string=True, required=True, validate=validate.Range(Decimal(0), Decimal("99999999.99"))
-    )
+    price = fields.Function(lambda product: f"{product.price:.2f}", _price, required=True)
     stock = fields.Integer(strict=True, required=True, validate=validate.Range(0, _LARGEST_INTEGER))
     updated_at = fields.AwareDateTime(dump_only=True)
 
     @pre_load
-    def _ignore_what_is_not_the_callers(self, product: Any, **_: Any) -> Any:
-        if not isinstance(product, Mapping):
-            return product
-        return {member: value for member, value in product.items() if member not in self.dump_fields_only}
+    def _ignore_updated_at(self, members: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {name: value for name, value in members.items() if name != "updated_at"}
 
-    @property
-    def dump_fields_only(self) -> set[str]:
-        """The members that are the store's own to set."""
-        return {name for name, field in self.fields.items() if field.dump_only}
+
+class DocumentSchema(Schema):
+    """A document, by the names of its members: all of them, so that the hash of these tells its state."""
+
+    name = fields.String(required=True, validate=_key)
+    body = fields.String(required=True, validate=_storable)
+    edits = fields.Integer(strict=True, required=True, validate=validate.Range(0, _LARGEST_INTEGER))
 
 
 product_schema = ProductSchema()
+products_schema = ProductSchema(many=True)
+document_schema = DocumentSchema()

@@ -1,0 +1,98 @@
+"""Products: each has a version column, and their collection the versions of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, url_for
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from werkzeug.exceptions import Conflict
+
+from flask_etag import etag_resource, require_if_match, resource
+from sample_app.content import read_object
+from sample_app.models import Product, session
+from sample_app.schemas import is_key, product_schema, products_schema
+
+products = Blueprint("products", __name__, url_prefix="/products")
+
+Answer = tuple[dict[str, Any], int]
+
+
+@resource
+def find_products() -> list[Product]:
+    """Load all products."""
+    return list(session().scalars(select(Product).order_by(Product.sku)))
+
+
+@resource
+def find_product(sku: str) -> Product | None:
+    """Load the product that a URL names."""
+    return session().get(Product, sku) if is_key(sku) else None
+
+
+@products.get("")
+@etag_resource(find_products)
+def read_products(found: list[Product]) -> list[dict[str, Any]]:
+    """Show all products."""
+    return list(products_schema.dump(found))
+
+
+@products.post("")
+@etag_resource(find_products)
+def create_product(_: list[Product]) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Create a product under a new sku. Conditions that the request sets are for the collection."""
+    members = product_schema.load(read_object())
+    try:
+        if session().get(Product, members["sku"]) is not None:
+            raise Conflict("There is a product with this sku.")
+        product = Product(**members)
+        session().add(product)
+        session().flush()
+    except IntegrityError as error:  # another request has just created it
+        raise Conflict("There is a product with this sku.") from error
+    body = product_schema.dump(product)
+    location = url_for(".read_product", sku=product.sku)
+    headers = {"Location": location, "ETag": str(find_product.etag_of(product))}
+    session().commit()
+    return body, 201, headers
+
+
+@products.get("/<sku>")
+@etag_resource(find_product)
+def read_product(product: Product) -> dict[str, Any]:
+    """Show a product."""
+    return dict(product_schema.dump(product))
+
+
+@products.put("/<sku>")
+@require_if_match(find_product, create=True)
+def put_product(product: Product | None, sku: str) -> Answer:
+    """Replace a product, if it still is what the client has seen; or create it."""
+    return _save(product, product_schema.load({**read_object(), "sku": sku}))
+
+
+@products.patch("/<sku>")
+@require_if_match(find_product)
+def patch_product(product: Product, sku: str) -> Answer:
+    """Replace some members, by a JSON merge patch (RFC 7396); as none may be missing, a null is refused."""
+    return _save(product, product_schema.load({**read_object(), "sku": sku}, partial=True))
+
+
+@products.delete("/<sku>")
+@require_if_match(find_product)
+def delete_product(product: Product) -> tuple[str, int]:
+    """Delete a product."""
+    session().delete(product)
+    session().commit()
+    return "", 204
+
+
+def _save(product: Product | None, members: dict[str, Any]) -> Answer:
+    status = 201 if product is None else 200
+    product = product or Product()
+    for member, value in members.items():
+        setattr(product, member, value)
+    session().add(product)
+    session().commit()
+    return product_schema.dump(product), status
