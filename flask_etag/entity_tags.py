@@ -42,7 +42,7 @@ class EntityTag:
     def __post_init__(self) -> None:
         if not isinstance(self.opaque, str):
             raise TypeError(f"An entity tag is made of a text, and was given {self.opaque!r}.")
-        if len(self.opaque) > MAX_FIELD_LENGTH - 4:
+        if len(self.opaque) > MAX_FIELD_LENGTH - 2:
             raise ValueError(f"An entity tag of {len(self.opaque)} characters is longer than any that is read.")
         if not _IS_OPAQUE(self.opaque):
             raise ValueError(

@@ -8,14 +8,13 @@ from typing import cast
 from flask import Blueprint, Flask, Response, request
 from flask.blueprints import BlueprintSetupState
 from marshmallow import ValidationError
-from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from flask_etag import ConditionalRequestError, ETag
 from sample_app.content import check_content
 from sample_app.documents import documents
 from sample_app.models import db
-from sample_app.problems import answer_error, answer_invalid, answer_refusal
+from sample_app.problems import answer_error, answer_invalid
 from sample_app.products import products
 from sample_app.seeds import prepare_database
 
@@ -26,7 +25,6 @@ store.register_blueprint(documents)
 store.before_request(check_content)
 
 store.register_error_handler(ValidationError, answer_invalid)
-store.register_error_handler(DBAPIError, answer_refusal)
 store.register_error_handler(HTTPException, answer_error)
 store.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
 

@@ -7,11 +7,7 @@ from typing import Any, cast
 
 from flask import Response
 from marshmallow import ValidationError
-from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, UnprocessableEntity
-
-from flask_etag import WriteConflict
-from flask_etag.guards import refused
 
 
 def answer_error(error: HTTPException, **members: Any) -> Response:
@@ -30,10 +26,3 @@ def answer_invalid(error: ValidationError) -> Response:
     """Answer content that cannot be accepted; ``errors`` says by member what is wrong."""
     errors = error.normalized_messages()  # type: ignore[no-untyped-call]
     return answer_error(UnprocessableEntity("The members named in errors are wrong."), errors=errors)
-
-
-def answer_refusal(error: DBAPIError) -> Response:
-    """Answer a write that the database refused in favour of another, where no guard has seen to it."""
-    if not refused(error):
-        raise error
-    return cast(Response, WriteConflict().get_response())

@@ -12,7 +12,12 @@ from tests import mariadb, postgresql
 from tests.notes import Notes
 
 EMPTY = {
-    "postgresql": ["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"],
+    "postgresql": [
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        "DROP SCHEMA public CASCADE",
+        "CREATE SCHEMA public",
+    ],
     "mariadb": ["DROP DATABASE test", "CREATE DATABASE test"],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -72,6 +73,13 @@ def test_an_async_session(empty_database: Callable[[str], str]) -> None:
     with pytest.raises(RuntimeError, match="is in an AsyncSession"):
         notes.put("", "/other/1", if_match=notes.etag())
     notes.close()
+
+    async def close() -> None:
+        for session in sessions:
+            await session.close()
+        await engine.dispose()
+
+    asyncio.run(close())
 
 
 def test_a_database_whose_locks_are_not_known(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
+from time import sleep
 from typing import Any
 
 from flask import current_app
@@ -32,7 +33,9 @@ from flask_etag.sqlalchemy.versions import is_versioned, stored_version_of, vers
 
 _innermost: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
 
-_ATTEMPTS = 3
+_PAUSES = (0, 0.02, 0.1)
+"""How long to wait before judging again, in seconds. Each time the database itself waits for the winner, by a lock
+on the row; but where two were making it and MariaDB ended one of them as a deadlock, there is none yet to lock."""
 
 
 def guards_in_force() -> Iterator[SessionGuard]:
@@ -59,6 +62,7 @@ class SessionGuard(Guard):
         self._written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
         self._locked_in: SessionTransaction | None = None  # the one that has locked it
         self._uncommitted: tuple[EntityTag | None, object] = (None, None)
+        self._is_winner_unknown = False  # whether another is making the row, which cannot be waited for
         self._has_failed = False  # whether the last try to write the target has
         self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
         if target is not None:
@@ -80,6 +84,7 @@ class SessionGuard(Guard):
         except Exception as error:
             if not (is_refusal(error) or self._undone):
                 raise
+            self._is_winner_unknown = self._key is None and undoes_everything(error)
             self._rollback()
             raise Refused from error
         finally:
@@ -117,20 +122,24 @@ class SessionGuard(Guard):
             raise Refused(swallowed=True)
 
     def after_the_winner(self, judge: Callable[[], object]) -> None:
-        for _ in range(_ATTEMPTS):
+        is_judged = False
+        for pause in _PAUSES:
+            sleep(pause)
             try:
                 self._wait()
                 judge()
+                is_judged = True
+                if not self._is_winner_unknown:
+                    break
             except Exception as error:
                 if not is_refusal(error):
                     raise
                 if has_waited(error):
                     break
-            else:
-                return
             finally:
                 self._rollback()
-        raise Refused
+        if not is_judged:
+            raise Refused
 
     # What follows is called by the events of sessions and mappers.
 
