@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, url_for
+from flask import Blueprint, Response, url_for
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import Conflict
@@ -13,6 +13,7 @@ from flask_etag import etag_resource, require_if_match, resource
 from sample_app.content import read_object
 from sample_app.models import Product, session
 from sample_app.schemas import is_key, product_schema, products_schema
+from sample_app.shapes import shape_asked_for
 
 products = Blueprint("products", __name__, url_prefix="/products")
 
@@ -25,7 +26,7 @@ def find_products() -> list[Product]:
     return list(session().scalars(select(Product).order_by(Product.sku)))
 
 
-@resource
+@resource(variant=lambda _: shape_asked_for().name, headers={"Vary": "Accept"})
 def find_product(sku: str) -> Product | None:
     """Load the product that a URL names."""
     return session().get(Product, sku) if is_key(sku) else None
@@ -60,9 +61,9 @@ def create_product(_: list[Product]) -> tuple[dict[str, Any], int, dict[str, str
 
 @products.get("/<sku>")
 @etag_resource(find_product)
-def read_product(product: Product) -> dict[str, Any]:
-    """Show a product."""
-    return dict(product_schema.dump(product))
+def read_product(product: Product) -> Response:
+    """Show a product, in the shape that is asked for."""
+    return shape_asked_for().show(product)
 
 
 @products.put("/<sku>")
