@@ -19,7 +19,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError
-from sqlalchemy.orm import InstanceState, Session, SessionTransaction, object_session
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -57,6 +57,7 @@ class SessionGuard(Guard):
         # Held, since the session would not; a view that expunges it and loads it again writes another object.
         self._target = target
         self._key: Any = None
+        self._mapper: Mapper[Any] | None = None  # the target's, or that of the first object that is made
         self._replaces: object = None  # the state that this write may replace, and no other
         self._writing = False  # whether the flush that is going on writes the target
         self._written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
@@ -110,6 +111,7 @@ class SessionGuard(Guard):
             state = instance_state(target)
             self._note_session(state.session)
             self._key, self._replaces = state.key, _replaced_by_a_write_of(state)
+            self._mapper = state.mapper
 
     def flush(self) -> None:
         for session in self._sessions:
@@ -143,8 +145,9 @@ class SessionGuard(Guard):
 
     # What follows is called by the events of sessions and mappers.
 
-    def transient_to_pending(self, session: Session) -> None:
+    def transient_to_pending(self, session: Session, made: object) -> None:
         self._note_session(session)
+        self._mapper = self._mapper or inspect(made).mapper
 
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
@@ -223,11 +226,8 @@ class SessionGuard(Guard):
             session.rollback()
 
     def _wait(self) -> None:
-        if self._sessions and self._target is not None:
-            state = instance_state(self._target)
-            locks.wait_for_the_winner(self._sessions[0], state.mapper, self._key and self._key[1])
-        elif self._sessions and self._made:
-            locks.wait_for_the_winner(self._sessions[0], inspect(self._made[0]).mapper, None)
+        if self._sessions and self._mapper is not None:
+            locks.wait_for_the_winner(self._sessions[0], self._mapper, self._key and self._key[1])
 
     def _is_target(self, target: object) -> bool:
         return self._key is not None and (target is self._target or instance_state(target).key == self._key)
@@ -259,9 +259,7 @@ class SessionGuard(Guard):
         if state is not None and self._rereads(state):
             try:
                 session.refresh(self._target, locks.column_keys(state))
-            except (
-                InvalidRequestError
-            ):  # the row is gone: deleted by a statement that the session knows nothing of
+            except InvalidRequestError:  # a statement that the session knows nothing of has deleted the row
                 state = None
         if state is None:
             self._written_in = self._written_in or _innermost_transaction(session)

@@ -9,8 +9,6 @@ from sqlalchemy import Column, Connection, false, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
-from flask_etag.sqlalchemy.refusals import is_refusal
-
 _WITH_ROW_LOCKS = ("postgresql", "mysql", "mariadb")
 
 
@@ -85,9 +83,7 @@ def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) ->
         return
     try:
         _write_nothing(connection, mapper)
-    except OperationalError as error:
-        if not is_refusal(error):
-            raise
+    except OperationalError:
         # The transaction has read what is no longer current, so that it can never write; and it has written
         # nothing, or the lock would be its own. Begin it anew.
         session.rollback()

@@ -26,9 +26,7 @@ def is_refusal(error: BaseException) -> bool:
 
 def has_waited(error: BaseException) -> bool:
     """Tell whether the other writer was waited for, as long as the database was told to."""
-    if not isinstance(error, DBAPIError):
-        return False
-    sqlstate, code = _codes_of(error)
+    sqlstate, code = _codes_of(error) if isinstance(error, DBAPIError) else ("", 0)
     return sqlstate == _LOCK_NOT_AVAILABLE or code in (_LOCK_WAIT_TIMEOUT, _SQLITE_BUSY, _SQLITE_LOCKED)
 
 

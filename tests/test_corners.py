@@ -1,0 +1,261 @@
+"""What hardly ever happens, and has to be right all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time
+from threading import Thread
+
+import pytest
+from flask import Flask, abort
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource, version_column
+from tests.notes import WAIT, Comment, Note, Notes
+from tests.papers import Paper, Papers
+
+
+@pytest.fixture
+def papers(database_url: str) -> Iterator[Papers]:
+    papers = Papers(database_url)
+    yield papers
+    papers.close()
+
+
+def in_thread(action: Callable[[], object]) -> None:
+    thread = Thread(target=action)
+    thread.start()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+
+
+def test_an_async_resource_is_awaited() -> None:
+    @resource
+    async def find_page() -> str:
+        return "page"
+
+    async def read() -> str:
+        return await find_page()
+
+    assert asyncio.run(read()) == "page"
+
+
+def test_a_naive_date_is_utc() -> None:
+    @resource(etag=lambda _: "v1", last_modified=lambda _: datetime(2026, 1, 1, 12))
+    def find_page() -> str:
+        return "page"
+
+    pages = Flask("pages")
+    ETag(pages)
+    pages.get("/")(etag_resource(find_page)(lambda page: page))
+    assert pages.test_client().get("/").headers["Last-Modified"] == "Thu, 01 Jan 2026 12:00:00 GMT"
+
+
+def test_a_route_without_a_view_is_not_audited_and_options_of_a_body_are_answered() -> None:
+    pages = Flask("pages", static_folder=None)
+    pages.testing = True
+    ETag(pages)
+    pages.add_url_rule("/nothing", endpoint="nothing")
+    view = etag_resource(lambda: "options")
+    pages.add_url_rule("/", "page", view, methods=["OPTIONS"], provide_automatic_options=False)
+    assert pages.test_client().options("/").text == "options"
+    assert "/nothing" not in pages.test_cli_runner().invoke(args=["etag", "routes"]).output
+
+
+def test_the_tags_of_what_dates_and_times_are_made_of() -> None:
+    pages = Flask("pages")
+    ETag(pages)
+    tags = set()
+    for value in (date(2026, 1, 1), time(12), datetime(2026, 1, 1)):
+
+        @resource(etag=content_hash(list))
+        def find_page() -> list[object]:
+            return []
+
+        with pages.test_request_context():
+            tags.add(find_page.etag_of([value]))
+    assert len(tags) == 3
+
+
+def test_version_column_of_a_sequence_is_that_of_its_members() -> None:
+    @resource(etag=version_column("revision"))
+    def find_pages() -> list[dict[str, int]]:
+        return []
+
+    pages = Flask("pages")
+    ETag(pages)
+    with pages.test_request_context():
+        one, two = find_pages.etag_of([{"revision": 1}]), find_pages.etag_of([{"revision": 2}])
+    assert one != two
+
+
+def test_a_new_object_has_no_content_yet(papers: Papers) -> None:
+    with papers.app.test_request_context(), pytest.raises(ValueError, match="flush the session"):
+        papers.find_paper.etag_of(Paper(name="new"))
+
+
+def test_what_a_request_did_before_its_view_is_kept_with_the_lock(papers: Papers) -> None:
+    def write(paper: Paper) -> str:
+        paper.body = "second"
+        papers.db.session.commit()
+        return "done"
+
+    @papers.app.before_request
+    def leave_uncommitted() -> None:
+        papers.db.session.add(Comment(body="before"))
+        papers.db.session.flush()
+
+    papers.put_paper_view(write)
+    etag = papers.paper_etag()
+    for _ in range(2):  # before, and after, it is known what is loaded
+        with Session(papers.engine) as session:
+            session.execute(text("DELETE FROM comment"))
+            session.commit()
+        answer = papers.put("", "/other/plan", if_match=etag)
+        assert answer.status_code == 200
+        etag = answer.headers["ETag"]
+    with Session(papers.engine) as session:
+        assert session.scalars(select(Comment.body)).all() == ["before"]
+
+
+def test_a_loader_that_reads_another_model_that_aborts_or_that_fails(papers: Papers) -> None:
+    fails = False
+
+    @resource(etag=content_hash(lambda paper: paper.body))
+    def find(name: str) -> Paper | None:
+        if fails:
+            raise ZeroDivisionError
+        papers.db.session.scalars(select(Comment)).all()
+        if name == "secret":
+            abort(403)
+        return papers.db.session.get(Paper, name)
+
+    def write(paper: Paper) -> str:
+        paper.body += "x"
+        papers.db.session.commit()
+        return paper.body
+
+    papers.put_paper_view(write, find)
+    for _ in range(2):
+        with papers.app.test_request_context():
+            etag = str(find.etag_of(find("plan")))
+        assert papers.put("", "/other/plan", if_match=etag).status_code == 200
+    assert papers.put("", "/other/secret", if_match=etag).status_code == 403
+    assert papers.put("", "/other/nowhere", if_match=etag).status_code == 404
+    fails = True
+    with pytest.raises(ZeroDivisionError):
+        papers.put("", "/other/plan", if_match=etag)
+
+
+def test_2_6_a_row_that_a_statement_of_the_view_s_own_deletes_has_no_tag(papers: Papers) -> None:
+    def delete(paper: Paper) -> str:
+        papers.db.session.add(Comment(body="gone"))
+        papers.db.session.execute(text("DELETE FROM paper"))
+        papers.db.session.commit()
+        return "done"
+
+    papers.put_paper_view(delete)
+    answer = papers.put("", "/other/plan", if_match=papers.paper_etag())
+    assert answer.status_code == 200
+    assert "ETag" not in answer.headers
+    assert papers.get_paper().status_code == 404
+
+
+def test_2_3_a_creation_by_a_statement_of_the_view_s_own(papers: Papers) -> None:
+    @papers.app.put("/core/<name>")
+    @require_if_match(papers.find_paper, create=True)
+    def create(paper: Paper | None, name: str) -> tuple[str, int]:
+        papers.hold("before commit")
+        papers.db.session.execute(insert(Paper).values(name=name, body="new", price=0, revision=1))
+        papers.db.session.commit()
+        return "", 201
+
+    papers.app.testing = False
+    slow, hold = papers.held(
+        "before commit", lambda: papers.put("", "/core/new", if_none_match="*", hold="before commit")
+    )
+    assert papers.put("", "/core/new", if_none_match="*").status_code == 201
+    hold.released.set()
+    assert slow.answer().status_code == 412
+
+
+def test_2_3_an_async_view_that_creates_what_an_async_loader_finds(notes: Notes) -> None:
+    @resource
+    async def find_later(note_id: int) -> Note | None:
+        return notes.db.session.get(Note, note_id)
+
+    @notes.app.put("/later/<int:note_id>")
+    @require_if_match(find_later, create=True)
+    async def create(note: Note | None, note_id: int) -> tuple[str, int]:
+        with Session(notes.engine) as session:
+            session.add(Note(id=note_id, body="new"))
+            session.commit()
+        return "", 201
+
+    assert notes.put("", "/later/7", if_none_match="*").status_code == 201
+    assert notes.put("", "/later/7", if_none_match="*").status_code == 412
+
+
+@pytest.mark.parametrize(("failures", "status"), [(1, 412), (9, 409)])
+def test_2_5_what_is_refused_while_it_is_judged_again_is_tried_again(
+    notes: Notes, failures: int, status: int
+) -> None:
+    """A loader reads something that another request deletes under its eyes, once or every time."""
+    loads = 0
+
+    @resource
+    def find_unlucky(note_id: int) -> Note | None:
+        nonlocal loads
+        loads += 1
+        session = notes.db.session
+        if 1 < loads <= 1 + failures:
+            comment = session.get_one(Comment, loads)
+            session.commit()
+            in_thread(lambda: delete(loads))
+            assert comment.body  # raises ObjectDeletedError
+        return session.get(Note, note_id)
+
+    def delete(number: int) -> None:
+        with Session(notes.engine) as session:
+            session.delete(session.get_one(Comment, number))
+            session.commit()
+
+    def write(note: Note) -> str:
+        notes.hold("before commit")
+        note.body = "lost"
+        notes.db.session.commit()
+        return "done"
+
+    with Session(notes.engine) as session:
+        session.add_all(Comment(id=number, body=str(number)) for number in range(2, 12))
+        session.commit()
+    notes.find_note = find_unlucky
+    notes.put_view(write)
+    etag = notes.etag()
+    slow, hold = notes.held(
+        "before commit", lambda: notes.put("", "/other/1", if_match=etag, hold="before commit")
+    )
+    assert notes.put("fast", if_match=etag).status_code == 200
+    hold.released.set()
+    assert slow.answer().status_code == status
+    assert notes.body() == "fast"
+
+
+def test_of_many_objects_of_a_view_the_one_that_the_url_names_has_its_tag(notes: Notes) -> None:
+    @notes.app.put("/made/<int:note_id>")
+    @require_if_match(notes.find_note, create=True)
+    def create(note: Note | None, note_id: int) -> tuple[str, int]:
+        with Session(notes.engine) as session:
+            session.add(Comment(body="elsewhere"))
+            session.commit()
+        notes.db.session.add(Comment(body="beside"))
+        notes.db.session.flush()
+        notes.db.session.add_all([Note(id=note_id + 1, body="other"), Note(id=note_id, body="new")])
+        notes.db.session.commit()
+        return "", 201
+
+    answer = notes.put("", "/made/5", if_none_match="*")
+    assert answer.status_code == 201
+    assert answer.headers["ETag"] == notes.app.test_client().get("/notes/5").headers["ETag"]
