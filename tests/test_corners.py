@@ -9,7 +9,8 @@ from threading import Thread
 
 import pytest
 from flask import Flask, abort
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource, version_column
@@ -250,8 +251,11 @@ def test_of_many_objects_of_a_view_the_one_that_the_url_names_has_its_tag(notes:
         with Session(notes.engine) as session:
             session.add(Comment(body="elsewhere"))
             session.commit()
-        notes.db.session.add(Comment(body="beside"))
-        notes.db.session.flush()
+        ours = notes.db.session
+        ours.get_one(Note, 1).body = "changed"
+        ours.flush()
+        ours.add(Comment(body="beside"))
+        ours.flush()
         notes.db.session.add_all([Note(id=note_id + 1, body="other"), Note(id=note_id, body="new")])
         notes.db.session.commit()
         return "", 201
@@ -259,3 +263,69 @@ def test_of_many_objects_of_a_view_the_one_that_the_url_names_has_its_tag(notes:
     answer = notes.put("", "/made/5", if_none_match="*")
     assert answer.status_code == 201
     assert answer.headers["ETag"] == notes.app.test_client().get("/notes/5").headers["ETag"]
+
+
+def test_what_is_deleted_beside_the_target_is_no_affair_of_its_guard(notes: Notes) -> None:
+    with Session(notes.engine) as session:
+        session.add(Comment(id=1, body="first"))
+        session.commit()
+
+    def write(note: Note) -> str:
+        note.body = "second"
+        notes.db.session.delete(notes.db.session.get_one(Comment, 1))
+        notes.db.session.commit()
+        return "done"
+
+    notes.put_view(write)
+    answer = notes.put("", "/other/1", if_match=notes.etag())
+    assert answer.headers["ETag"] == notes.etag()
+
+
+def test_an_error_of_a_database_that_no_session_of_the_application_s_knows(notes: Notes) -> None:
+    """It may be that of another who created the same; as nothing turns out to be there, it is what it is."""
+    other = Flask("other")
+    other.testing = True
+    ETag(other)
+
+    @other.put("/")
+    @require_if_match(resource(lambda: None), create=True)
+    def create(_: None) -> str:
+        with notes.engine.begin() as connection:
+            connection.execute(insert(Comment), [{"body": "same"}, {"body": "same"}])
+        return "done"
+
+    with pytest.raises(IntegrityError):
+        other.test_client().put("/", headers={"If-None-Match": "*"})
+
+
+def test_2_5_of_a_creation_that_mariadb_ends_as_a_deadlock_and_that_nobody_wins(
+    empty_database: Callable[[str], str],
+) -> None:
+    papers = Papers(empty_database("mariadb"))
+    papers.app.testing = False
+
+    @papers.app.put("/made/<name>")
+    @require_if_match(papers.find_paper, create=True)
+    def create(paper: Paper | None, name: str) -> tuple[str, int]:
+        session = papers.db.session
+        session.execute(update(Paper).values(body="first the paper"))
+        papers.hold("before commit")
+        session.execute(update(Note).values(body="then the note"))
+        session.add(Paper(name=name, body="new"))
+        session.commit()
+        return "", 201
+
+    slow, hold = papers.held(
+        "before commit", lambda: papers.put("", "/made/new", if_none_match="*", hold="before commit")
+    )
+    with papers.engine.connect() as connection:  # it has written more, so that it is not the one that is ended
+        connection.execute(insert(Comment), [{"body": str(number)} for number in range(20)])
+        connection.execute(update(Note).values(body="first the note"))
+        hold.released.set()
+        slow.join(0.3)
+        connection.execute(update(Paper).values(body="then the paper"))
+        connection.commit()
+    assert slow.answer().status_code == 409
+    assert papers.get_paper("new").status_code == 404
+    assert papers.put("", "/made/new", if_none_match="*").status_code == 201
+    papers.close()
