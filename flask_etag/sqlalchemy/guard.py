@@ -29,7 +29,13 @@ from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.reading import LockingRead
 from flask_etag.sqlalchemy.refusals import has_waited, is_refusal, undoes_everything
-from flask_etag.sqlalchemy.versions import is_versioned, stored_version_of, version_key, version_of
+from flask_etag.sqlalchemy.versions import (
+    covered_by,
+    is_versioned,
+    stored_version_of,
+    version_key,
+    version_of,
+)
 
 _innermost: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
 
@@ -143,6 +149,10 @@ class SessionGuard(Guard):
         if not is_judged:
             raise Refused
 
+    def is_target(self, target: object) -> bool:
+        """Tell whether an object is the one that is guarded, in whatever session."""
+        return self._key is not None and (target is self._target or instance_state(target).key == self._key)
+
     # What follows is called by the events of sessions and mappers.
 
     def transient_to_pending(self, session: Session, made: object) -> None:
@@ -152,12 +162,12 @@ class SessionGuard(Guard):
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
         for target in session.deleted:  # of one that is deleted and added again, nothing else tells
-            if self._is_target(target):
+            if self.is_target(target):
                 connection = session.connection(bind_arguments={"mapper": inspect(target).mapper})
                 self.before_write(connection, target)
 
     def before_write(self, connection: Connection, target: object) -> None:
-        if not self._is_target(target):
+        if not self.is_target(target):
             return
         state = instance_state(target)
         self._target = target
@@ -229,9 +239,6 @@ class SessionGuard(Guard):
         if self._sessions and self._mapper is not None:
             locks.wait_for_the_winner(self._sessions[0], self._mapper, self._key and self._key[1])
 
-    def _is_target(self, target: object) -> bool:
-        return self._key is not None and (target is self._target or instance_state(target).key == self._key)
-
     def _is_locked(self, state: InstanceState[Any]) -> bool:
         return isinstance(self._write.read, LockingRead) and self._write.read.has_locked(state)
 
@@ -296,7 +303,9 @@ class SessionGuard(Guard):
 
     def _refuse_what_moves_no_row(self, session: Session, state: InstanceState[Any]) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded."""
-        relationships = state.mapper.relationships.keys()
+        relationships = set(state.mapper.relationships.keys())
+        if is_versioned(state):
+            relationships -= covered_by(state.mapper)
         if not relationships:
             return
         session.expire(self._target, relationships)
@@ -305,7 +314,8 @@ class SessionGuard(Guard):
         if read:
             raise TypeError(
                 f"The ETag of {state.class_.__name__} depends on its {', '.join(read)}, whose rows can change "
-                "without it, and nothing would guard them. Leave them out of what is hashed."
+                "without it, and nothing would guard them. Leave them out of what is hashed; or give the model a "
+                "version, and let that cover them: flask_etag.sqlalchemy.covers()."
             )
 
 
