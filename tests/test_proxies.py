@@ -11,13 +11,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPMessage
 from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import pytest
 from backports import zstd
 from flask import Flask, request
@@ -55,10 +56,13 @@ class Desk:
         def find(name: str) -> dict[str, Any]:
             return papers.setdefault(name, {"text": "All work and no play. " * 100, "edits": 0})
 
+        def lock_of(name: str) -> AbstractContextManager[Any]:
+            return lock
+
         public = {"Cache-Control": "public", "X-Accel-Expires": "@1"}
         kinds = {
-            "papers": resource(etag=content_hash(dict), lock=lambda name: lock)(find),
-            "posters": resource(etag=content_hash(dict), lock=lambda name: lock, headers=public)(find),
+            "papers": resource(etag=content_hash(dict), lock=lock_of)(find),
+            "posters": resource(etag=content_hash(dict), lock=lock_of, headers=public)(find),
         }
 
         def read(paper: dict[str, Any]) -> ResponseReturnValue:
@@ -154,7 +158,9 @@ REMEDIED = {
     "apache-brotli-no-change": Front(apache, ("apache-brotli", "apache-no-change"), coding="br"),
     "apache-no-gzip": Front(apache, ("apache-deflate", "apache-no-gzip"), coding=None),
     "varnish-restore": Front(varnish, ("varnish-gzip", "varnish-restore", "varnish-pass"), WEAK),
-    "varnish-keep-restore": Front(varnish, ("varnish-gzip", "varnish-restore", "varnish-keep"), WEAK, kind="posters"),
+    "varnish-keep-restore": Front(
+        varnish, ("varnish-gzip", "varnish-restore", "varnish-keep"), WEAK, kind="posters"
+    ),
     "varnish-no-gzip": Front(varnish, ("varnish-pass",), coding=None),
 }
 """What does not, or takes it back."""
@@ -227,7 +233,7 @@ Reach = Callable[[Front, str], Client]
 
 @pytest.fixture(scope="module")
 def reach(site: Site) -> Iterator[Reach]:
-    """A function that returns a client of a paper of its own, behind a front end, which it starts where it has to."""
+    """A function that returns a client of a paper of its own, behind a front end, which it starts once."""
     ports: dict[tuple[Start, str], int] = {}
     number = count()
     with ExitStack() as running:
@@ -269,7 +275,7 @@ def test_every_unchanged_read_is_a_304_of_the_application(front: Front, setting:
     client = reach(front, setting)
     etag = client.get().etag
     for _ in range(2):
-        answer, answers, views = client.asked(lambda: client.get(if_none_match=etag))
+        answer, answers, views = client.asked(partial(client.get, if_none_match=etag))
         assert (answer.status, answer.content) == (304, b"")
         assert (answers, views) == ([("GET", 304)], 0)
         etag = answer.etag  # which a client may keep in the place of its own
