@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pwd import getpwnam
 from tempfile import TemporaryDirectory
 
 MODULES = Path("/usr/lib/apache2/modules")
@@ -50,8 +51,7 @@ def nginx(settings: str, behind: int) -> Iterator[int]:
     """
 
     def command(home: Path, port: int) -> list[str]:
-        # A relative path is one in the prefix, except that of a cache, which has to be given in full.
-        own = settings.replace("/var/cache/nginx", str(home))
+        own = settings.replace("/var/cache/nginx", str(home))  # where real settings put a cache
         file = home / "nginx.conf"
         file.write_text(configuration.format(home=home, port=port, behind=behind, settings=own))
         return ["-p", str(home), "-e", str(home / "error"), "-c", str(file)]
@@ -116,11 +116,10 @@ def _running(program: str, command: Callable[[Path, int], list[str]]) -> Iterato
         arguments = command(home, port)
         log = home / "error"
         log.touch()
-        account: dict[str, str | list[str]] = {}
-        if os.geteuid() == 0:
-            account = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        account = getpwnam("nobody") if os.geteuid() == 0 else None
+        if account is not None:
             for path in (home, *home.iterdir()):
-                shutil.chown(path, "nobody", "nogroup")
+                shutil.chown(path, account.pw_uid, account.pw_gid)
         with log.open("a") as output:
             process = subprocess.Popen(
                 [binary, *arguments],
@@ -129,7 +128,9 @@ def _running(program: str, command: Callable[[Path, int], list[str]]) -> Iterato
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                **account,  # type: ignore[call-overload]
+                user=None if account is None else account.pw_uid,
+                group=None if account is None else account.pw_gid,
+                extra_groups=None if account is None else [],
             )
         with process:
             try:
