@@ -52,10 +52,10 @@ _ADVICE = {
     ),
     "weakened": (
         "The ETag was altered on its way",
-        "If-Match has the right ETag, but with W/ before it or a suffix such as -gzip in it: a proxy that compresses "
-        "answers does that. Nothing was changed. Repeat the request with If-Match and the ETag of this answer, which "
-        "is the same one as it was sent. The service can also be told to accept altered ones "
-        "(ETAG_ACCEPT_WEAKENED).",
+        "If-Match has the right ETag, but with W/ before it or a suffix such as -gzip in it: a proxy that "
+        "compresses answers does that. Nothing was changed. To go on, repeat the request with If-Match and the "
+        "ETag of this answer, which is the same one as it was sent. The service can also be told to accept "
+        "altered ones (ETAG_ACCEPT_WEAKENED).",
     ),
     "conflict": (
         "Another request was first",
