@@ -240,8 +240,8 @@ def _jsonable(value: object) -> str:
 
 def _given(etag: object, giver: str) -> State | None:
     """Read what the application's own code gave for a tag."""
-    if etag is None:
-        return None
+    if etag is None or isinstance(etag, State):
+        return etag
     if isinstance(etag, str):
         etag = EntityTag(etag)
     if not isinstance(etag, EntityTag):
