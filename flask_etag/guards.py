@@ -85,7 +85,7 @@ class LockingRead(Protocol):
     def going_on(self) -> AbstractContextManager[None]:
         """Lock what is read while this lasts."""
 
-    def give_up(self) -> bool:
+    def give_up(self, error: Exception) -> bool:
         """After an error, undo it, so that it can be read without; tell whether there was anything to undo."""
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date, datetime, time
 from threading import Thread
+from typing import Any
 
 import pytest
 from flask import Flask, abort
-from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import event, insert, select, text, update
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource, version_column
+from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
 from tests.notes import WAIT, Comment, Note, Notes
-from tests.papers import Paper, Papers
+from tests.papers import Paper, Papers, Remark
 
 
 @pytest.fixture
@@ -329,3 +331,170 @@ def test_2_5_of_a_creation_that_mariadb_ends_as_a_deadlock_and_that_nobody_wins(
     assert papers.get_paper("new").status_code == 404
     assert papers.put("", "/made/new", if_none_match="*").status_code == 201
     papers.close()
+
+
+class TestWhatARequestDidBeforeItsViewIsKept:
+    """Also what is not flushed yet, and whatever the loader's SELECT is like."""
+
+    def check(self, papers: Papers, found: Resource[[str], Any], before: Callable[[], None]) -> Callable[[], int]:
+        def write(paper: Paper) -> str:
+            paper.body += "x"
+            papers.db.session.commit()
+            return paper.body
+
+        papers.app.before_request(before)
+        papers.put_paper_view(write, found)
+
+        def put() -> int:
+            return papers.put("", "/other/plan", if_match="*").status_code
+
+        return put
+
+    def test_a_change_of_the_target(self, papers: Papers) -> None:
+        def count() -> None:
+            papers.db.session.get_one(Paper, "plan").revision += 1
+
+        put = self.check(papers, papers.find_paper, count)
+        assert [put(), put()] == [200, 200]
+        with Session(papers.engine) as session:
+            assert session.get_one(Paper, "plan").revision == 3
+
+    def test_with_a_loader_whose_select_cannot_lock(self, papers: Papers) -> None:
+        @resource(etag=content_hash(lambda paper: paper.body))
+        def find(name: str) -> Paper | None:
+            return papers.db.session.scalars(select(Paper).distinct().where(Paper.name == name)).one_or_none()
+
+        numbers = iter(range(1, 9))
+
+        def audit() -> None:
+            papers.db.session.add(Comment(body=f"before {next(numbers)}"))
+            papers.db.session.flush()
+
+        put = self.check(papers, find, audit)
+        assert [put(), put(), put()] == [200, 200, 200]
+        with Session(papers.engine) as session:
+            assert len(session.scalars(select(Comment)).all()) == 3
+
+    def test_a_changed_relationship(self, papers: Papers) -> None:
+        def remark() -> None:
+            paper = papers.db.session.get_one(Paper, "plan")
+            paper.remarks.append(Remark(text="kept"))
+
+        papers.db.session.session_factory.configure(autoflush=False)
+        put = self.check(papers, papers.find_paper, remark)
+        assert [put(), put()] == [200, 200]
+        with Session(papers.engine) as session:
+            assert len(session.get_one(Paper, "plan").remarks) == 2
+
+
+def test_2_2_a_sqlite_connection_that_commits_by_itself_cannot_lock(
+    empty_database: Callable[[str], str],
+) -> None:
+    papers = Papers(empty_database("sqlite"), isolation_level="AUTOCOMMIT")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="commits by itself, so that no lock would last"):
+            papers.put_paper("second", if_match=papers.paper_etag())
+    assert papers.paper_body() == "first"
+    papers.close()
+
+
+@pytest.mark.parametrize("model", [Note, Paper])
+def test_2_3_a_creation_that_meets_another_which_is_deleted_at_once_is_a_conflict(
+    papers: Papers, model: type[Note | Paper]
+) -> None:
+    """The database has refused; and when it is judged again, there is nothing that could make it stale."""
+    engine = papers.engine
+    key = {Note: 7, Paper: "7"}[model]
+
+    def new() -> Note | Paper:
+        return Note(id=7, body="new") if model is Note else Paper(name="7", body="new")
+
+    def create_rival() -> None:
+        with Session(engine) as session:
+            session.add(new())
+            session.commit()
+
+    def delete_rival() -> None:
+        with Session(engine) as session:
+            session.delete(session.get_one(model, key))
+            session.commit()
+
+    @resource(etag=content_hash(lambda found: found.body))
+    def find(number: str) -> Any:
+        return papers.db.session.get(model, key)
+
+    @papers.app.put("/made/<number>")
+    @require_if_match(find, create=True)
+    def create(found: object, number: str) -> tuple[str, int]:
+        session = papers.db.session()
+        if number == "raced":
+            in_thread(create_rival)
+            event.listen(session, "after_rollback", lambda _: in_thread(delete_rival), once=True)
+        session.add(new())
+        session.commit()
+        return "", 201
+
+    papers.app.testing = False
+    assert papers.put("", "/made/raced", if_none_match="*").status_code == 409
+    assert papers.put("", "/made/alone", if_none_match="*").status_code == 201
+
+
+def test_2_5_a_view_that_swallows_a_refusal_and_goes_on(empty_database: Callable[[str], str]) -> None:
+    """PostgreSQL then refuses everything else, with another error."""
+    papers = Papers(empty_database("postgresql"), connect_args={"options": "-c lock_timeout=100"})
+    papers.app.testing = False
+
+    def swallow(note: Note) -> str:
+        with suppress(OperationalError):
+            papers.db.session.execute(update(Paper).values(body="refused"))
+        note.body = "lost"
+        papers.db.session.commit()
+        return "done"
+
+    papers.put_view(swallow)
+    etag = papers.etag()
+    with papers.engine.connect() as connection:
+        connection.execute(update(Paper).values(body="held"))
+        assert papers.put("", "/other/1", if_match=etag).status_code == 409
+    papers.close()
+
+
+def test_2_5_what_is_judged_again_is_read_again(database_url: str) -> None:
+    """A session that keeps what it has after a commit, and that has no transaction to roll back."""
+    papers = Papers(database_url)
+    papers.db.session.session_factory.configure(expire_on_commit=False)
+    engine = papers.engine
+
+    def write_elsewhere(note: Note) -> str:
+        papers.db.session.commit()
+
+        def win() -> None:
+            with Session(engine) as session:
+                session.get_one(Note, 1).body = "the winner's"
+                session.commit()
+
+        in_thread(win)
+        with Session(engine) as session:
+            session.get_one(Note, 1).body = "lost"
+            session.commit()
+        return "done"
+
+    papers.put_view(write_elsewhere)
+    assert papers.put("", "/other/1", if_match=papers.etag()).status_code == 412
+    papers.close()
+
+
+def test_of_a_collection_that_is_added_to_nobody_is_warned(notes: Notes, caplog: pytest.LogCaptureFixture) -> None:
+    @resource
+    def find_notes() -> list[Note]:
+        return list(notes.db.session.scalars(select(Note)))
+
+    @notes.app.post("/notes")
+    @etag_resource(find_notes)
+    def add(found: list[Note]) -> tuple[str, int]:
+        notes.db.session.add(Note(id=2, body="second"))
+        notes.db.session.commit()
+        return "", 201
+
+    assert notes.app.test_client().post("/notes").status_code == 201
+    assert caplog.messages == []

@@ -18,7 +18,7 @@ from typing import Any
 
 from flask import current_app
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -28,7 +28,13 @@ from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.reading import LockingRead
-from flask_etag.sqlalchemy.refusals import has_waited, is_refusal, undoes_everything
+from flask_etag.sqlalchemy.refusals import (
+    has_waited,
+    is_key_taken,
+    is_refusal,
+    is_still_locked,
+    undoes_everything,
+)
 from flask_etag.sqlalchemy.versions import (
     covered_by,
     is_versioned,
@@ -71,6 +77,10 @@ class SessionGuard(Guard):
         self._uncommitted: tuple[EntityTag | None, object] = (None, None)
         self._is_winner_unknown = False  # whether another is making the row, which cannot be waited for
         self._has_failed = False  # whether the last try to write the target has
+        self._was_refused = (
+            False  # whether the database has refused a statement, of which the view may have made nothing
+        )
+        self._has_waited = False  # whether the winner was waited for, and still is at it
         self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
         if target is not None:
             self._note_session(object_session(target))
@@ -87,10 +97,12 @@ class SessionGuard(Guard):
             yield
         except (IntegrityError, PendingRollbackError) as error:
             self._rollback()
-            raise Refused(perhaps=error) from error
+            key_was_taken = self._key is None and self._mapper is not None and is_key_taken(error, self._mapper)
+            raise Refused(perhaps=None if key_was_taken else error) from error
         except Exception as error:
-            if not (is_refusal(error) or self._undone):
+            if not (is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError))):
                 raise
+            self._has_waited = is_still_locked(error)
             self._is_winner_unknown = self._key is None and undoes_everything(error)
             self._rollback()
             raise Refused from error
@@ -102,6 +114,12 @@ class SessionGuard(Guard):
             return False
         state = instance_state(self._target)
         [session] = self._sessions
+        if not is_versioned(state) or self._write.rereads:
+            session.flush()  # what was done before this, which reading anew would lose
+        if isinstance(self._write.read, LockingRead) and self._write.read.has_waited:
+            self._has_waited = True
+            self._rollback()
+            raise Refused
         is_to_lock = not (is_versioned(state) or self._is_locked(state))
         if is_to_lock:
             locks.lock(session, state)
@@ -197,8 +215,9 @@ class SessionGuard(Guard):
             self._written_in = _innermost_transaction(session)
 
     def handle_error(self, error: BaseException | None) -> None:
-        if error is not None and undoes_everything(error):
-            self._undone = True
+        if error is not None and is_refusal(error):
+            self._was_refused = True
+            self._undone = undoes_everything(error)
 
     def before_commit(self, session: Session) -> None:
         if self._undone:
@@ -234,9 +253,10 @@ class SessionGuard(Guard):
     def _rollback(self) -> None:
         for session in self._sessions or filter(None, [_session_of_the_application()]):
             session.rollback()
+            session.expire_all()  # which it does by itself only where a transaction has begun
 
     def _wait(self) -> None:
-        if self._sessions and self._mapper is not None:
+        if self._sessions and self._mapper is not None and not self._has_waited:
             locks.wait_for_the_winner(self._sessions[0], self._mapper, self._key and self._key[1])
 
     def _is_locked(self, state: InstanceState[Any]) -> bool:
