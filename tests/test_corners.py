@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, time
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask, abort
@@ -420,12 +420,12 @@ def test_2_3_a_creation_that_meets_another_which_is_deleted_at_once_is_a_conflic
             session.commit()
 
     @resource(etag=content_hash(lambda found: found.body))
-    def find(number: str) -> Any:
-        return papers.db.session.get(model, key)
+    def find(number: str) -> Note | Paper | None:
+        return cast("Note | Paper | None", papers.db.session.get(model, key))
 
     @papers.app.put("/made/<number>")
-    @require_if_match(find, create=True)
-    def create(found: object, number: str) -> tuple[str, int]:
+    @require_if_match(find, create=True)  # type: ignore[arg-type]
+    def create(found: Note | Paper | None, number: str) -> tuple[str, int]:
         session = papers.db.session()
         if number == "raced":
             in_thread(create_rival)
