@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from flask import request
-from sqlalchemy import ForeignKey, String, event, select, update
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy import Column, FetchedValue, ForeignKey, String, Table, cast, create_engine, event, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.types import UserDefinedType
 
 from flask_etag import content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
+from flask_etag.sqlalchemy.versions import covered
 from tests.notes import Base, Notes
 from tests.papers import Paper
 
@@ -300,3 +302,131 @@ def test_misuse_is_refused_with_advice(orders: Orders) -> None:
         session.flush()
         with pytest.raises(TypeError, match="Paper has no version"):
             touch(session.get_one(Paper, "plan 2"))
+
+
+class OtherBase(DeclarativeBase):
+    """Models that are not in every test's database."""
+
+
+class Book(Versioned, OtherBase):
+    __tablename__ = "book"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    chapters: Mapped[list[Chapter]] = relationship()
+
+
+class Chapter(Versioned, OtherBase):
+    __tablename__ = "chapter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    book_id: Mapped[int] = mapped_column(ForeignKey("book.id"))
+    verses: Mapped[list[Verse]] = relationship()
+
+
+class Verse(OtherBase):
+    __tablename__ = "verse"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(80), default="")
+    chapter_id: Mapped[int] = mapped_column(ForeignKey("chapter.id"))
+
+
+covers(Book.chapters)
+covers(Chapter.verses)
+
+
+def test_what_belongs_to_a_part_belongs_to_the_whole(empty_database: Callable[[str], str]) -> None:
+    engine = create_engine(empty_database("sqlite"))
+    OtherBase.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Book(id=1, chapters=[Chapter(id=1, verses=[Verse(id=1)])]))
+        session.commit()
+        before = session.scalar(select(Book.version)), session.scalar(select(Chapter.version))
+        session.expunge_all()
+        session.get_one(Verse, 1).text = "changed"
+        session.commit()
+        after = session.scalar(select(Book.version)), session.scalar(select(Chapter.version))
+    engine.dispose()
+    assert not set(before) & set(after)
+
+
+def test_a_version_that_the_database_makes(empty_database: Callable[[str], str]) -> None:
+    class XminBase(DeclarativeBase):
+        pass
+
+    class Xid(UserDefinedType[str]):
+        cache_ok = True
+
+        def get_col_spec(self, **_: object) -> str:
+            return "xid"
+
+        def bind_processor(self, _: object) -> None:  # type: ignore[override]
+            return None
+
+        def bind_expression(self, bindvalue: Any) -> Any:
+            return cast(cast(bindvalue, String), self)
+
+    class Parent(XminBase):
+        __tablename__ = "parent"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        xmin: Mapped[str] = mapped_column(Xid, system=True, server_default=FetchedValue())
+        toys: Mapped[list[Toy]] = relationship()
+        __mapper_args__ = {"version_id_col": xmin, "version_id_generator": False}  # noqa: RUF012
+
+    class Toy(XminBase):
+        __tablename__ = "toy"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        text: Mapped[str] = mapped_column(default="")
+        parent_id: Mapped[int] = mapped_column(ForeignKey("parent.id"))
+
+    XminBase.registry.configure()
+    covers(Parent.toys)
+    engine = create_engine(empty_database("postgresql"))
+    XminBase.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Parent(id=1, toys=[Toy(id=1)]))
+        session.commit()
+        before = session.scalar(select(Parent.xmin))
+        session.get_one(Toy, 1).text = "changed"
+        session.commit()
+        assert session.scalar(select(Parent.xmin)) != before
+    engine.dispose()
+    covered.pop(Parent)
+
+
+def test_a_relationship_whose_rows_do_not_name_their_parent_is_refused(
+    empty_database: Callable[[str], str],
+) -> None:
+    class ManyBase(DeclarativeBase):
+        pass
+
+    both = Table(
+        "both",
+        ManyBase.metadata,
+        Column("left", ForeignKey("left_.id"), primary_key=True),
+        Column("right", ForeignKey("right_.id"), primary_key=True),
+    )
+
+    class Left(Versioned, ManyBase):
+        __tablename__ = "left_"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        rights: Mapped[list[Right]] = relationship(secondary=both)
+
+    class Right(ManyBase):
+        __tablename__ = "right_"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    ManyBase.registry.configure()
+    covers(Left.rights)
+    engine = create_engine(empty_database("sqlite"))
+    ManyBase.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Right())
+        with pytest.raises(TypeError, match="is not possible"):
+            session.flush()
+    engine.dispose()
+    covered.pop(Left)

@@ -29,7 +29,6 @@ from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.reading import LockingRead
 from flask_etag.sqlalchemy.refusals import (
-    has_waited,
     is_key_taken,
     is_refusal,
     is_still_locked,
@@ -151,16 +150,15 @@ class SessionGuard(Guard):
         is_judged = False
         for pause in _PAUSES:
             sleep(pause)
+            self._wait()
             try:
-                self._wait()
                 judge()
-                is_judged = True
-                if not self._is_winner_unknown:
-                    break
             except Exception as error:
                 if not is_refusal(error):
                     raise
-                if has_waited(error):
+            else:
+                is_judged = True
+                if not self._is_winner_unknown:
                     break
             finally:
                 self._rollback()
@@ -256,8 +254,16 @@ class SessionGuard(Guard):
             session.expire_all()  # which it does by itself only where a transaction has begun
 
     def _wait(self) -> None:
-        if self._sessions and self._mapper is not None and not self._has_waited:
+        """Wait until the winner is done. What is refused even then is judged by what can be read without."""
+        if not self._sessions or self._mapper is None or self._has_waited:
+            return
+        try:
             locks.wait_for_the_winner(self._sessions[0], self._mapper, self._key and self._key[1])
+        except DBAPIError as error:
+            if not is_refusal(error):
+                raise
+            self._has_waited = is_still_locked(error)
+            self._rollback()
 
     def _is_locked(self, state: InstanceState[Any]) -> bool:
         return isinstance(self._write.read, LockingRead) and self._write.read.has_locked(state)
