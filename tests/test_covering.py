@@ -360,7 +360,7 @@ def test_a_version_that_the_database_makes(empty_database: Callable[[str], str])
         def get_col_spec(self, **_: object) -> str:
             return "xid"
 
-        def bind_processor(self, _: object) -> None:  # type: ignore[override]
+        def bind_processor(self, _: object) -> None:
             return None
 
         def bind_expression(self, bindvalue: Any) -> Any:
