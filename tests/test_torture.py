@@ -74,7 +74,9 @@ def test_a_restart_of_the_database_loses_no_update(
             restart_postgresql(url)
         else:
             request.getfixturevalue("restart_mariadb")()
-        check_it_serves_again(server, crowd.histories()["/counters/1"])
+        histories: dict[str, list[Operation]] = {}
+        crowd.add_to(histories)
+        check_it_serves_again(server, histories["/counters/1"])
 
 
 def test_the_command_line_collides_clients_on_any_application(

@@ -217,7 +217,9 @@ def _serve_mapped(app: Flask, kind: str) -> None:
     @require_if_match(find_counter)
     def increase_both(counter: Any, counter_id: int) -> dict[str, int]:
         """Increase this counter and the next one, in one transaction."""
-        locked = {} if counter_class.__mapper__.version_id_col is not None else {"with_for_update": True}
+        locked: dict[str, Any] = (
+            {} if counter_class.__mapper__.version_id_col is not None else {"with_for_update": True}
+        )
         other = db.session.get_one(counter_class, counter_id + 1, populate_existing=True, **locked)
         number, others = counter.number + 1, other.number + 1
         _view_takes_its_time()

@@ -212,23 +212,38 @@ def both(client: Client) -> bool:
     return True
 
 
-def life(client: Client) -> bool:
-    """Make a counter, increase it thrice, delete it, and go on to the next; others do the same."""
-    for key in range(3, 3 + client.plan.goal):
+def create(client: Client) -> bool:
+    """Make a counter and increase it, and go on to the next; others make the same ones."""
+    for key in _others(client):
         url = f"{folder_of(client.url())}/{key}"
         # Numbers begin at 1: 0 is the state of not being there.
         client.write("PUT", url, {"number": 1}, 1, **{"If-None-Match": "*"})
+        seen = client.read(url)
+        if seen.status == 200 and seen.body["number"] < 3:
+            client.put(url, seen.body, seen.etag or "")
+    return False
+
+
+def delete(client: Client) -> bool:
+    """Increase a counter and delete it, and go on to the next; others delete, and increase, the same ones."""
+    for key in _others(client):
+        url = f"{folder_of(client.url())}/{key}"
         while time.monotonic() < client.deadline:
             seen = client.read(url)
             if seen.status == 404:
                 break
             if seen.status == 200:
                 number, etag = seen.body["number"], seen.etag or ""
-                if number < 4:
+                if number < 3 or (number < 5 and client.random.random() < 0.5):
                     client.put(url, seen.body, etag)
                 else:
                     client.write("DELETE", url, None, number + 1, **{"If-Match": etag})
     return False
+
+
+def _others(client: Client) -> range:
+    """Return the counters that are not there at the beginning."""
+    return range(3, 3 + client.plan.goal)
 
 
 MOVES: dict[str, Callable[[Client], bool]] = {
@@ -237,13 +252,16 @@ MOVES: dict[str, Callable[[Client], bool]] = {
     "chain": chain,
     "star": star,
     "both": both,
-    "life": life,
+    "create": create,
+    "delete": delete,
 }
 
 
 def collide(plan: Plan, clients: int = 8) -> dict[str, list[Operation]]:
     """Let clients loose; return the history of each path."""
-    return Crowd(plan, clients).histories()
+    histories: dict[str, list[Operation]] = {}
+    Crowd(plan, clients).add_to(histories)
+    return histories
 
 
 class Crowd:
@@ -265,9 +283,8 @@ class Crowd:
     def is_at_work(self) -> bool:
         return any(process.poll() is None for process in self._processes)
 
-    def histories(self) -> dict[str, list[Operation]]:
-        """Wait for them all, and return what they saw of each path."""
-        histories: dict[str, list[Operation]] = {}
+    def add_to(self, histories: dict[str, list[Operation]]) -> None:
+        """Wait for them all, and add what they saw to the history of each path."""
         for process in self._processes:
             output, _ = process.communicate(timeout=self._plan.seconds + TIMEOUT)
             if process.returncode != 0:
@@ -275,7 +292,6 @@ class Crowd:
             for line in output.splitlines():
                 path, values = json.loads(line)
                 histories.setdefault(path, []).append(Operation(*values))
-        return histories
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
+from http import HTTPStatus
 from tempfile import TemporaryDirectory
 
 from tests import mariadb, postgresql
 from torture.app import LOCKED, SNAPSHOT
 from torture.clients import Crowd, Plan
 from torture.faults import killed_workers, now_and_then, restart_postgresql, restarting_mariadb
-from torture.history import State, Verdict, judge
-from torture.servers import Server, serving
+from torture.history import Operation, State, Verdict, judge
+from torture.servers import serving
 
 LEVELS = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
 DATABASES: dict[str, dict[str, str]] = {
@@ -31,7 +32,7 @@ DATABASES: dict[str, dict[str, str]] = {
 }
 KINDS = ["versioned", "unversioned", "integer", "uuid", "xmin", "trigger", "revision", "datetime"]
 MOVES = ["put", "patch", "chain", "star", "both", "life"]
-LIFE = 5  # accepted writes from a counter's creation to its deletion
+LIVES, LIFE = ["create", "delete"], 5  # accepted writes from a counter's creation to its deletion, about
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Cell:
         """Return how many 409 may be answered to requests that all carry a tag."""
         if self.move in ("star", "both") or self.kind == "datetime" or self.faults:
             return float("inf")
-        if self.database == "SQLite, WAL, real BEGINs":
+        if "real BEGINs" in self.database:  # who reads first cannot wait: the other would wait for it
             return accepted * 0.5
         return accepted * 0.02 if "SERIALIZABLE" in self.database else 0
 
@@ -76,7 +77,8 @@ def in_full() -> list[Cell]:
 def pairwise() -> list[Cell]:
     """Return cells in which each two values of any two factors meet at least once."""
     factors = [list(DATABASES), KINDS, MOVES, ["1", "0"], ["0", "1"]]
-    cells = [cell for values in itertools.product(*factors) if (cell := Cell(*values)).is_possible]
+    cells = [Cell(*values) for values in itertools.product(*factors)]  # type: ignore[arg-type]
+    cells = [cell for cell in cells if cell.is_possible]
 
     def pairs(cell: Cell) -> set[tuple[tuple[int, str], ...]]:
         values = [(number, getattr(cell, each.name)) for number, each in enumerate(fields(cell)[: len(factors)])]
@@ -164,32 +166,38 @@ class Matrix:
             environment |= {"slow": "0.01", "clock": "3600"}
         processes = {"workers": 1, "threads": 8} if cell.kind == "dict" else {}
         with serving(**processes, **environment) as server:  # type: ignore[arg-type]
-            goal = accepted // LIFE if cell.move == "life" else accepted
-            plan = Plan([server.url], goal, move=cell.move, hang_up=5 if cell.faults else 0)
+            befores = {"/counters/1": server.first}
+            if cell.move == "both":
+                befores["/counters/2"] = server.state("/2")
+            histories: dict[str, list[Operation]] = {}
             start = time.monotonic()
             with ExitStack() as faults:
-                crowd = Crowd(plan)
                 if cell.faults:
                     faults.enter_context(killed_workers(server))
                     restart = self._restart.get(cell.database.partition(",")[0])
                     if restart is not None:
                         faults.enter_context(now_and_then(5, lambda _: restart()))
-                histories = crowd.histories()
+                goal = accepted // LIFE if cell.move == "life" else accepted
+                for move in LIVES if cell.move == "life" else [cell.move]:
+                    plan = Plan([server.url], goal, move=move, hang_up=5 if cell.faults else 0)
+                    Crowd(plan).add_to(histories)
             seconds = time.monotonic() - start
-            verdicts = [
-                judge(operations, *self._ends(cell, server, path), faults=cell.faults)
-                for path, operations in histories.items()
-            ]
+            verdicts = []
+            for path, operations in histories.items():
+                if cell.move == "life":
+                    first, last = State(0, None), last_of_a_life(operations)
+                else:
+                    first, last = befores[path], server.state(f"/{path.rpartition('/')[2]}")
+                verdicts.append(judge(operations, first, last, faults=cell.faults))
         result = Result(cell, verdicts, seconds)
         result.complaints = list(complaints(result, accepted))
         return result
 
-    def _ends(self, cell: Cell, server: Server, path: str) -> tuple[State, State]:
-        if cell.move == "life":
-            return State(0, None), State(LIFE, None)
-        url = f"{server.url.rpartition('/')[0]}/{path.rpartition('/')[2]}"
-        first, last = server.first, server.state(url)
-        return (first if url == server.url else State(0, None)), last
+
+def last_of_a_life(operations: list[Operation]) -> State:
+    """Return the state after the deletion: what was written after it, or at the same time, is lost."""
+    deleted = [operation.number or 0 for operation in operations if operation.status == HTTPStatus.NO_CONTENT]
+    return State(deleted[0] if deleted else 0, None)
 
 
 def complaints(result: Result, accepted: int) -> Iterator[str]:
@@ -197,7 +205,7 @@ def complaints(result: Result, accepted: int) -> Iterator[str]:
         for kind, count in verdict.kinds().items():
             example = next(problem.where for problem in verdict.problems if problem.kind == kind)
             yield f"{kind}: {count}, e.g. {example}"
-    if result.total("accepted") + result.total("unknown") < accepted * 0.9:
+    if result.total("accepted") + result.total("unknown") < accepted * 0.8:
         yield f"only {result.total('accepted')} were accepted"
     if result.total("conflicts") > result.cell.conflicts_allowed(result.total("accepted")):
         yield f"{result.total('conflicts')} conflicts"

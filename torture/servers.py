@@ -44,11 +44,12 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(workers[which % len(workers)], signal.SIGKILL)
 
-    def state(self, url: str | None = None) -> State:
-        """Return the state of the counter, or of another, once it answers."""
+    def state(self, other: str | None = None) -> State:
+        """Return the state of the counter, or of another (``"/2"``), once it answers."""
+        url = self.url if other is None else self.url.rpartition("/")[0] + other
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
-            answer = Client(Plan([], 0), 0).send("GET", url or self.url)
+            answer = Client(Plan([], 0), 0).send("GET", url)
             if answer.status == 200:
                 return State(answer.body.get("number", 0), answer.etag)
             if self.process.poll() is not None:
