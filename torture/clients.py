@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from torture.history import Operation
@@ -260,7 +260,8 @@ MOVES: dict[str, Callable[[Client], bool]] = {
 def collide(plan: Plan, clients: int = 8) -> dict[str, list[Operation]]:
     """Let clients loose; return the history of each path."""
     histories: dict[str, list[Operation]] = {}
-    Crowd(plan, clients).add_to(histories)
+    with Crowd(plan, clients) as crowd:
+        crowd.add_to(histories)
     return histories
 
 
@@ -279,6 +280,16 @@ class Crowd:
             )
             for seed in range(clients)
         ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            with process:
+                """Close its pipe, and wait for it."""
 
     def is_at_work(self) -> bool:
         return any(process.poll() is None for process in self._processes)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from tests import mariadb, postgresql
 from torture.app import LOCKED, SNAPSHOT
-from torture.clients import Crowd, Plan
+from torture.clients import Plan, collide
 from torture.faults import killed_workers, now_and_then, restart_postgresql, restarting_mariadb
 from torture.history import Operation, State, Verdict, judge
 from torture.servers import serving
@@ -180,7 +180,8 @@ class Matrix:
                 goal = accepted // LIFE if cell.move == "life" else accepted
                 for move in LIVES if cell.move == "life" else [cell.move]:
                     plan = Plan([server.url], goal, move=move, hang_up=5 if cell.faults else 0)
-                    Crowd(plan).add_to(histories)
+                    for path, operations in collide(plan).items():
+                        histories.setdefault(path, []).extend(operations)
             seconds = time.monotonic() - start
             verdicts = []
             for path, operations in histories.items():

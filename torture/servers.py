@@ -76,7 +76,7 @@ def serving(
         free.bind(("127.0.0.1", 0))
         free.listen()
         command = [sys.executable, "-m", "gunicorn", "--preload", "--worker-class", "gthread"]
-        command += ["--workers", str(workers), "--threads", str(threads), "--graceful-timeout", "5"]
+        command += ["--workers", str(workers), "--threads", str(threads), "--no-control-socket"]
         command += ["--bind", f"fd://{free.fileno()}", "--worker-tmp-dir", "/dev/shm", application]  # noqa: S108
         told = {f"TORTURE_{name.upper()}": value for name, value in environment.items()}
         process = subprocess.Popen(
