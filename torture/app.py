@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from flask import Flask, abort, request
+from flask import Blueprint, Flask, abort, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import DateTime, Engine, FetchedValue, Integer, Uuid, event
 from sqlalchemy.dialects.mysql import DATETIME
@@ -49,8 +49,6 @@ TRIGGERS = {
 
 class _Counter:
     """A counter's columns, but for what tells one state from another."""
-
-    __tablename__ = "counter"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     number: Mapped[int]
@@ -114,13 +112,13 @@ def dump(counter: Any) -> dict[str, int]:
 
 
 def create_app() -> Flask:
-    kind = os.environ.get("TORTURE_KIND", "versioned")
+    first, *others = os.environ.get("TORTURE_KIND", "versioned").split(",")
     app = Flask("torture")
     ETag(app)
-    if kind in LOCKED:
-        _serve_locked(app, kind)
+    if first in LOCKED:
+        _serve_locked(app, first)
     else:
-        _serve_mapped(app, kind)
+        _serve_mapped(app, {"counters": first, **{kind: kind for kind in others}})
     _step_the_clock()
     return app
 
@@ -147,16 +145,40 @@ def _engine_options(url: str) -> dict[str, Any]:
     return {"pool_size": 8, **options}
 
 
-def _serve_mapped(app: Flask, kind: str) -> None:
-    environ = os.environ
-    url = environ["TORTURE_DATABASE"]
+def _serve_mapped(app: Flask, kinds: dict[str, str]) -> None:
+    """Serve counters of several kinds, each in a folder of its own."""
+    url = os.environ["TORTURE_DATABASE"]
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(url)
-    keep = environ.get("TORTURE_EXPIRE") == "0"
-    base = type("Base", (DeclarativeBase,), {})
-    db = SQLAlchemy(model_class=base, session_options={"expire_on_commit": not keep})
+    base: Any = type("Base", (DeclarativeBase,), {})
+    expire = os.environ.get("TORTURE_EXPIRE") != "0"
+    db = SQLAlchemy(model_class=base, session_options={"expire_on_commit": expire})
     db.init_app(app)
-    counter_class: Any = type("Counter", (_Counter, *KINDS[kind], base), {})
+    models = [_serve_kind(app, db, base, folder, kind) for folder, kind in kinds.items()]
+    with app.app_context():
+        name = db.engine.dialect.name
+        if name == "sqlite":
+            _prepare_sqlite(db.engine)
+        if os.environ.get("TORTURE_CREATE") == "1":
+            base.metadata.drop_all(db.engine)
+            base.metadata.create_all(db.engine)
+            with db.engine.begin() as connection:
+                for statement in TRIGGERS[name] if "trigger" in kinds.values() else []:
+                    connection.exec_driver_sql(statement)
+            for model, kind in zip(models, kinds.values(), strict=True):
+                more = {"version": _now()} if kind == "datetime" else {}
+                db.session.add_all([model(id=counter_id, number=0, **more) for counter_id in (1, 2)])
+            db.session.commit()
+        db.engine.dispose()  # each worker opens connections of its own
+
+
+def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -> Any:
+    """Serve counters of a kind; return their model."""
+    counter_class: Any = type(
+        f"Counter{kind}", (_Counter, *KINDS[kind], base), {"__tablename__": folder.removesuffix("s")}
+    )
+
+    counters = Blueprint(folder, __name__, url_prefix=f"/{folder}")
 
     def find(counter_id: int) -> Any:
         return db.session.get(counter_class, counter_id)
@@ -169,7 +191,7 @@ def _serve_mapped(app: Flask, kind: str) -> None:
         "revision": version_column("version"),
         "datetime": version_column("version"),
     }.get(kind)
-    is_async = environ.get("TORTURE_ASYNC") == "1"
+    is_async = os.environ.get("TORTURE_ASYNC") == "1"
     find_counter: Resource[[int], Any] = resource(etag=etag)(find_later if is_async else find)
 
     def increased(counter: Any, number: int) -> dict[str, int]:
@@ -181,7 +203,7 @@ def _serve_mapped(app: Flask, kind: str) -> None:
             counter.version = _now()
         return {"number": number}
 
-    @app.get("/counters/<int:counter_id>")
+    @counters.get("/<int:counter_id>")
     @require_if_match(find_counter)
     def read_counter(counter: Any) -> dict[str, int]:
         return dump(counter)
@@ -202,9 +224,9 @@ def _serve_mapped(app: Flask, kind: str) -> None:
         return replace_counter(counter, counter_id)
 
     replace = replace_counter_later if is_async else replace_counter
-    app.put("/counters/<int:counter_id>")(require_if_match(find_counter, create=True)(replace))
+    counters.put("/<int:counter_id>")(require_if_match(find_counter, create=True)(replace))
 
-    @app.patch("/counters/<int:counter_id>")
+    @counters.patch("/<int:counter_id>")
     @require_if_match(find_counter)
     def increase_counter(counter: Any) -> dict[str, int]:
         number = counter.number + 1
@@ -213,7 +235,7 @@ def _serve_mapped(app: Flask, kind: str) -> None:
         db.session.commit()
         return answer
 
-    @app.post("/counters/<int:counter_id>/both")
+    @counters.post("/<int:counter_id>/both")
     @require_if_match(find_counter)
     def increase_both(counter: Any, counter_id: int) -> dict[str, int]:
         """Increase this counter and the next one, in one transaction."""
@@ -227,7 +249,7 @@ def _serve_mapped(app: Flask, kind: str) -> None:
         db.session.commit()
         return answer
 
-    @app.delete("/counters/<int:counter_id>")
+    @counters.delete("/<int:counter_id>")
     @require_if_match(find_counter)
     def delete_counter(counter: Any) -> tuple[str, int]:
         _view_takes_its_time()
@@ -235,22 +257,8 @@ def _serve_mapped(app: Flask, kind: str) -> None:
         db.session.commit()
         return "", 204
 
-    with app.app_context():
-        if db.engine.dialect.name == "sqlite":
-            _prepare_sqlite(db.engine)
-        if environ.get("TORTURE_CREATE") == "1":
-            counter_class.metadata.drop_all(db.engine)
-            counter_class.metadata.create_all(db.engine)
-            with db.engine.begin() as connection:
-                for statement in TRIGGERS[db.engine.dialect.name] if kind == "trigger" else []:
-                    connection.exec_driver_sql(statement)
-            for counter_id in (1, 2):
-                counter = counter_class(id=counter_id, number=0)
-                if kind == "datetime":
-                    counter.version = _now()
-                db.session.add(counter)
-            db.session.commit()
-        db.engine.dispose()  # each worker opens connections of its own
+    app.register_blueprint(counters)
+    return counter_class
 
 
 def _now() -> datetime:

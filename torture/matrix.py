@@ -168,7 +168,7 @@ class Matrix:
         with serving(**processes, **environment) as server:  # type: ignore[arg-type]
             befores = {"/counters/1": server.first}
             if cell.move == "both":
-                befores["/counters/2"] = server.state("/2")
+                befores["/counters/2"] = server.state("/counters/2")
             histories: dict[str, list[Operation]] = {}
             start = time.monotonic()
             with ExitStack() as faults:
@@ -188,7 +188,7 @@ class Matrix:
                 if cell.move == "life":
                     first, last = State(0, None), last_of_a_life(operations)
                 else:
-                    first, last = befores[path], server.state(f"/{path.rpartition('/')[2]}")
+                    first, last = befores[path], server.state(path)
                 verdicts.append(judge(operations, first, last, faults=cell.faults))
         result = Result(cell, verdicts, seconds)
         result.complaints = list(complaints(result, accepted))

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from flask import Flask, abort, request
 from flask.views import MethodView
-from flask_smorest import Api, Blueprint
+from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema
 from marshmallow.fields import Integer

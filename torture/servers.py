@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from urllib.parse import urljoin
 
 from torture.clients import Client, Plan
 from torture.history import State
@@ -44,9 +45,9 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(workers[which % len(workers)], signal.SIGKILL)
 
-    def state(self, other: str | None = None) -> State:
-        """Return the state of the counter, or of another (``"/2"``), once it answers."""
-        url = self.url if other is None else self.url.rpartition("/")[0] + other
+    def state(self, path: str = "") -> State:
+        """Return the state of the counter, or of that at another path, once it answers."""
+        url = urljoin(self.url, path)
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
             answer = Client(Plan([], 0), 0).send("GET", url)
