@@ -226,6 +226,18 @@ def _with_resource(view: Callable[..., Any], arguments: frozenset[str]) -> Calla
             f"{view.__qualname__}() takes only some of the loader's arguments: it gets the resource alone, or "
             f"followed by all of them: {', '.join(sorted(arguments))}."
         )
+    unknown = [
+        parameter.name
+        for parameter in parameters[1:]
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and parameter.name not in arguments
+    ]
+    if unknown and not hasattr(view, "__wrapped__"):  # what is wrapped may be given more, by what wraps it
+        raise TypeError(
+            f"{view.__qualname__}() takes {', '.join(unknown)}, which its loader does not take, so that nothing "
+            "would pass it: a view gets the resource alone, or followed by all of the loader's arguments."
+        )
     if arguments and takes_all:
         return lambda function, instance, target, url_arguments: function(*instance, *target, **url_arguments)
     return lambda function, instance, target, _: function(*instance, *target)

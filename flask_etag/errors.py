@@ -51,10 +51,11 @@ _ADVICE = {
         "If-Match: * would match any state of it.",
     ),
     "weakened": (
-        "The ETag came back weak",
-        "If-Match takes strong ETags only, and the right one came back with W/ before it. A proxy that "
-        "compresses answers does that. Fetch the resource with Accept-Encoding: identity, and repeat the "
-        "request with If-Match and the ETag of that answer.",
+        "The ETag was altered on its way",
+        "If-Match has the right ETag, but with W/ before it or a suffix such as -gzip in it: a proxy that "
+        "compresses answers does that. Nothing was changed. To go on, repeat the request with If-Match and the "
+        "ETag of this answer, which is the same one as it was sent. The service can also be told to accept "
+        "altered ones (ETAG_ACCEPT_WEAKENED).",
     ),
     "conflict": (
         "Another request was first",

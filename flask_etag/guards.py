@@ -62,7 +62,7 @@ class Guard:
 
     def writing(self) -> AbstractContextManager[None]:
         """Hold the store to the state that was judged while the view runs; raises :class:`Refused`."""
-        return nullcontext()
+        return nullcontext()  # pragma: no cover - where SQLAlchemy is not installed: tests/test_package.py
 
     def lock(self) -> bool:
         """Take what has to be held before the view runs; tell whether to load and judge anew under it."""
@@ -76,7 +76,7 @@ class Guard:
 
     def after_the_winner(self, judge: Callable[[], object]) -> None:
         """Wait until the winner is done, and judge what is there now; raises :class:`Refused` where that fails."""
-        judge()
+        judge()  # pragma: no cover - as above
 
 
 class LockingRead(Protocol):
@@ -85,7 +85,7 @@ class LockingRead(Protocol):
     def going_on(self) -> AbstractContextManager[None]:
         """Lock what is read while this lasts."""
 
-    def give_up(self) -> bool:
+    def give_up(self, error: Exception) -> bool:
         """After an error, undo it, so that it can be read without; tell whether there was anything to undo."""
 
 

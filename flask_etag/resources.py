@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from flask import current_app
+from flask import current_app, g, request
 from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag
@@ -21,6 +21,9 @@ from flask_etag.validators import Validator, digest, validator
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_HASHED = "_flask_etag_hashed"
+"""Under this name the content that was hashed last is kept, with what it is of, while a request goes on."""
 
 _NO_FIELDS: Mapping[str, str] = {}
 _SHOWN_AFTER = timedelta(seconds=1)
@@ -106,6 +109,8 @@ class Resource(Generic[P, T_co]):
         shown = modified is not None and _is_to_be_shown(modified)
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
+        if state.content is not None:
+            setattr(g, _HASHED, (target, state.content))
         text = digest(state.terms, settings.key)
         variant = None if self._variant is None else self._variant(target)
         if variant is not None:
@@ -133,6 +138,22 @@ class Resource(Generic[P, T_co]):
         if not isinstance(fields, Mapping):
             raise TypeError(f"headers= of {self.name} gave {fields!r}: it has to give a mapping of fields.")
         return fields
+
+    def content_of(self, target: Any) -> str:
+        """Return the JSON text whose hash the tag is: to answer a read with it, and save the second dump.
+
+        A view that reads answers ``Response(find_note.content_of(note), mimetype="application/json")``. It is the
+        text that was hashed for this request; unless that may write, then it is made anew.
+
+        :raises TypeError: if the tag is not made of the content.
+        """
+        hashed = getattr(g, _HASHED, None)
+        if hashed is not None and hashed[0] is target and request.method in ("GET", "HEAD"):
+            return str(hashed[1])
+        state = self.validator(target)
+        if state is None or state.content is None:
+            raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")
+        return state.content
 
     def etag_of(self, target: Any) -> EntityTag:
         """Return the entity tag of an object in hand: for the answer to a POST that made it, after a flush.

@@ -34,11 +34,13 @@ class State:
     :param terms: the texts, numbers, times... that do.
     :param weak: whether they vouch for equivalent content only.
     :param verbatim: the tag that the application gave it, where it did.
+    :param content: the text that was hashed, where that was the content.
     """
 
     terms: tuple[object, ...]
     weak: bool = False
     verbatim: EntityTag | None = None
+    content: str | None = None
 
 
 class Validator(ABC):
@@ -115,8 +117,8 @@ class ContentHash(Validator):
 
     def __call__(self, target: Any, /) -> State | None:
         scope = () if store_of(target) is None else _scope(target)
-        content = canonical_json(self._dump(target)).encode()
-        return State((*scope, "content", sha256(content).digest()))
+        content = canonical_json(self._dump(target))
+        return State((*scope, "content", sha256(content.encode()).digest()), content=content)
 
 
 class Body(Validator):
@@ -238,8 +240,8 @@ def _jsonable(value: object) -> str:
 
 def _given(etag: object, giver: str) -> State | None:
     """Read what the application's own code gave for a tag."""
-    if etag is None:
-        return None
+    if etag is None or isinstance(etag, State):
+        return etag
     if isinstance(etag, str):
         etag = EntityTag(etag)
     if not isinstance(etag, EntityTag):

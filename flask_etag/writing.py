@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -107,9 +107,9 @@ class _Target:
                 return self._loader(self._url_arguments)
         except HTTPException:
             raise
-        except Exception:
+        except Exception as error:
             # Another writer has it, or its SELECT is none that can lock. Read first, then.
-            if not self._read.give_up():
+            if not self._read.give_up(error):
                 raise
             return self.load()
 
@@ -145,7 +145,10 @@ class _Target:
             return guard
         # Whatever the view writes to a store besides, a refusal of that is one of the request.
         inner = guard_of(replace(write, load=_nothing), None) or Guard()
-        return _Locked(write, inner) if self._resource.has_lock else _Unguarded(inner)
+        if self._resource.has_lock:
+            return _Locked(write, inner)
+        # To add to a collection overwrites nothing of it.
+        return _Around(inner) if self._exchange.method == "POST" and _is_collection(target) else _Unguarded(inner)
 
     def _find(self) -> Any:
         """Load the target from within the view, if that can be done; ``None`` where there is none."""
@@ -184,6 +187,14 @@ def _describes_target(response: Response, method: str) -> bool:
     if response.status_code == 202 or method == "DELETE":
         return False
     return not (method == "POST" and response.status_code == 201)
+
+
+def _is_collection(target: Any) -> bool:
+    return (
+        isinstance(target, Iterable)
+        and isinstance(target, Sized)
+        and not isinstance(target, Mapping | str | bytes)
+    )
 
 
 def _nothing() -> None:

@@ -51,7 +51,7 @@ def prepare(state: BlueprintSetupState) -> None:
 def answer_what_has_no_route(state: BlueprintSetupState) -> None:
     """Answer with a problem document below the store's prefix too where no route leads: 404 and 405."""
     app = cast(Flask, state.app)
-    prefix = state.url_prefix
+    prefix = (state.url_prefix or "").rstrip("/")
 
     @app.before_request
     def answer() -> Response | None:

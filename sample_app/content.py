@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request
 from marshmallow import ValidationError
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from sample_app.problems import answer_error
 
@@ -25,7 +25,12 @@ def check_content() -> Response | None:
     Both come before a request is judged by its preconditions, and so before any view (RFC 9110 section 13.2.1).
     """
     request.max_content_length = _LARGEST + 1
-    content = request.get_data()
+    try:
+        content = request.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:  # of the server's own kind: gunicorn's for a chunk whose size is none, say
+        raise BadRequest("The content cannot be read.") from error
     if len(content) > _LARGEST:  # a chunked body, which does not say how long it is, was cut off there
         raise RequestEntityTooLarge
     accepted = _MEDIA_TYPES.get(request.method)

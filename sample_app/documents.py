@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
 from flask_etag import content_hash, etag_resource, require_if_match, resource
 from sample_app.content import read_object
@@ -22,9 +22,9 @@ def find_document(name: str) -> Document | None:
 
 @documents.get("/<name>")
 @etag_resource(find_document)
-def read_document(document: Document) -> dict[str, Any]:
-    """Show a document."""
-    return dict(document_schema.dump(document))
+def read_document(document: Document) -> Response:
+    """Show a document, by the text that was hashed for its tag."""
+    return Response(find_document.content_of(document), mimetype="application/json")
 
 
 @documents.put("/<name>")

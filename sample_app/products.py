@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, url_for
+from flask import Blueprint, Response, request, url_for
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import Conflict
 
 from flask_etag import etag_resource, require_if_match, resource
+from flask_etag.sqlalchemy import Page
 from sample_app.content import read_object
 from sample_app.models import Product, session
-from sample_app.schemas import is_key, product_schema, products_schema
+from sample_app.schemas import is_key, listing_schema, product_schema
+from sample_app.shapes import shape_asked_for
 
 products = Blueprint("products", __name__, url_prefix="/products")
 
@@ -20,12 +22,15 @@ Answer = tuple[dict[str, Any], int]
 
 
 @resource
-def find_products() -> list[Product]:
-    """Load all products."""
-    return list(session().scalars(select(Product).order_by(Product.sku)))
+def find_products() -> Page[Product]:
+    """Find the products that the URL's query asks for: ``?page=``, ``?per_page=``, ``?sort=`` and ``?q=``."""
+    asked = listing_schema.load(request.args)
+    named = Product.name.icontains(asked["q"], autoescape=True)
+    ordered = select(Product).where(named).order_by(getattr(Product, asked["sort"]), Product.sku)
+    return Page(session(), ordered, page=asked["page"], per_page=asked["per_page"])
 
 
-@resource
+@resource(variant=lambda _: shape_asked_for().name, headers={"Vary": "Accept"})
 def find_product(sku: str) -> Product | None:
     """Load the product that a URL names."""
     return session().get(Product, sku) if is_key(sku) else None
@@ -33,14 +38,14 @@ def find_product(sku: str) -> Product | None:
 
 @products.get("")
 @etag_resource(find_products)
-def read_products(found: list[Product]) -> list[dict[str, Any]]:
-    """Show all products."""
-    return list(products_schema.dump(found))
+def read_products(found: Page[Product]) -> list[dict[str, Any]]:
+    """Show products, each with the ETag that a save of it takes."""
+    return [{**product_schema.dump(product), "etag": str(find_product.etag_of(product))} for product in found]
 
 
 @products.post("")
 @etag_resource(find_products)
-def create_product(_: list[Product]) -> tuple[dict[str, Any], int, dict[str, str]]:
+def create_product(_: Page[Product]) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Create a product under a new sku. Conditions that the request sets are for the collection."""
     members = product_schema.load(read_object())
     try:
@@ -60,9 +65,9 @@ def create_product(_: list[Product]) -> tuple[dict[str, Any], int, dict[str, str
 
 @products.get("/<sku>")
 @etag_resource(find_product)
-def read_product(product: Product) -> dict[str, Any]:
-    """Show a product."""
-    return dict(product_schema.dump(product))
+def read_product(product: Product) -> Response:
+    """Show a product, in the shape that is asked for."""
+    return shape_asked_for().show(product)
 
 
 @products.put("/<sku>")

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, pre_load, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 _LARGEST_INTEGER = 2**31 - 1
 _LONGEST_KEY = 40
@@ -67,6 +67,23 @@ class DocumentSchema(Schema):
     edits = fields.Integer(strict=True, required=True, validate=validate.Range(0, _LARGEST_INTEGER))
 
 
+class ListingSchema(Schema):
+    """What may be asked of the collection, by the URL's query."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(1, 1_000_000))
+    per_page = fields.Integer(load_default=50, validate=validate.Range(1, 100))
+    sort = fields.String(
+        load_default="sku", validate=validate.OneOf(["sku", "name", "price", "stock", "updated_at"])
+    )
+    q = fields.String(load_default="", validate=_storable)
+
+    class Meta:
+        """What else the query has is none of our business."""
+
+        unknown = EXCLUDE
+
+
+listing_schema = ListingSchema()
 product_schema = ProductSchema()
 products_schema = ProductSchema(many=True)
 document_schema = DocumentSchema()

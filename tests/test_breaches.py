@@ -236,7 +236,7 @@ def test_what_is_deleted_and_made_again_under_its_key_has_its_new_tag(notes: Not
     def make_again(note: Note) -> str:
         notes.db.session.delete(note)
         notes.db.session.flush()
-        notes.db.session.add(Note(id=1, body="again"))
+        notes.db.session.add_all([Note(id=1, body="again"), Note(id=2, body="beside")])
         notes.db.session.commit()
         return "done"
 

@@ -317,6 +317,13 @@ class TestMisuseIsRefusedWhereItIsWritten:
         with pytest.raises(TypeError, match="only some of the loader's arguments"):
             etag_resource(find_line)(show)  # type: ignore[arg-type]
 
+    def test_a_view_that_takes_what_its_loader_does_not(self) -> None:
+        def show(page: Page, number: int) -> str:
+            return page.name
+
+        with pytest.raises(TypeError, match="takes number, which its loader does not take"):
+            etag_resource(find_page)(show)  # type: ignore[arg-type]
+
     def test_a_view_that_is_decorated_twice(self) -> None:
         with pytest.raises(TypeError, match="decorated already"):
 

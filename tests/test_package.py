@@ -75,3 +75,7 @@ print(flask_etag.__file__)
         text=True,
     )
     assert ran.stdout.startswith(str(wheel))
+
+
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 100

@@ -160,7 +160,7 @@ def test_a_product_is_created_under_a_new_sku(shop: FlaskClient) -> None:
     assert shop.get(answer.headers["Location"]).json == answer.json
 
     after = shop.get(PRODUCTS)
-    assert answer.json in (after.json or [])
+    assert {**(answer.json or {}), "etag": read.headers["ETag"]} in (after.json or [])
     assert len(after.json or []) == len(before.json or []) + 1
     assert after.headers["ETag"] != before.headers["ETag"]
 
@@ -285,3 +285,27 @@ def test_the_readme_s_commands_answer_what_it_says(server: str, tmp_path: Path) 
         )
         answers = re.findall(r"^HTTP/1\.1 (\d\d\d)", ran.stdout, re.MULTILINE)
         assert answers == said == ["200", "304", "428", "200", "412"]
+
+
+def test_the_collection_in_pages_sorted_and_searched(shop: FlaskClient) -> None:
+    everything = shop.get(PRODUCTS).get_json()
+    names = sorted(product["name"] for product in everything)
+    assert [product["name"] for product in shop.get(f"{PRODUCTS}?sort=name").get_json()] == names
+    assert [
+        product["name"] for product in shop.get(f"{PRODUCTS}?sort=name&per_page=1&page=2").get_json()
+    ] == names[1:2]
+    assert [product["sku"] for product in shop.get(f"{PRODUCTS}?q=TEAP").get_json()] == ["teapot"]
+    assert shop.get(f"{PRODUCTS}?q=%25").get_json() == []
+    for wrong in ("page=0", "per_page=1000", "page=x", "sort=secret", "q=%00"):
+        answer = shop.get(f"{PRODUCTS}?{wrong}")
+        assert answer.status_code == 422
+        assert wrong.partition("=")[0] in answer.get_json()["errors"]
+
+
+def test_a_member_of_the_collection_can_be_saved_by_its_own_tag(shop: FlaskClient) -> None:
+    product = shop.get(PRODUCTS).get_json()[0]
+    etag = product.pop("etag")
+    path = f"{PRODUCTS}/{product['sku']}"
+    assert shop.get(path).headers["ETag"] == etag
+    assert shop.put(path, json=product, headers={"If-Match": etag}).status_code == 200
+    assert shop.put(path, json={**product, "stock": 1}, headers={"If-Match": etag}).status_code in (200, 412)

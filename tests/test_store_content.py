@@ -324,3 +324,23 @@ def test_every_path_and_method_has_an_answer(shop: FlaskClient, tmp_path: Path) 
             assert answer.status_code < 500
             if answer.status_code >= 400 and method != "HEAD" and path:
                 assert answer.content_type == "application/problem+json"
+
+
+def test_content_that_the_server_cannot_read_is_400(shop: FlaskClient) -> None:
+    """A server has errors of its own for that: gunicorn, for a chunk whose size is none."""
+
+    class Broken(BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            raise RuntimeError("no chunk")
+
+        readinto = readline = read  # type: ignore[assignment]
+
+    answer = shop.put(
+        "/api/documents/broken",
+        headers={**NEW, "Transfer-Encoding": "chunked"},
+        content_type="application/json",
+        input_stream=Broken(),
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert answer.status_code == 400
+    assert answer.content_type == "application/problem+json"

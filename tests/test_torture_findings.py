@@ -8,15 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from uuid import uuid4
 
-import pytest
 from sqlalchemy import update
 
 from tests.notes import WAIT, Note, Notes
 
 
-@pytest.mark.xfail(
-    strict=True, reason="after the winner: each lock that is waited for is refused as well, by the next writer"
-)
 def test_2_5_a_stale_tag_is_412_also_while_others_go_on_writing(empty_database: Callable[[str], str]) -> None:
     """At REPEATABLE READ, PostgreSQL refuses whoever has waited for a lock on a row that was then changed."""
     notes = Notes(empty_database("postgresql"), isolation_level="REPEATABLE READ", pool_size=10)

@@ -12,9 +12,9 @@ from flask_etag.sqlalchemy.versions import Versioned
 
 
 @event.listens_for(Session, "transient_to_pending")
-def _transient_to_pending(session: Session, _: object) -> None:
+def _transient_to_pending(session: Session, made: object) -> None:
     for guard in guards_in_force():
-        guard.transient_to_pending(session)
+        guard.transient_to_pending(session, made)
 
 
 @event.listens_for(Session, "before_flush")

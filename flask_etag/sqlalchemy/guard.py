@@ -18,8 +18,8 @@ from typing import Any
 
 from flask import current_app
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError
-from sqlalchemy.orm import InstanceState, Session, SessionTransaction, object_session
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -28,8 +28,19 @@ from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.reading import LockingRead
-from flask_etag.sqlalchemy.refusals import has_waited, is_refusal, undoes_everything
-from flask_etag.sqlalchemy.versions import is_versioned, stored_version_of, version_key, version_of
+from flask_etag.sqlalchemy.refusals import (
+    is_key_taken,
+    is_refusal,
+    is_still_locked,
+    undoes_everything,
+)
+from flask_etag.sqlalchemy.versions import (
+    covered_by,
+    is_versioned,
+    stored_version_of,
+    version_key,
+    version_of,
+)
 
 _innermost: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
 
@@ -57,6 +68,7 @@ class SessionGuard(Guard):
         # Held, since the session would not; a view that expunges it and loads it again writes another object.
         self._target = target
         self._key: Any = None
+        self._mapper: Mapper[Any] | None = None  # the target's, or that of the first object that is made
         self._replaces: object = None  # the state that this write may replace, and no other
         self._writing = False  # whether the flush that is going on writes the target
         self._written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
@@ -64,6 +76,10 @@ class SessionGuard(Guard):
         self._uncommitted: tuple[EntityTag | None, object] = (None, None)
         self._is_winner_unknown = False  # whether another is making the row, which cannot be waited for
         self._has_failed = False  # whether the last try to write the target has
+        self._was_refused = (
+            False  # whether the database has refused a statement, of which the view may have made nothing
+        )
+        self._has_waited = False  # whether the winner was waited for, and still is at it
         self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
         if target is not None:
             self._note_session(object_session(target))
@@ -80,10 +96,12 @@ class SessionGuard(Guard):
             yield
         except (IntegrityError, PendingRollbackError) as error:
             self._rollback()
-            raise Refused(perhaps=error) from error
+            key_was_taken = self._key is None and self._mapper is not None and is_key_taken(error, self._mapper)
+            raise Refused(perhaps=None if key_was_taken else error) from error
         except Exception as error:
-            if not (is_refusal(error) or self._undone):
+            if not (is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError))):
                 raise
+            self._has_waited = is_still_locked(error)
             self._is_winner_unknown = self._key is None and undoes_everything(error)
             self._rollback()
             raise Refused from error
@@ -95,6 +113,12 @@ class SessionGuard(Guard):
             return False
         state = instance_state(self._target)
         [session] = self._sessions
+        if not is_versioned(state) or self._write.rereads:
+            session.flush()  # what was done before this, which reading anew would lose
+        if isinstance(self._write.read, LockingRead) and self._write.read.has_waited:
+            self._has_waited = True
+            self._rollback()
+            raise Refused
         is_to_lock = not (is_versioned(state) or self._is_locked(state))
         if is_to_lock:
             locks.lock(session, state)
@@ -110,6 +134,7 @@ class SessionGuard(Guard):
             state = instance_state(target)
             self._note_session(state.session)
             self._key, self._replaces = state.key, _replaced_by_a_write_of(state)
+            self._mapper = state.mapper
 
     def flush(self) -> None:
         for session in self._sessions:
@@ -125,36 +150,40 @@ class SessionGuard(Guard):
         is_judged = False
         for pause in _PAUSES:
             sleep(pause)
+            self._wait()
             try:
-                self._wait()
                 judge()
-                is_judged = True
-                if not self._is_winner_unknown:
-                    break
             except Exception as error:
                 if not is_refusal(error):
                     raise
-                if has_waited(error):
+            else:
+                is_judged = True
+                if not self._is_winner_unknown:
                     break
             finally:
                 self._rollback()
         if not is_judged:
             raise Refused
 
+    def is_target(self, target: object) -> bool:
+        """Tell whether an object is the one that is guarded, in whatever session."""
+        return self._key is not None and (target is self._target or instance_state(target).key == self._key)
+
     # What follows is called by the events of sessions and mappers.
 
-    def transient_to_pending(self, session: Session) -> None:
+    def transient_to_pending(self, session: Session, made: object) -> None:
         self._note_session(session)
+        self._mapper = self._mapper or inspect(made).mapper
 
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
         for target in session.deleted:  # of one that is deleted and added again, nothing else tells
-            if self._is_target(target):
+            if self.is_target(target):
                 connection = session.connection(bind_arguments={"mapper": inspect(target).mapper})
                 self.before_write(connection, target)
 
     def before_write(self, connection: Connection, target: object) -> None:
-        if not self._is_target(target):
+        if not self.is_target(target):
             return
         state = instance_state(target)
         self._target = target
@@ -184,8 +213,9 @@ class SessionGuard(Guard):
             self._written_in = _innermost_transaction(session)
 
     def handle_error(self, error: BaseException | None) -> None:
-        if error is not None and undoes_everything(error):
-            self._undone = True
+        if error is not None and is_refusal(error):
+            self._was_refused = True
+            self._undone = undoes_everything(error)
 
     def before_commit(self, session: Session) -> None:
         if self._undone:
@@ -221,16 +251,19 @@ class SessionGuard(Guard):
     def _rollback(self) -> None:
         for session in self._sessions or filter(None, [_session_of_the_application()]):
             session.rollback()
+            session.expire_all()  # which it does by itself only where a transaction has begun
 
     def _wait(self) -> None:
-        if self._sessions and self._target is not None:
-            state = instance_state(self._target)
-            locks.wait_for_the_winner(self._sessions[0], state.mapper, self._key and self._key[1])
-        elif self._sessions and self._made:
-            locks.wait_for_the_winner(self._sessions[0], inspect(self._made[0]).mapper, None)
-
-    def _is_target(self, target: object) -> bool:
-        return self._key is not None and (target is self._target or instance_state(target).key == self._key)
+        """Wait until the winner is done. What is refused even then is judged by what can be read without."""
+        if not self._sessions or self._mapper is None or self._has_waited:
+            return
+        try:
+            locks.wait_for_the_winner(self._sessions[0], self._mapper, self._key and self._key[1])
+        except DBAPIError as error:
+            if not is_refusal(error):
+                raise
+            self._has_waited = is_still_locked(error)
+            self._rollback()
 
     def _is_locked(self, state: InstanceState[Any]) -> bool:
         return isinstance(self._write.read, LockingRead) and self._write.read.has_locked(state)
@@ -259,9 +292,7 @@ class SessionGuard(Guard):
         if state is not None and self._rereads(state):
             try:
                 session.refresh(self._target, locks.column_keys(state))
-            except (
-                InvalidRequestError
-            ):  # the row is gone: deleted by a statement that the session knows nothing of
+            except InvalidRequestError:  # a statement that the session knows nothing of has deleted the row
                 state = None
         if state is None:
             self._written_in = self._written_in or _innermost_transaction(session)
@@ -298,7 +329,9 @@ class SessionGuard(Guard):
 
     def _refuse_what_moves_no_row(self, session: Session, state: InstanceState[Any]) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded."""
-        relationships = state.mapper.relationships.keys()
+        relationships = set(state.mapper.relationships.keys())
+        if is_versioned(state):
+            relationships -= covered_by(state.mapper)
         if not relationships:
             return
         session.expire(self._target, relationships)
@@ -307,7 +340,8 @@ class SessionGuard(Guard):
         if read:
             raise TypeError(
                 f"The ETag of {state.class_.__name__} depends on its {', '.join(read)}, whose rows can change "
-                "without it, and nothing would guard them. Leave them out of what is hashed."
+                "without it, and nothing would guard them. Leave them out of what is hashed; or give the model a "
+                "version, and let that cover them: flask_etag.sqlalchemy.covers()."
             )
 
 

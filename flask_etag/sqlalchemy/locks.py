@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import Column, Connection, false, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import InstanceState, Mapper, Session
-
-from flask_etag.sqlalchemy.refusals import is_refusal
 
 _WITH_ROW_LOCKS = ("postgresql", "mysql", "mariadb")
 
@@ -21,7 +19,6 @@ def lock(session: Session, state: InstanceState[Any]) -> None:
     """
     connection = session.connection(bind_arguments={"mapper": state.mapper})
     if connection.dialect.name == "sqlite":
-        session.flush()  # what was done before this, which a new transaction would lose
         _lock_file(session, connection, state.mapper)
     else:
         _refuse_without_locks(connection, state.mapper)
@@ -30,15 +27,20 @@ def lock(session: Session, state: InstanceState[Any]) -> None:
 
 
 def lock_before_reading(session: Session, mapper: Mapper[Any]) -> bool:
-    """Prepare a session for a SELECT that locks what it reads; tell whether it can have one."""
-    is_fresh = not session.in_transaction()
+    """Prepare a session for a SELECT that locks what it reads; tell whether it can have one.
+
+    Only at the beginning of a transaction can it: should the lock not be given, nothing is lost with it; and what
+    is read is not older than the lock.
+    """
+    if session.in_transaction():
+        return False
     connection = session.connection(bind_arguments={"mapper": mapper})
-    if connection.dialect.name == "sqlite":
-        if not is_fresh and _is_in_transaction(connection):
-            return False  # it has read before, which may be too late
-        _begin_immediate(connection)
-        return True
-    return connection.dialect.name in _WITH_ROW_LOCKS and not _commits_by_itself(connection)
+    if connection.dialect.name != "sqlite":
+        return connection.dialect.name in _WITH_ROW_LOCKS and not _commits_by_itself(connection)
+    if _commits_by_itself(connection):
+        return False
+    _begin_immediate(connection)
+    return True
 
 
 def read_under_lock(connection: Connection, state: InstanceState[Any], keys: list[str]) -> dict[str, Any]:
@@ -80,14 +82,14 @@ def column_keys(state: InstanceState[Any]) -> list[str]:
 
 def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) -> None:
     """Take SQLite's lock of the whole file for writing; it has no smaller one."""
+    if _commits_by_itself(connection):
+        _refuse(mapper, "its connection commits by itself, so that no lock would last")
     if not _is_in_transaction(connection):
         _begin_immediate(connection)
         return
     try:
         _write_nothing(connection, mapper)
-    except OperationalError as error:
-        if not is_refusal(error):
-            raise
+    except OperationalError:
         # The transaction has read what is no longer current, so that it can never write; and it has written
         # nothing, or the lock would be its own. Begin it anew.
         session.rollback()
@@ -112,17 +114,22 @@ def _is_in_transaction(connection: Connection) -> bool:
 
 
 def _refuse_without_locks(connection: Connection, mapper: Mapper[Any]) -> None:
-    dialect = connection.dialect.name
-    name = mapper.class_.__name__
-    advice = "Give the model a version, with the mixin flask_etag.sqlalchemy.Versioned."
-    if dialect not in _WITH_ROW_LOCKS:
-        raise RuntimeError(f"{name} has no version, and how to lock its rows on {dialect} is not known. {advice}")
+    if connection.dialect.name not in _WITH_ROW_LOCKS:
+        _refuse(mapper, f"how to lock its rows on {connection.dialect.name} is not known")
     if _commits_by_itself(connection):
-        raise RuntimeError(
-            f"{name} has no version, and its connection commits by itself, so that no lock would last. {advice}"
-        )
+        _refuse(mapper, "its connection commits by itself, so that no lock would last")
+
+
+def _refuse(mapper: Mapper[Any], reason: str) -> NoReturn:
+    raise RuntimeError(
+        f"{mapper.class_.__name__} has no version, and {reason}. Give the model a version, with the mixin "
+        "flask_etag.sqlalchemy.Versioned."
+    )
 
 
 def _commits_by_itself(connection: Connection) -> bool:
+    """Tell whether nothing holds statements together; on SQLite, an application's own BEGIN may do that."""
     dbapi_connection = connection.connection.dbapi_connection
-    return dbapi_connection is not None and connection.dialect.detect_autocommit_setting(dbapi_connection)
+    if dbapi_connection is None or not connection.dialect.detect_autocommit_setting(dbapi_connection):
+        return False
+    return not _is_in_transaction(connection)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, QueryContext,
 from sqlalchemy.orm.attributes import instance_state
 
 from flask_etag.sqlalchemy import locks
+from flask_etag.sqlalchemy.refusals import has_waited
 
 _OPTION = "flask_etag_locked"
 
@@ -31,7 +32,8 @@ class LockingRead:
     def __init__(self, mapper: Mapper[Any]) -> None:
         self._mapper = mapper
         self._locked: set[Any] = set()
-        self._session: Session | None = None
+        self._session: Session | None = None  # the one whose transaction it began
+        self.has_waited = False
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -47,10 +49,11 @@ class LockingRead:
         """Tell whether an object was read under its lock."""
         return state.key in self._locked
 
-    def give_up(self) -> bool:
-        """End the transaction in which a locking SELECT failed; tell whether there was one."""
+    def give_up(self, error: Exception) -> bool:
+        """End the transaction that a locking SELECT began and that failed; tell whether there was one."""
         if self._session is None:
             return False
+        self.has_waited = has_waited(error)
         self._session.rollback()
         self._locked.clear()
         return True
@@ -63,7 +66,8 @@ class LockingRead:
             return
         if len(selected) != 1 or selected[0]["expr"] is not mapper.class_:
             return
-        self._session = state.session
+        if not state.session.in_transaction():
+            self._session = state.session
         if locks.lock_before_reading(state.session, mapper):
             state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
             state.update_execution_options(populate_existing=True, **{_OPTION: True})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid
-from sqlalchemy.orm import InstanceState, Mapped, declared_attr, has_inherited_table, mapped_column
+from sqlalchemy.orm import InstanceState, Mapped, Mapper, declared_attr, has_inherited_table, mapped_column
 
 
 class Versioned:
@@ -33,6 +34,15 @@ class Versioned:
 
 def _next_version(_version: UUID | None) -> UUID:
     return uuid4()
+
+
+covered: defaultdict[type, set[str]] = defaultdict(set)
+"""By model, the relationships whose rows are part of its objects: their changes move its version, too."""
+
+
+def covered_by(mapper: Mapper[Any]) -> set[str]:
+    """Return the names of the relationships that a model covers, or a model that it inherits from."""
+    return set().union(*(covered.get(base.class_, ()) for base in mapper.iterate_to_root()))
 
 
 def scope_of(state: InstanceState[Any]) -> tuple[object, ...]:

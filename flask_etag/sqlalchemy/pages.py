@@ -1,0 +1,111 @@
+"""Collections: their tag is made of keys and versions, which are read without the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from flask import has_request_context, request
+from sqlalchemy import Select, func, inspect, select
+from sqlalchemy.orm import Mapper, Session, scoped_session
+from sqlalchemy.orm.attributes import instance_state
+
+from flask_etag.sqlalchemy.versions import version_of
+from flask_etag.validators import State
+
+T = TypeVar("T")
+
+
+class Page(Generic[T]):
+    """What a ``select`` finds, or a page of it: for a loader to return.
+
+    For example::
+
+        @resource
+        def find_notes():
+            return Page(db.session, select(Note).order_by(Note.id), page=request.args.get("page", 1, int))
+
+    Its tag covers the statement and its parameters, which members there are in which order, and the version of
+    each; and the total, if it is counted. A request that sets conditions is judged by one narrow query, for keys
+    and versions; the rows are loaded when the view asks for them.
+
+    :param session: the session to read with.
+    :param statement: a ``select`` of one model with a version, in an order that is always the same.
+    :param page: which page, from 1.
+    :param per_page: how many members a page has; ``None`` for all on one.
+    :param counted: whether there is a total, which costs a query.
+    :raises TypeError: if the statement selects anything else, or the model has no version.
+    :raises ValueError: if a number is less than 1.
+    """
+
+    def __init__(
+        self,
+        session: Session | scoped_session[Any],
+        statement: Select[T],
+        *,
+        page: int = 1,
+        per_page: int | None = None,
+        counted: bool = False,
+    ) -> None:
+        if page < 1 or (per_page is not None and per_page < 1):
+            raise ValueError(f"Pages are counted from 1, and have 1 member or more: not {page} and {per_page}.")
+        selected = statement.column_descriptions
+        mapper = inspect(selected[0]["type"], raiseerr=False) if len(selected) == 1 else None
+        if not isinstance(mapper, Mapper) or mapper.version_id_col is None:
+            raise TypeError(
+                "Page() takes a select of one model with a version, such as select(Note). Give it one, with "
+                "the mixin flask_etag.sqlalchemy.Versioned; or return a list, whose tag is made of its members'."
+            )
+        self.page = page
+        self.per_page = per_page
+        self._session = session
+        self._mapper: Mapper[Any] = mapper
+        self._all = statement
+        self._statement = (
+            statement if per_page is None else statement.limit(per_page).offset((page - 1) * per_page)
+        )
+        self._counted = counted
+
+    @cached_property
+    def items(self) -> Sequence[T]:
+        """The members, loaded."""
+        return self._session.scalars(self._statement).unique().all()
+
+    @cached_property
+    def total(self) -> int | None:
+        """How many members all pages have, if that is counted."""
+        if not self._counted:
+            return None
+        return self._session.scalar(select(func.count()).select_from(self._all.order_by(None).subquery()))
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __etag__(self) -> State:
+        """Return what tells one state of the page from another."""
+        compiled = self._statement.compile()
+        parameters = sorted(compiled.params.items())
+        members = self._members() if "items" in vars(self) or _is_to_be_shown() else self._keys_and_versions()
+        return State(
+            ("page", str(compiled), str(parameters), str(self.total), *(term for row in members for term in row))
+        )
+
+    def _members(self) -> list[tuple[Any, ...]]:
+        states = map(instance_state, self.items)
+        return [(*(state.identity or ()), version_of(state)) for state in states]
+
+    def _keys_and_versions(self) -> list[tuple[Any, ...]]:
+        columns = (*self._mapper.primary_key, self._mapper.version_id_col)
+        narrow = self._statement.with_only_columns(*columns, maintain_column_froms=True)  # type: ignore[arg-type]
+        return [tuple(row) for row in self._session.execute(narrow)]
+
+
+def _is_to_be_shown() -> bool:
+    """Tell whether the request is a read that sets no conditions, so that its rows will be wanted anyway."""
+    fields = request.environ if has_request_context() else {}
+    conditional = "HTTP_IF_NONE_MATCH" in fields or "HTTP_IF_MATCH" in fields
+    return fields.get("REQUEST_METHOD") in ("GET", "HEAD") and not conditional

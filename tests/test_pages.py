@@ -1,0 +1,139 @@
+"""Rule 3.5: collections, whose tag is made of keys and versions without the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import request
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from flask_etag import etag_resource, require_if_match, resource
+from flask_etag.sqlalchemy import Page
+from tests.notes import Note, Notes
+from tests.papers import Paper
+
+
+class Listing(Notes):
+    """Notes 1 to 5, in pages."""
+
+    def __init__(self, url: str, **engine_options: Any) -> None:
+        super().__init__(url, **engine_options)
+
+        @resource
+        def find_notes() -> Page[Note]:
+            args = request.args
+            order = Note.id.desc() if args.get("sort") == "-id" else Note.id
+            found = select(Note).where(Note.body != args.get("without", "")).order_by(order)
+            per_page = args.get("per_page", None, int)
+            return Page(
+                self.db.session, found, page=args.get("page", 1, int), per_page=per_page, counted="n" in args
+            )
+
+        @self.app.get("/notes")
+        @etag_resource(find_notes)
+        def read_notes(notes: Page[Note]) -> dict[str, Any]:
+            assert len(notes) == len(notes.items)
+            return {"notes": [note.id for note in notes], "total": notes.total, "page": notes.page}
+
+        @self.app.post("/notes")
+        @require_if_match(find_notes)
+        def add_note(notes: Page[Note]) -> tuple[str, int]:
+            self.db.session.add(Note(id=20, body="added"))
+            self.db.session.commit()
+            return "", 201
+
+        with Session(self.engine) as session:
+            session.add_all(Note(id=number, body=str(number)) for number in range(2, 6))
+            session.commit()
+
+    def list(self, query: str = "", **headers: str) -> TestResponse:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.app.test_client().get(f"/notes{query}", headers=fields)
+
+
+@pytest.fixture
+def listing(database_url: str) -> Iterator[Listing]:
+    listing = Listing(database_url)
+    yield listing
+    listing.close()
+
+
+def test_each_page_sort_and_filter_has_its_own_tag(listing: Listing) -> None:
+    queries = ["", "?per_page=2", "?per_page=2&page=2", "?per_page=2&page=8", "?per_page=2&page=9", "?sort=-id"]
+    queries += ["?without=3", "?per_page=1", "?n"]
+    answers = [listing.list(query) for query in queries]
+    tags = [answer.headers["ETag"] for answer in answers]
+    assert len(set(tags)) == len(queries)
+    assert [answer.json["notes"] for answer in answers if answer.json][1:5] == [[1, 2], [3, 4], [], []]
+    for query, etag in zip(queries, tags, strict=True):
+        assert [listing.list(query, if_none_match=other).status_code == 304 for other in tags] == [
+            other == etag for other in tags
+        ]
+
+
+def test_what_is_added_deleted_and_edited_moves_the_tag(listing: Listing) -> None:
+    seen = {listing.list("?per_page=5").headers["ETag"]}
+    for change in (
+        lambda session: session.add(Note(id=9, body="added")),
+        lambda session: session.delete(session.get_one(Note, 2)),
+        lambda session: setattr(session.get_one(Note, 3), "body", "edited"),
+    ):
+        with Session(listing.engine) as session:
+            change(session)
+            session.commit()
+        etag = listing.list("?per_page=5").headers["ETag"]
+        if "added" not in str(listing.list("?per_page=5").json):
+            assert listing.list("?per_page=5", if_none_match=etag).status_code == 304
+        seen.add(etag)
+    assert len(seen) == 3  # the first was added on another page
+
+
+def test_a_total_that_is_shown_is_part_of_the_tag(listing: Listing) -> None:
+    before = listing.list("?per_page=5&n=")
+    assert before.json == {"notes": [1, 2, 3, 4, 5], "total": 5, "page": 1}
+    with Session(listing.engine) as session:
+        session.add(Note(id=9, body="on another page"))
+        session.commit()
+    after = listing.list("?per_page=5&n=", if_none_match=before.headers["ETag"])
+    assert after.json is not None
+    assert after.json["total"] == 6
+
+
+def test_a_304_reads_keys_and_versions_alone(listing: Listing) -> None:
+    statements: list[str] = []
+
+    @event.listens_for(listing.engine, "before_cursor_execute")
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement.partition("FROM")[0])
+
+    etag = listing.list().headers["ETag"]
+    assert len(statements) == 1
+    assert "body" in statements[0]
+    statements.clear()
+    assert listing.list(if_none_match=etag).status_code == 304
+    assert [" ".join(statement.split()) for statement in statements] == ["SELECT note.id, note.version"]
+    statements.clear()
+    assert listing.list(if_none_match='"other"').status_code == 200
+    assert len(statements) == 2
+
+
+def test_a_collection_may_be_required_to_be_as_it_was_seen(listing: Listing) -> None:
+    client = listing.app.test_client()
+    etag = listing.list().headers["ETag"]
+    assert client.post("/notes").status_code == 428
+    assert client.post("/notes", headers={"If-Match": etag}).status_code == 201
+    assert client.post("/notes", headers={"If-Match": etag}).status_code == 412
+
+
+def test_misuse_is_refused_with_advice(listing: Listing) -> None:
+    session = listing.db.session
+    for statement in (select(Note.id), select(Note, Paper), select(Paper)):
+        with pytest.raises(TypeError, match="takes a select of one model with a version"):
+            Page(session, statement)  # type: ignore[arg-type,misc]
+    for page, per_page in ((0, None), (1, 0)):
+        with pytest.raises(ValueError, match="counted from 1"):
+            Page(session, select(Note), page=page, per_page=per_page)
