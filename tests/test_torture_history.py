@@ -1,0 +1,302 @@
+"""The judge of histories: it has to object to every kind of bad one, not only to accept the good ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from torture.history import Operation, State, judge
+
+FIRST = State(0, '"0"')
+FEW = settings(max_examples=30)
+
+
+def read(start: float, number: int, **more: Any) -> Operation:
+    """Return a read that lasts one tick."""
+    given = {"status": 200, "etag": f'"{number}"', "end": start + 1, **more}
+    return Operation(start=start, number=number, **given)
+
+
+def write(start: float, number: int, status: int | None = 200, **more: Any) -> Operation:
+    """Return a write that lasts one tick, and would make a state."""
+    etag = f'"{number}"' if status == 200 else None
+    given = {"base": f'"{number - 1}"', "etag": etag, "end": start + 1, **more}
+    return Operation(start=start, number=number, writes=True, status=status, **given)
+
+
+def kinds(*operations: Operation, last: int = 2, **how: Any) -> set[str]:
+    return set(judge(operations, FIRST, State(last, f'"{last}"'), **how).kinds())
+
+
+GOOD = [read(0, 0), write(2, 1), read(4, 1), write(6, 2), read(8, 2)]
+
+
+def test_a_good_history_is_accepted() -> None:
+    verdict = judge(GOOD, FIRST, State(2, '"2"'))
+    assert not verdict.problems
+    assert (verdict.accepted, verdict.lost) == (2, 0)
+
+
+def test_two_accepted_writes_of_one_base_are_a_lost_update() -> None:
+    verdict = judge([*GOOD, write(6.5, 2)], FIRST, State(2, '"2"'))
+    assert "lost update" in verdict.kinds()
+    assert verdict.lost == 1
+
+
+def test_they_are_also_where_each_has_a_tag_of_its_own() -> None:
+    assert "lost update" in kinds(*GOOD, write(6.5, 2, etag='"another"'))
+
+
+def test_an_accepted_write_that_is_not_in_the_final_chain_is_lost() -> None:
+    verdict = judge(GOOD, FIRST, State(1, '"1"'))
+    assert "lost update" in verdict.kinds()
+    assert verdict.lost == 1
+
+
+def test_a_write_that_replaces_an_old_state_is_lost_with_what_it_overwrote() -> None:
+    """The number goes back: 1, 2, 3, and then the slow writer's 2."""
+    slow = write(3, 2, end=11, etag='"2b"')
+    history = [write(0, 1), write(4, 2), write(6, 3), slow]
+    assert judge(history, FIRST, State(2, '"2b"')).lost == 2
+
+
+def test_a_write_under_an_unrelated_tag_is_noticed() -> None:
+    assert "two tags of one state" in kinds(*GOOD[:3], write(6, 2, base='"elsewhere"'), GOOD[4])
+
+
+def test_one_tag_for_two_states_is_noticed() -> None:
+    assert "one tag of two states" in kinds(*GOOD[:3], write(6, 2, etag='"1"'), last=2)
+
+
+def test_a_state_that_nobody_made_is_noticed() -> None:
+    assert kinds(write(2, 1), read(8, 2)) == {"a state that nobody made"}
+
+
+@pytest.mark.parametrize("took_effect", [True, False])
+def test_a_write_without_an_answer_is_in_the_chain_or_is_not(took_effect: bool) -> None:
+    verdict = judge([write(2, 1), write(6, 2, None)], FIRST, State(1 + took_effect, f'"{1 + took_effect}"'))
+    assert not verdict.problems
+    assert verdict.unknown == 1
+
+
+def test_a_write_without_a_base_and_an_answer_fills_one_gap_and_no_two() -> None:
+    blind = Operation(start=2, end=3, number=None, writes=True)
+    assert kinds(blind, last=1) == set()
+    assert kinds(blind, last=2) == {"a state that nobody made"}
+
+
+def test_a_read_of_an_older_state_than_was_read_before_is_noticed() -> None:
+    assert kinds(*GOOD, read(10, 1)) == {"out of order"}
+    assert kinds(*GOOD, read(10, 1), stale_reads=True) == set()
+
+
+def test_a_read_that_does_not_see_an_acknowledged_write_is_noticed() -> None:
+    assert kinds(write(2, 1), write(6, 2), read(8, 1)) == {"out of order"}
+
+
+def test_reads_at_the_time_of_a_write_may_see_either_state() -> None:
+    assert kinds(write(2, 1), write(6, 2, end=20), read(8, 1), read(10, 2)) == set()
+
+
+def test_they_do_not_see_the_new_state_and_then_the_old() -> None:
+    assert kinds(write(2, 1), write(6, 2, end=20), read(8, 2), read(10, 1)) == {"out of order"}
+
+
+def test_a_read_of_what_is_not_yet_written_is_noticed() -> None:
+    assert "a state of the future" in kinds(write(2, 1), read(4, 2), write(6, 2))
+    assert "a state of the future" in kinds(write(2, 1), read(4, 2), write(6, 2, None))
+
+
+def test_an_accepted_write_on_what_was_replaced_before_it_was_sent_is_noticed() -> None:
+    assert "out of order" in kinds(write(6, 1), write(2, 2))
+
+
+def test_a_refusal_needs_a_reason() -> None:
+    assert kinds(*GOOD, write(6.5, 2, 412)) == set()
+    assert kinds(write(1, 2, 412), *GOOD[1:]) == {"refused without a reason"}
+    assert kinds(*GOOD, write(12, 3, 412)) == {"refused without a reason"}
+    assert kinds(*GOOD, write(12, 3, 412), write(12, 3, None)) == set()
+
+
+def test_a_refusal_names_the_tag_of_a_current_state() -> None:
+    assert kinds(*GOOD, write(12, 2, 412, etag='"2"')) == set()
+    assert kinds(*GOOD, write(12, 2, 412, etag='"0"')) == {"out of order"}
+    assert "refused by its own tag" in kinds(*GOOD, write(6.5, 2, 412, etag='"1"'))
+
+
+def test_no_server_error_is_accepted_where_nothing_is_broken_on_purpose() -> None:
+    assert kinds(*GOOD, write(12, 3, 500)) == {"server error"}
+    assert kinds(*GOOD, read(12, 2, status=503)) == {"server error"}
+    assert kinds(*GOOD, write(12, 3, 500), faults=True) == set()
+
+
+def test_with_faults_a_write_is_still_not_lost() -> None:
+    assert "lost update" in kinds(*GOOD, write(6.5, 2), faults=True)
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 428])
+def test_no_other_answer_is_expected(status: int) -> None:
+    assert kinds(*GOOD, read(12, 2, status=status)) == {"unexpected answer"}
+
+
+def test_what_makes_no_sense_is_noticed() -> None:
+    assert "no sense" in kinds(*GOOD, read(12, 2, end=11))
+
+
+def test_what_is_made_and_deleted_has_a_state_before_and_after() -> None:
+    gone: dict[str, Any] = {"number": None, "status": 404, "etag": None}
+    life = [
+        replace(read(0, 0), **gone),
+        write(2, 1, base=None),  # makes it, with If-None-Match: *
+        write(2, 1, 412, base=None),
+        write(4, 2, etag=None),  # deletes it
+        replace(read(6, 0), **gone),
+        write(8, 2, 404),
+    ]
+    before, after = State(0, None), State(2, None)
+    assert not judge(life, before, after).problems
+    between = replace(read(3.4, 0, end=3.5), **gone)
+    assert judge([*life, between], before, after).kinds() == {"out of order": 1, "a state of the future": 1}
+    assert judge([*life, read(8, 1)], before, after).kinds() == {"out of order": 1}
+    twice = judge([*life, write(4.5, 2, etag=None)], before, after)
+    assert twice.lost == 1
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[Operation], State]:
+    """Draw a history of a store that loses nothing: each operation takes effect at a moment of its own."""
+    number, known = 0, [0, 0, 0]
+    operations = []
+    free = [0.0, 0.0, 0.0]  # when each client has its last answer
+    for moment in range(1, draw(st.integers(2, 30))):
+        client = draw(st.integers(0, 2))
+        start = max(free[client], moment - draw(st.floats(0, 5)))
+        end = free[client] = moment + draw(st.floats(0, 0.9))
+        kind = draw(st.sampled_from(["read", "write", "write", "lost"]))
+        if kind == "read":
+            known[client] = number
+            operations.append(read(start, number, end=end))
+            continue
+        made = known[client] + 1
+        current = known[client] == number
+        if kind == "write":
+            status = 200 if current else 412
+            operations.append(write(start, made, status, end=end))
+            known[client] = made if current else known[client]
+        else:
+            operations.append(write(start, made, None, end=end))
+            current = current and draw(st.booleans())
+        number += current
+    return operations, State(number, f'"{number}"')
+
+
+@FEW
+@given(histories())
+def test_every_good_history_is_accepted(history: tuple[list[Operation], State]) -> None:
+    operations, last = history
+    assert judge(operations, FIRST, last).problems == []
+
+
+def accepted(operations: list[Operation]) -> list[Operation]:
+    return [operation for operation in operations if operation.writes and operation.accepted]
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_with_one_more_accepted_write(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, last = history
+    assume(accepted(operations))
+    again = data.draw(st.sampled_from(accepted(operations)))
+    verdict = judge([*operations, again], FIRST, last)
+    assert verdict.lost == 1
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_if_a_refused_write_was_accepted_after_all(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, last = history
+    refused = [operation for operation in operations if operation.status == 412]
+    assume(refused)
+    one = data.draw(st.sampled_from(refused))
+    verdict = judge(
+        [replace(one, status=200, etag='"its own"') if each is one else each for each in operations], FIRST, last
+    )
+    assert verdict.problems
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_if_the_last_write_vanished(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, _ = history
+    assume(accepted(operations))
+    end = max(operation.number or 0 for operation in accepted(operations))
+    assert judge(operations, FIRST, State(end - 1, f'"{end - 1}"')).lost >= 1
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_without_one_of_its_writes(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, last = history
+    assume(accepted(operations))
+    one = data.draw(st.sampled_from(accepted(operations)))
+    assume(not any(each.status is None and each.number == one.number for each in operations))
+    rest = [operation for operation in operations if operation is not one]
+    assert "a state that nobody made" in judge(rest, FIRST, last).kinds()
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_with_a_late_read_of_an_old_state(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, last = history
+    assume(accepted(operations))
+    newest = max(operation.number or 0 for operation in accepted(operations))
+    old = data.draw(st.integers(0, newest - 1))
+    assert "out of order" in judge([*operations, read(1000, old)], FIRST, last).kinds()
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_with_a_read_before_the_first_write(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, last = history
+    assume(last.number)
+    number = data.draw(st.integers(1, last.number))
+    assert judge([*operations, read(-10, number)], FIRST, last).problems
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_with_a_server_error(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, last = history
+    one = data.draw(st.sampled_from(operations))
+    broken = [replace(each, status=500, etag=None) if each is one else each for each in operations]
+    assert "server error" in judge(broken, FIRST, last).kinds()
+
+
+@FEW
+@given(histories(), st.data())
+def test_every_good_history_is_bad_with_a_refusal_of_the_current_tag(
+    history: tuple[list[Operation], State], data: st.DataObject
+) -> None:
+    operations, last = history
+    assume(not any(each.status is None and each.number == last.number + 1 for each in operations))
+    assert judge([*operations, write(1000, last.number + 1, 412)], FIRST, last).kinds() == {
+        "refused without a reason": 1
+    }

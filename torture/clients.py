@@ -1,0 +1,317 @@
+"""Clients, each a process of its own, that read and write one resource over HTTP and record what they see.
+
+Two requests are made. GET returns a JSON object with an integer member, and an ETag. PUT sends that object back
+with the member increased by one, and with the ETag in If-Match. Whoever is refused reads again. The other
+``MOVES`` need routes of the application in ``torture.app``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass, field, replace
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from torture.history import Operation
+
+TIMEOUT = 30  # seconds, after which an answer is given up
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a client does.
+
+    :param urls: of the resource, one for each server; each round goes to any of them.
+    :param goal: the number at which it stops.
+    :param seconds: after how many it stops in any case.
+    :param move: what a round is, one of ``MOVES``.
+    :param hang_up: how many of a hundred writes are not waited for: the client disconnects.
+    :param read_from: where to read, if not where it writes.
+    :param member: the integer in the JSON object.
+    :param headers: to send with every request.
+    """
+
+    urls: list[str]
+    goal: int
+    seconds: float = 600
+    move: str = "put"
+    hang_up: int = 0
+    read_from: str | None = None
+    member: str = "number"
+    headers: dict[str, str] = field(default_factory=dict)
+    pause: float = 0
+
+
+@dataclass
+class Answer:
+    """What came back, and when."""
+
+    status: int | None
+    etag: str | None = None
+    body: dict[str, Any] = field(default_factory=dict)
+    start: float = 0
+    end: float = 0
+
+
+class Client:
+    """One client: it remembers each request, and what came of it."""
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        self.plan = plan
+        self.random = random.Random(seed)
+        self.deadline = time.monotonic() + plan.seconds
+        self.operations: list[tuple[str, Operation]] = []
+
+    def run(self) -> None:
+        move = MOVES[self.plan.move]
+        while time.monotonic() < self.deadline and move(self):
+            if self.plan.pause:
+                time.sleep(self.plan.pause * self.random.random())
+
+    def send(self, method: str, url: str, body: object = None, **conditions: str) -> Answer:
+        """Send a request over a connection of its own, so that any worker may get it."""
+        parts = urlsplit(url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+        headers = {**self.plan.headers, **conditions}
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        answer = Answer(None, start=time.monotonic())
+        try:
+            connection.request(method, parts.path or "/", content, headers)
+            if method != "GET" and self.random.randrange(100) < self.plan.hang_up:
+                time.sleep(self.random.random() * 0.01)
+                raise ConnectionError
+            response = connection.getresponse()
+            text = response.read()
+            if "json" in (response.getheader("Content-Type") or ""):
+                answer.body = json.loads(text)
+            answer.etag = response.getheader("ETag")
+            answer.status = response.status
+        except (OSError, HTTPException):
+            time.sleep(0.02)  # somebody is being started again, perhaps
+        finally:
+            answer.end = time.monotonic()
+            connection.close()
+        return answer
+
+    def record(self, url: str, answer: Answer, number: int | None, **more: Any) -> None:
+        operation = Operation(answer.start, answer.end, number, status=answer.status, etag=answer.etag, **more)
+        self.operations.append((urlsplit(url).path, operation))
+
+    def read(self, url: str) -> Answer:
+        answer = self.send("GET", url)
+        number = answer.body.get(self.plan.member) if answer.status == 200 else None
+        self.record(url, answer, number)
+        return answer
+
+    def write(self, method: str, url: str, body: object, number: int | None, **conditions: str) -> Answer:
+        answer = self.send(method, url, body, **conditions)
+        base = conditions.get("If-Match")
+        if number is None and answer.status == 200:
+            number = answer.body.get(self.plan.member)
+        self.record(url, answer, number, writes=True, base=None if base == "*" else base)
+        return answer
+
+    def url(self) -> str:
+        return self.random.choice(self.plan.urls)
+
+    def current(self) -> tuple[str, Answer] | None:
+        """Read the resource; return nothing if the goal is reached."""
+        url = self.url()
+        while time.monotonic() < self.deadline:
+            seen = self.read(self.plan.read_from or url)
+            if seen.status == 200:
+                return (url, seen) if seen.body[self.plan.member] < self.plan.goal else None
+        return None
+
+    def put(self, url: str, seen: dict[str, Any], etag: str) -> Answer:
+        number = seen[self.plan.member] + 1
+        return self.write("PUT", url, {**seen, self.plan.member: number}, number, **{"If-Match": etag})
+
+
+def folder_of(url: str) -> str:
+    return url.rpartition("/")[0]
+
+
+def put(client: Client) -> bool:
+    """GET, then PUT."""
+    found = client.current()
+    if found is not None:
+        url, seen = found
+        client.put(url, seen.body, seen.etag or "")
+    return found is not None
+
+
+def patch(client: Client) -> bool:
+    """GET, then PUT, or a PATCH that increases the number at the server."""
+    found = client.current()
+    if found is None:
+        return False
+    url, seen = found
+    if client.random.random() < 0.5:
+        client.put(url, seen.body, seen.etag or "")
+    else:
+        client.write("PATCH", url, {}, seen.body["number"] + 1, **{"If-Match": seen.etag or ""})
+    return True
+
+
+def chain(client: Client) -> bool:
+    """GET, and then PUT after PUT, each with the ETag of the last."""
+    found = client.current()
+    if found is None:
+        return False
+    url, seen = found
+    body, etag = dict(seen.body), seen.etag
+    while etag and body[client.plan.member] < client.plan.goal:
+        answer = client.put(url, body, etag)
+        if answer.status != 200:
+            break
+        body[client.plan.member] += 1
+        etag = answer.etag
+    return True
+
+
+def star(client: Client) -> bool:
+    """PATCH with ``If-Match: *``: whatever the number is, the server increases it."""
+    answer = client.write("PATCH", client.url(), {}, None, **{"If-Match": "*"})
+    return not (answer.status == 200 and answer.body["number"] >= client.plan.goal)
+
+
+def both(client: Client) -> bool:
+    """Increase two counters in one transaction, or the second one alone."""
+    url = client.url()
+    first, second = url, f"{folder_of(url)}/2"
+    if client.random.random() < 0.5:
+        seen = client.read(second)
+        if seen.status == 200:
+            client.put(second, seen.body, seen.etag or "")
+        return True
+    seen = client.read(first)
+    if seen.status != 200:
+        return True
+    if seen.body["number"] >= client.plan.goal:
+        return False
+    number = seen.body["number"] + 1
+    answer = client.write("POST", f"{first}/both", {}, number, **{"If-Match": seen.etag or ""})
+    path, operation = client.operations.pop()
+    client.operations.append((path.removesuffix("/both"), operation))
+    if answer.status is None or answer.status == 200 or answer.status >= 500:
+        other = replace(operation, number=answer.body.get("other"), base=None, etag=None)
+        client.operations.append((path.removesuffix("1/both") + "2", other))
+    return True
+
+
+def create(client: Client) -> bool:
+    """Make a counter and increase it, and go on to the next; others make the same ones."""
+    for key in _others(client):
+        url = f"{folder_of(client.url())}/{key}"
+        # Numbers begin at 1: 0 is the state of not being there.
+        client.write("PUT", url, {"number": 1}, 1, **{"If-None-Match": "*"})
+        seen = client.read(url)
+        if seen.status == 200 and seen.body["number"] < 3:
+            client.put(url, seen.body, seen.etag or "")
+    return False
+
+
+def delete(client: Client) -> bool:
+    """Increase a counter and delete it, and go on to the next; others delete, and increase, the same ones."""
+    for key in _others(client):
+        url = f"{folder_of(client.url())}/{key}"
+        while time.monotonic() < client.deadline:
+            seen = client.read(url)
+            if seen.status == 404:
+                break
+            if seen.status == 200:
+                number, etag = seen.body["number"], seen.etag or ""
+                if number < 3 or (number < 5 and client.random.random() < 0.5):
+                    client.put(url, seen.body, etag)
+                else:
+                    client.write("DELETE", url, None, number + 1, **{"If-Match": etag})
+    return False
+
+
+def _others(client: Client) -> range:
+    """Return the counters that are not there at the beginning."""
+    return range(3, 3 + client.plan.goal)
+
+
+MOVES: dict[str, Callable[[Client], bool]] = {
+    "put": put,
+    "patch": patch,
+    "chain": chain,
+    "star": star,
+    "both": both,
+    "create": create,
+    "delete": delete,
+}
+
+
+def collide(plan: Plan, clients: int = 8) -> dict[str, list[Operation]]:
+    """Let clients loose; return the history of each path."""
+    histories: dict[str, list[Operation]] = {}
+    with Crowd(plan, clients) as crowd:
+        crowd.add_to(histories)
+    return histories
+
+
+class Crowd:
+    """Clients at work."""
+
+    def __init__(self, plan: Plan, clients: int = 8) -> None:
+        self._plan = plan
+        arguments = json.dumps(plan.__dict__)
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "torture.clients", arguments, str(seed)],
+                cwd=Path(__file__).parent.parent,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for seed in range(clients)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            with process:
+                """Close its pipe, and wait for it."""
+
+    def is_at_work(self) -> bool:
+        return any(process.poll() is None for process in self._processes)
+
+    def add_to(self, histories: dict[str, list[Operation]]) -> None:
+        """Wait for them all, and add what they saw to the history of each path."""
+        for process in self._processes:
+            output, _ = process.communicate(timeout=self._plan.seconds + TIMEOUT)
+            if process.returncode != 0:
+                raise RuntimeError("A client has failed.")
+            for line in output.splitlines():
+                path, values = json.loads(line)
+                histories.setdefault(path, []).append(Operation(*values))
+
+
+def main(arguments: Sequence[str]) -> None:
+    client = Client(Plan(**json.loads(arguments[0])), int(arguments[1]))
+    with suppress(KeyboardInterrupt):
+        client.run()
+    for path, operation in client.operations:
+        print(json.dumps([path, astuple(operation)]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
