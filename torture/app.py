@@ -311,7 +311,10 @@ def _serve_locked(app: Flask, kind: str) -> None:
             return None
         return loaded
 
-    lock: Any = locks.__getitem__ if kind == "dict" else locked_file
+    def locked_entry(counter_id: int) -> Lock:
+        return locks[counter_id]
+
+    lock: Any = locked_entry if kind == "dict" else locked_file
     find_counter = resource(etag=content_hash(dict), lock=lock)(find_in_dict if kind == "dict" else find_in_file)
 
     def save(counter_id: int, number: int) -> dict[str, int]:
