@@ -96,7 +96,7 @@ class SessionGuard(Guard):
             yield
         except (IntegrityError, PendingRollbackError) as error:
             self._rollback()
-            key_was_taken = self._key is None and self._mapper is not None and is_key_taken(error, self._mapper)
+            key_was_taken = isinstance(error, IntegrityError) and self._has_met_a_rival_in_making(error)
             raise Refused(perhaps=None if key_was_taken else error) from error
         except Exception as error:
             if not (is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError))):
@@ -253,6 +253,9 @@ class SessionGuard(Guard):
             session.rollback()
             session.expire_all()  # which it does by itself only where a transaction has begun
 
+    def _has_met_a_rival_in_making(self, error: IntegrityError) -> bool:
+        return self._key is None and self._mapper is not None and is_key_taken(error, self._mapper)
+
     def _wait(self) -> None:
         """Wait until the winner is done. What is refused even then is judged by what can be read without."""
         if not self._sessions or self._mapper is None or self._has_waited:
@@ -260,8 +263,6 @@ class SessionGuard(Guard):
         try:
             locks.wait_for_the_winner(self._sessions[0], self._mapper, self._key and self._key[1])
         except DBAPIError as error:
-            if not is_refusal(error):
-                raise
             self._has_waited = is_still_locked(error)
             self._rollback()
 

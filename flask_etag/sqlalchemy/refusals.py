@@ -42,10 +42,8 @@ def is_still_locked(error: BaseException) -> bool:
     return has_waited(error) and not hasattr(getattr(error, "orig", None), "sqlite_errorcode")
 
 
-def is_key_taken(error: BaseException, mapper: Mapper[Any]) -> bool:
+def is_key_taken(error: IntegrityError, mapper: Mapper[Any]) -> bool:
     """Tell whether a constraint is violated since there is, or has just been, a row with the same primary key."""
-    if not isinstance(error, IntegrityError):
-        return False
     table = mapper.primary_key[0].table
     sqlstate, code = _codes_of(error)
     if sqlstate == _UNIQUE_VIOLATION:  # PostgreSQL
