@@ -44,7 +44,7 @@ _IS_HTTP_DATE = re.compile(  # section 5.6.7: IMF-fixdate, and the two obsolete 
 
 _SUFFIX = r"(?:--?|:)[a-z]{2,8}"  # -gzip, --gzip, :gzip, -br: what proxies that compress put behind a tag
 _IS_SUFFIX = re.compile(_SUFFIX).fullmatch
-_VARIANT_AND_SUFFIX = re.compile(rf"(?:\.[A-Za-z0-9_-]{{32}})?({_SUFFIX})?").fullmatch
+_VARIANT_AND_SUFFIX = re.compile(rf"(\.[A-Za-z0-9_-]{{32}})?({_SUFFIX})?").fullmatch
 
 _IS_ANCIENT = re.compile(r"\b00\d\d\b", re.ASCII).search
 
@@ -89,9 +89,9 @@ class Representation:
             ours = own.startswith(self.state) and opaque.startswith(own) and _IS_SUFFIX(opaque, len(own))
             return "with a suffix" if ours else None
         rest = _VARIANT_AND_SUFFIX(opaque, len(self.state))
-        if rest is None:
-            return None
-        return "exactly" if rest[1] is None else "with a suffix"
+        if rest is None or (rest[1] is None and self.verbatim is not None):
+            return None  # a state that has a text of its own is sent by that, or with a second half
+        return "exactly" if rest[2] is None else "with a suffix"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from flask import current_app, g, request
+from flask import current_app, g, has_request_context, request
 from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag
@@ -110,18 +110,22 @@ class Resource(Generic[P, T_co]):
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
         if state.content is not None:
-            setattr(g, _HASHED, (target, state.content))
+            setattr(g, _HASHED, (self, target, state.content))
         text = digest(state.terms, settings.key)
         variant = None if self._variant is None else self._variant(target)
+        if not (variant is None or isinstance(variant, str)):
+            raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
         if variant is not None:
             second = digest(("variant", settings.epoch, variant), settings.key)
         elif settings.epoch:
             second = digest(("epoch", settings.epoch), settings.key)
         else:
-            etag = EntityTag(text, state.weak) if state.verbatim is None else state.verbatim
-            return Representation(etag, modified, text, None, shown)
-        etag = EntityTag(f"{text}.{second}", state.weak)
+            second = None
         verbatim = None if state.verbatim is None else state.verbatim.opaque
+        if second is not None:
+            etag = EntityTag(f"{text}.{second}", state.weak)
+        else:
+            etag = EntityTag(text, state.weak) if state.verbatim is None else state.verbatim
         return Representation(etag, modified, text, verbatim, shown)
 
     def _modified(self, target: Any) -> datetime | None:
@@ -148,8 +152,8 @@ class Resource(Generic[P, T_co]):
         :raises TypeError: if the tag is not made of the content.
         """
         hashed = getattr(g, _HASHED, None)
-        if hashed is not None and hashed[0] is target and request.method in ("GET", "HEAD"):
-            return str(hashed[1])
+        if hashed is not None and hashed[0] is self and hashed[1] is target and _is_reading():
+            return str(hashed[2])
         state = self.validator(target)
         if state is None or state.content is None:
             raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")
@@ -275,6 +279,10 @@ def _names_of_parameters(loader: Callable[..., Any]) -> frozenset[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(loader).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+
+
+def _is_reading() -> bool:
+    return has_request_context() and request.method in ("GET", "HEAD")
 
 
 def _is_to_be_shown(modified: datetime) -> bool:

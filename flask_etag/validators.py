@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ from uuid import UUID
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import store_of
+
+_IS_OF_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
 
 _DIGEST_BYTES = 24
 """192 bits of the digest are kept: 32 characters of URL-safe Base64, without padding."""
@@ -246,7 +249,9 @@ def _given(etag: object, giver: str) -> State | None:
         etag = EntityTag(etag)
     if not isinstance(etag, EntityTag):
         raise TypeError(f"{giver} gave {type(etag).__name__} for an ETag: it takes a str, an EntityTag or None.")
-    return State(("verbatim", etag.opaque), etag.weak, etag)
+    # A text that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
+    verbatim = None if _IS_OF_TWO_HALVES(etag.opaque) else etag
+    return State(("verbatim", etag.opaque), etag.weak, verbatim)
 
 
 def _sequence(members: Sequence[Any], validator: Validator) -> State | None:

@@ -178,7 +178,7 @@ WEAK_STATE = Representation(EntityTag(STATE, weak=True), state=STATE)
     [
         pytest.param(IN_GERMAN, STATE + GERMAN, GO, GO, id="3.1-its-own"),
         pytest.param(IN_GERMAN, STATE + FRENCH, GO, "stale", id="3.1-another-variant"),
-        pytest.param(IN_GERMAN, STATE, GO, "stale", id="3.1-the-state-alone"),
+        pytest.param(IN_GERMAN, STATE, "stale", "stale", id="3.1-the-state-alone-is-not-sent-of-verbatim"),
         pytest.param(IN_GERMAN, "v1", GO, "stale", id="3.1-verbatim"),
         pytest.param(IN_GERMAN, OTHER_STATE + GERMAN, "stale", "stale", id="3.1-another-state"),
         pytest.param(IN_GERMAN, OTHER_STATE, "stale", "stale", id="3.1-another-state-alone"),
@@ -191,7 +191,7 @@ WEAK_STATE = Representation(EntityTag(STATE, weak=True), state=STATE)
         pytest.param(PLAIN, STATE + GERMAN, GO, "stale", id="3.1-variant-of-what-has-none"),
         pytest.param(PLAIN, "v1", "stale", "stale", id="3.1-no-verbatim"),
         pytest.param(VERBATIM, "v1", GO, GO, id="3.1-verbatim-is-the-tag"),
-        pytest.param(VERBATIM, STATE, GO, "stale", id="3.1-the-state-of-verbatim"),
+        pytest.param(VERBATIM, STATE, "stale", "stale", id="3.1-the-state-of-verbatim"),
         pytest.param(VERBATIM, STATE + GERMAN, GO, "stale", id="3.1-a-variant-of-verbatim"),
         pytest.param(VERBATIM, "v1-gzip", "stale", "stale", id="3.8-a-suffix-needs-a-state-before-it"),
         pytest.param(STRONG, "a" + GERMAN, "stale", "stale", id="3.1-without-a-state-tags-are-whole"),

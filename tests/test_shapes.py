@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
+from flask_etag.validators import digest
 from sample_app import create_app
 
 TEAPOT = "/api/products/teapot"
@@ -111,3 +113,66 @@ def test_what_is_not_tagged_by_its_content_has_none() -> None:
     pages = Flask("pages")
     with pages.test_request_context(), pytest.raises(TypeError, match="find_page has no content_of"):
         find_page.content_of("page")
+
+
+def test_what_was_hashed_for_one_resource_is_no_other_s_content() -> None:
+    user = {"name": "Ann", "salary": 9000}
+    find_card = resource(etag=content_hash(lambda found: {"name": found["name"]}))(lambda: user)
+    find_user = resource(etag=content_hash(dict))(lambda: user)
+
+    def card(found: dict[str, Any]) -> str:
+        assert find_user.etag_of(found) != find_card.etag_of(found)
+        find_user.etag_of(found)
+        return find_card.content_of(found)
+
+    pages = Flask("pages")
+    ETag(pages)
+    pages.get("/")(etag_resource(find_card)(card))
+    assert pages.test_client().get("/").text == '{"name":"Ann"}'
+
+
+@pytest.mark.parametrize("config", [{}, {"ETAG_KEY": "secret", "ETAG_EPOCH": "1"}, {"ETAG_ACCEPT_WEAKENED": True}])
+@pytest.mark.parametrize("prepare", ["digest", "digest and variant", "digest-gzip", "tag"])
+def test_a_text_of_the_application_s_own_that_looks_like_a_tag_of_ours_opens_nothing(
+    config: dict[str, Any], prepare: str
+) -> None:
+    """Somebody who may write the text makes it such that a tag of it could pass for one of the next state."""
+    row = {"text": "A"}
+    find_row = resource(etag=lambda found: found["text"], lock=nullcontext)(lambda: row)
+    pages = Flask("pages")
+    pages.config.update(config)
+    ETag(pages)
+    pages.get("/", endpoint="read")(etag_resource(find_row)(lambda found: found["text"]))
+
+    @pages.put("/")
+    @require_if_match(find_row)
+    def write(found: dict[str, str]) -> str:
+        found["text"] = request.get_data(as_text=True)
+        return ""
+
+    client = pages.test_client()
+    future = digest(("verbatim", "B"))
+    row["text"] = {
+        "digest": future, "digest and variant": f"{future}.{future}", "digest-gzip": f"{future}-gzip", "tag": "A",
+    }[prepare]  # fmt: skip
+    held = client.get("/").headers["ETag"]
+    following = held.strip('"') if prepare == "tag" else "B"
+    if following == row["text"]:
+        following = "B"
+    assert client.put("/", data=following, headers={"If-Match": held}).status_code == 200
+    assert client.put("/", data="lost", headers={"If-Match": held}).status_code == 412
+    assert row["text"] == following
+
+
+def test_a_variant_is_a_text() -> None:
+    find_page = resource(etag=lambda _: "v1", variant=lambda _: frozenset("ab"))(lambda: "page")  # type: ignore[arg-type,return-value]
+    pages = Flask("pages")
+    ETag(pages)
+    with pages.test_request_context(), pytest.raises(TypeError, match="has to give a text or None"):
+        find_page.etag_of("page")
+
+
+def test_the_collection_is_the_same_whatever_shape_is_asked_for(shop: FlaskClient) -> None:
+    lists = [shop.get(f"/api/products{query}", headers={"Accept": accept}) for query, accept in SHAPES]
+    assert len({answer.headers["ETag"] for answer in lists[:2]}) == 1
+    assert lists[0].data == lists[1].data == lists[2].data
