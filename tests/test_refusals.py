@@ -177,3 +177,31 @@ def test_what_mariadb_has_rolled_back_is_not_committed_by_halves(empty_database:
         assert papers.etag() == etag
         assert papers.body() == "first"
     papers.close()
+
+
+def test_what_mariadb_has_rolled_back_stays_so_after_another_refusal(empty_database: Callable[[str], str]) -> None:
+    """A lock that is waited for in vain does not bring back what an earlier refusal has undone."""
+    impatient = {"init_command": "SET SESSION innodb_snapshot_isolation=ON, innodb_lock_wait_timeout=1"}
+    papers = Papers(empty_database("mariadb"), isolation_level="REPEATABLE READ", connect_args=impatient)
+    papers.app.testing = False
+
+    def swallow_both(note: Note) -> str:
+        session = papers.db.session
+        note.body = "by halves"
+        session.flush()
+        papers.write_elsewhere("the winner's")
+        with suppress(OperationalError):
+            session.execute(update(Paper).values(body="refused, and all undone"))
+        with papers.engine.connect() as other:
+            other.execute(update(Paper).values(body="held"))
+            with suppress(OperationalError):
+                session.execute(update(Paper).values(body="waited for in vain"))
+        session.commit()
+        return "done"
+
+    papers.put_view(swallow_both)
+    etag = papers.etag()
+    assert papers.put("", "/other/1", if_match=etag).status_code == 409
+    assert papers.etag() == etag
+    assert papers.body() == "first"
+    papers.close()

@@ -76,9 +76,7 @@ class SessionGuard(Guard):
         self._uncommitted: tuple[EntityTag | None, object] = (None, None)
         self._is_winner_unknown = False  # whether another is making the row, which cannot be waited for
         self._has_failed = False  # whether the last try to write the target has
-        self._was_refused = (
-            False  # whether the database has refused a statement, of which the view may have made nothing
-        )
+        self._was_refused = False  # whether the database has refused a statement, and the view may have gone on
         self._has_waited = False  # whether the winner was waited for, and still is at it
         self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
         if target is not None:
@@ -215,7 +213,7 @@ class SessionGuard(Guard):
     def handle_error(self, error: BaseException | None) -> None:
         if error is not None and is_refusal(error):
             self._was_refused = True
-            self._undone = undoes_everything(error)
+            self._undone = self._undone or undoes_everything(error)
 
     def before_commit(self, session: Session) -> None:
         if self._undone:
