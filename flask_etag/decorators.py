@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
-from flask import Response, request
+from flask import Response, current_app, request
 from flask.views import MethodView, View
 
 from flask_etag import log
@@ -23,7 +23,6 @@ T = TypeVar("T")
 V = TypeVar("V", bound=type[MethodView])
 S = TypeVar("S", bound=View)
 
-_READS = ("GET", "HEAD")
 _UNCONDITIONAL = ("OPTIONS", "TRACE")
 
 _Answer = Any  # whatever Flask makes a response of, or what gives it when awaited; spelt out, errors fill a page
@@ -55,7 +54,7 @@ def etag_resource(resource_or_view: Any, /) -> Any:
         raise TypeError(
             f"@etag_resource takes a resource, or decorates a view, and was given {_name(resource_or_view)}."
         )
-    return _decorated(resource_or_view, _without_resource, _answer_by_its_body, Protection(None))
+    return _decorated(resource_or_view, lambda _: True, _answer_by_its_body, Protection(None))
 
 
 @overload
@@ -120,27 +119,24 @@ class ConditionalView(Generic[P, T]):
         resource = self._resource
         return _decorated(
             view,
-            lambda function: _with_resource(function, resource.arguments),
+            lambda function: _takes_arguments_of_url(function, resource.arguments),
             self._answer,
             Protection(resource, required=self._protected),
         )
 
-    def _answer(
-        self, exchange: Exchange, serve: Callable[..., Response], url_arguments: dict[str, Any]
-    ) -> Response:
-        resource = self._resource
-        if exchange.method in _READS:
-            return read(exchange, resource, url_arguments, serve)
+    def _answer(self, exchange: Exchange) -> Response:
+        if exchange.is_read:
+            return read(exchange, self._resource)
         if exchange.method in _UNCONDITIONAL:
-            return serve(exchange.load(resource.load_existing, url_arguments))
-        return write(exchange, resource, url_arguments, serve, protected=self._protected, create=self._create)
+            return exchange.serve(exchange.load(self._resource))
+        return write(exchange, self._resource, protected=self._protected, create=self._create)
 
 
-def _answer_by_its_body(exchange: Exchange, serve: Callable[..., Response], _: dict[str, Any]) -> Response:
-    if exchange.method in _READS:
-        return read_body(exchange, serve)
+def _answer_by_its_body(exchange: Exchange) -> Response:
+    if exchange.is_read:
+        return read_body(exchange)
     if exchange.method in _UNCONDITIONAL:
-        return serve()
+        return exchange.serve()
     raise RuntimeError(
         f"{request.endpoint}: @etag_resource without a resource is for reads, and this is {exchange.method}. A "
         "write has to know what it is about to change before it runs: move what loads it into a function under "
@@ -150,14 +146,13 @@ def _answer_by_its_body(exchange: Exchange, serve: Callable[..., Response], _: d
 
 def _decorated(
     view: Any,
-    caller: Callable[[Callable[..., Any]], Callable[..., Any]],
-    answer: Callable[[Exchange, Callable[..., Response], dict[str, Any]], Response],
+    takes_arguments: Callable[[Callable[..., Any]], bool],
+    answer: Callable[[Exchange], Response],
     protection: Protection,
 ) -> Any:
     """Return a view, or all methods of a class of views, as conditional ones.
 
-    :param caller: given a function, returns it as one of the instance that it is a method of, if any, the URL's
-        variables, and the resource.
+    :param takes_arguments: tells of a function whether it takes the URL's variables.
     :param answer: tells the story of a request.
     """
     if _is_view_class(view):
@@ -165,7 +160,7 @@ def _decorated(
             method = getattr(view, name.lower(), None)
             inherited = name.lower() not in vars(view)
             if method is not None and not (inherited and protection_of(method)):
-                setattr(view, name.lower(), _decorated(method, caller, answer, protection))
+                setattr(view, name.lower(), _decorated(method, takes_arguments, answer, protection))
         return view
     if not inspect.isfunction(view):
         raise TypeError(f"{_name(view)} is no view: decorate a function, or a MethodView, or one of its methods.")
@@ -173,21 +168,19 @@ def _decorated(
         raise TypeError(
             f"{view.__qualname__}() is decorated already: one of etag_resource and require_if_match is enough."
         )
-    call = caller(view)
-    is_async = inspect.iscoroutinefunction(view)
+    function = _run_in_sync(view) if inspect.iscoroutinefunction(view) else view
+    passes_arguments_on = takes_arguments(view)
 
     @functools.wraps(view)
     def conditional_view(*args: Any, **url_arguments: Any) -> Response:
-        if args and not (len(args) == 1 and isinstance(args[0], View)):
-            raise TypeError(_misplaced(view, args[0]))
-        exchange = Exchange()
-
-        def serve(*target: Any) -> Response:
-            function = exchange.run(view) if is_async else view
-            return exchange.response(call(function, args, target, url_arguments))
-
+        bound = function
+        if args:
+            if len(args) > 1 or not isinstance(args[0], View):
+                raise TypeError(_misplaced(view, args[0]))
+            bound = functools.partial(function, args[0])
+        exchange = Exchange(bound, url_arguments, url_arguments if passes_arguments_on else {})
         try:
-            return answer(exchange, serve, url_arguments)
+            return answer(exchange)
         except ConditionalRequestError as refusal:
             log.refusal(refusal.reason)
             raise
@@ -196,13 +189,17 @@ def _decorated(
     return conditional_view
 
 
-def _without_resource(view: Callable[..., Any]) -> Callable[..., Any]:
-    del view
-    return lambda function, instance, _, url_arguments: function(*instance, **url_arguments)
+def _run_in_sync(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an ``async`` function as one that can be called, by whatever means the application has for that."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return current_app.ensure_sync(view)(*args, **kwargs)
+
+    return run
 
 
-def _with_resource(view: Callable[..., Any], arguments: frozenset[str]) -> Callable[..., Any]:
-    """Return how to hand a view its resource: alone, or followed by all of the loader's arguments.
+def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str]) -> bool:
+    """Tell how a view takes its resource: alone, or followed by all of the loader's arguments.
 
     :raises TypeError: if it takes no resource, or some of these arguments only.
     """
@@ -238,9 +235,7 @@ def _with_resource(view: Callable[..., Any], arguments: frozenset[str]) -> Calla
             f"{view.__qualname__}() takes {', '.join(unknown)}, which its loader does not take, so that nothing "
             "would pass it: a view gets the resource alone, or followed by all of the loader's arguments."
         )
-    if arguments and takes_all:
-        return lambda function, instance, target, url_arguments: function(*instance, *target, **url_arguments)
-    return lambda function, instance, target, _: function(*instance, *target)
+    return takes_all and bool(arguments)
 
 
 def _misplaced(view: Callable[..., Any], argument: object) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
+from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 
 from flask_etag import log
@@ -19,28 +20,40 @@ from flask_etag.settings import Settings, settings_of
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
 
+_READS = frozenset({"GET", "HEAD"})
+_UNCONDITIONAL = Preconditions()
+
 
 class Exchange:
     """The request that is being answered, and its application; each looked up once.
 
+    :param view: the view, which takes the resource, if it is for one.
+    :param url_arguments: the URL's variables, by name.
+    :param view_arguments: those of them that the view takes besides: all or none.
     :raises RuntimeError: if the extension was never initialised for the application.
     """
 
-    __slots__ = ("_app", "_request", "method", "settings")
+    __slots__ = ("_app", "_request", "_view", "_view_arguments", "is_read", "method", "settings", "url_arguments")
 
-    def __init__(self) -> None:
+    def __init__(
+        self, view: Callable[..., Any], url_arguments: dict[str, Any], view_arguments: dict[str, Any]
+    ) -> None:
+        self._view = view
+        self._view_arguments = view_arguments
+        self.url_arguments = url_arguments
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         self._request: Request = request._get_current_object()  # type: ignore[attr-defined]
         self.settings: Settings = settings_of(self._app)
         self.method = self._request.method
+        self.is_read = self.method in _READS
 
-    def load(self, loader: Callable[[dict[str, Any]], Any], url_arguments: dict[str, Any]) -> Any:
+    def load(self, resource: Resource[..., Any], *, may_be_absent: bool = False) -> Any:
         """Load the target.
 
         :raises WriteConflict: if its store is held by another writer, for longer than it waits.
         """
         try:
-            return loader(url_arguments)
+            return resource.load(self.url_arguments, may_be_absent=may_be_absent)
         except Exception as error:
             if refused(error):
                 raise WriteConflict from error
@@ -48,70 +61,71 @@ class Exchange:
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
-        fields = self._request.environ
-        return Preconditions(
-            fields.get("HTTP_IF_MATCH"),
-            fields.get("HTTP_IF_NONE_MATCH"),
-            fields.get("HTTP_IF_MODIFIED_SINCE"),
-            fields.get("HTTP_IF_UNMODIFIED_SINCE"),
-        )
+        field = self._request.environ.get
+        if_match, if_none_match = field("HTTP_IF_MATCH"), field("HTTP_IF_NONE_MATCH")
+        if_modified_since, if_unmodified_since = field("HTTP_IF_MODIFIED_SINCE"), field("HTTP_IF_UNMODIFIED_SINCE")
+        if if_match is if_none_match is if_modified_since is if_unmodified_since is None:
+            return _UNCONDITIONAL
+        return Preconditions(if_match, if_none_match, if_modified_since, if_unmodified_since)
 
     def representation(self, resource: Resource[..., Any], target: Any) -> Representation:
         """Return what the conditions are compared with."""
-        return resource.representation(target, self.settings)
+        return resource.representation(target, self.settings, whole=self.is_read)
 
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.
 
         :raises PreconditionFailed: if a condition does not hold; it carries the current tag.
         """
+        if preconditions is _UNCONDITIONAL:
+            return False
         verdict = preconditions.evaluate(self.method, current, accept_weakened=self.settings.accept_weakened)
         if verdict in ("proceed", "not modified"):
             return verdict == "not modified"
         raise PreconditionFailed(verdict, None if current is None else current.etag)
 
-    def response(self, answer: Any) -> Response:
-        """Make a response of what a view returned."""
-        return self._app.make_response(answer)
-
-    def run(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return an ``async`` function as one that can be called."""
-        return self._app.ensure_sync(function)
+    def serve(self, *target: Any) -> Response:
+        """Run the view, on the object that was loaded if it is for one, and make a response of what it returns."""
+        return self._app.make_response(self._view(*target, **self._view_arguments))
 
     def not_modified(self, current: Representation, fields: Mapping[str, str]) -> Response:
-        """Answer 304, with the fields that its 200 would have and without content (RFC 9110 section 15.4.5)."""
+        """Answer 304, with the fields that its 200 would have and without content (RFC 9110 section 15.4.5).
+
+        Werkzeug leaves out the Content-Type that it gives to every response.
+        """
         response = self._app.response_class(status=304)
-        del response.headers["Content-Type"]
         self.describe(response, current, fields)
         return response
 
     def describe(self, response: Response, current: Representation, fields: Mapping[str, str]) -> None:
         """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares."""
         headers = response.headers
-        given = {name.lower() for name, _ in headers}
-        if fields:
-            given.difference_update([name.lower() for name in fields])
-            for name, value in fields.items():
-                if name.lower() == "vary":
-                    response.vary.update(part.strip() for part in value.split(","))
-                else:
-                    headers[name] = value
-        for name in given & _SHARED:
-            log.once(
-                f"the view sets {name.title()}, which its 304 will not have; name it in @resource(headers=...), "
-                "so that both have it."
-            )
+        given = names_in(headers)
+        declared = {name.lower() for name in fields} if fields else frozenset()
+        if not given.isdisjoint(_SHARED):
+            for name in (given & _SHARED) - declared:
+                log.once(
+                    f"the view sets {name.title()}, which its 304 will not have; name it in "
+                    "@resource(headers=...), so that both have it."
+                )
+        for name, value in fields.items():
+            if name.lower() == "vary":
+                response.vary.update(part.strip() for part in value.split(","))
+            else:
+                headers[name] = value
         if current.last_modified is not None and current.shows_last_modified:
             headers["Last-Modified"] = http_date(current.last_modified)
-        self.tag(response, current.etag)
+        self.tag(response, current.etag, given | declared)
 
-    def tag(self, response: Response, etag: EntityTag | None) -> None:
-        """Put an entity tag on an answer, and on a 200 or a 304 the Cache-Control that goes with it."""
+    def tag(self, response: Response, etag: EntityTag | None, given: Container[str] = ()) -> None:
+        """Put an entity tag on an answer, and on a 200 or a 304 the Cache-Control that goes with it.
+
+        :param given: the names of the fields that the answer has, in small letters.
+        """
         if etag is None:
             return
         headers = response.headers
         value = str(etag)
-        given = {name.lower() for name, _ in headers}
         if "etag" not in given:
             headers.add("ETag", value)
         elif headers["ETag"] != value:
@@ -120,6 +134,11 @@ class Exchange:
         cache_control = self.settings.cache_control
         if cache_control is not None and "cache-control" not in given and response.status_code in (200, 304):
             headers.add("Cache-Control", cache_control)
+
+
+def names_in(headers: Headers) -> set[str]:
+    """Return the names of the fields, in small letters: to ask for one that is not there is slow."""
+    return {name.lower() for name, _ in headers}
 
 
 def is_success(response: Response) -> bool:

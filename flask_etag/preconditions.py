@@ -49,7 +49,7 @@ _VARIANT_AND_SUFFIX = re.compile(rf"(\.[A-Za-z0-9_-]{{32}})?({_SUFFIX})?").fullm
 _IS_ANCIENT = re.compile(r"\b00\d\d\b", re.ASCII).search
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each request makes one, and that would double its cost
 class Representation:
     """The current representation of a resource, as far as conditions can tell it from another.
 
@@ -94,7 +94,7 @@ class Representation:
         return "exactly" if rest[2] is None else "with a suffix"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as above
 class Preconditions:
     """The conditional fields of one request, unread: a field's value, or ``None`` where it was not sent.
 
@@ -128,16 +128,15 @@ class Preconditions:
         if method in _UNCONDITIONAL:
             return "proceed"
         failure: Reason | None = None
-        matching = _Matching(whole=method in _READS, accept_weakened=accept_weakened)
+        is_read = method in _READS
         if self.if_match is not None:
-            failure = _judge_if_match(self.if_match, current, matching)
+            failure = _judge_if_match(self.if_match, current, is_read, accept_weakened)
         elif self.if_unmodified_since is not None:
             failure = _judge_if_unmodified_since(self.if_unmodified_since, current)
         if failure is not None:
             return failure
-        is_read = method in _READS
         if self.if_none_match is not None:
-            failure = _judge_if_none_match(self.if_none_match, current, matching)
+            failure = _judge_if_none_match(self.if_none_match, current, is_read, accept_weakened)
             if is_read:
                 # A read overwrites nothing: what cannot be understood does not keep it from its answer.
                 return "not modified" if failure == "exists" else "proceed"
@@ -146,15 +145,9 @@ class Preconditions:
         return failure or "proceed"
 
 
-@dataclass(frozen=True, slots=True)
-class _Matching:
-    """How tags are matched with the current representation."""
-
-    whole: bool
-    accept_weakened: bool
-
-
-def _judge_if_match(field: str, current: Representation | None, matching: _Matching) -> Reason | None:
+def _judge_if_match(
+    field: str, current: Representation | None, whole: bool, accept_weakened: bool
+) -> Reason | None:
     """Section 13.1.1: strong comparison, since what matches is going to be overwritten."""
     if current is not None and current.is_all_of(field) and not field.startswith("W/"):
         return None
@@ -166,25 +159,27 @@ def _judge_if_match(field: str, current: Representation | None, matching: _Match
         return "absent"
     if tags.wildcard:
         return None
-    return _judge_members(tags.members, current, matching)
+    return _judge_members(tags.members, current, whole, accept_weakened)
 
 
-def _judge_members(members: tuple[EntityTag, ...], current: Representation, matching: _Matching) -> Reason | None:
+def _judge_members(
+    members: tuple[EntityTag, ...], current: Representation, whole: bool, accept_weakened: bool
+) -> Reason | None:
     if current.etag is None or current.etag.weak:
         return "unverifiable"
     weakened = False
     for member in members:
-        named = current.named_by(member.opaque, whole=matching.whole)
+        named = current.named_by(member.opaque, whole=whole)
         if named == "exactly" and not member.weak:
             return None
         weakened = weakened or named is not None
-    if weakened and matching.accept_weakened:
+    if weakened and accept_weakened:
         return None
     return "weakened" if weakened else "stale"
 
 
 def _judge_if_none_match(
-    field: str, current: Representation | None, matching: _Matching
+    field: str, current: Representation | None, whole: bool, accept_weakened: bool
 ) -> Literal["exists", "malformed"] | None:
     """Section 13.1.2: weak comparison, since equivalent content is as good as the same."""
     if current is not None and current.is_all_of(field):
@@ -198,8 +193,8 @@ def _judge_if_none_match(
     if tags.wildcard:
         return "exists"
     for member in tags.members:
-        named = current.named_by(member.opaque, whole=matching.whole)
-        if named == "exactly" or (named is not None and matching.accept_weakened):
+        named = current.named_by(member.opaque, whole=whole)
+        if named == "exactly" or (named is not None and accept_weakened):
             return "exists"
     return None
 

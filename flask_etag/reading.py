@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from flask import Response
 
 from flask_etag.entity_tags import TagList
-from flask_etag.exchange import Exchange, is_success
+from flask_etag.exchange import Exchange, is_success, names_in
 from flask_etag.preconditions import Representation
 from flask_etag.resources import Resource
 from flask_etag.validators import Body
@@ -18,57 +17,48 @@ _BODY = Resource(lambda body: body, validator=Body())
 """What a view without a resource answers, as one."""
 
 
-def read(
-    exchange: Exchange,
-    resource: Resource[..., Any],
-    url_arguments: dict[str, Any],
-    serve: Callable[[Any], Response],
-) -> Response:
+def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     """Answer GET or HEAD: 304 where the sender has the current representation, or else the view's answer.
 
-    :param serve: runs the view on the object that was loaded.
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
-    target = exchange.load(resource.load_existing, url_arguments)
+    target = exchange.load(resource)
     current = exchange.representation(resource, target)
     fields = resource.fields(target)
     if exchange.is_unchanged(exchange.preconditions(), current):
         return exchange.not_modified(current, fields)
-    response = serve(target)
+    response = exchange.serve(target)
     if is_success(response):
         exchange.describe(response, current, fields)
     return response
 
 
-def read_body(exchange: Exchange, serve: Callable[[], Response]) -> Response:
+def read_body(exchange: Exchange) -> Response:
     """Answer GET or HEAD of a view without a resource: its tag is the digest of the body that it answers.
 
     This saves the bytes and not the work. Streams and files are left as they are, and so is every answer but
     a 200.
 
-    :param serve: runs the view.
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
-    response = serve()
+    response = exchange.serve()
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
-    current = _representation_of(response, exchange)
+    given = names_in(response.headers)
+    current = _representation_of(response, given, exchange)
     if exchange.is_unchanged(exchange.preconditions(), current):
         response.status_code = 304
-        response.response = []
-        del response.headers["Content-Type"]
-        response.headers.pop("Content-Length", None)
-    exchange.tag(response, current.etag)
+        response.response = []  # Werkzeug leaves out what describes it
+    exchange.tag(response, current.etag, given)
     return response
 
 
-def _representation_of(response: Response, exchange: Exchange) -> Representation:
+def _representation_of(response: Response, given: set[str], exchange: Exchange) -> Representation:
     """Take the view's own ETag, or else the digest of the body; a body that HEAD left out has none."""
-    modified = response.last_modified
-    given = response.headers.get("ETag")
-    if given is not None:
+    modified = response.last_modified if "last-modified" in given else None
+    if "etag" in given:
         try:
-            [etag] = TagList.parse(given).members
+            [etag] = TagList.parse(response.headers["ETag"]).members
         except ValueError:  # there is none, or it is malformed
             return Representation(None, modified)
         return Representation(etag, modified)

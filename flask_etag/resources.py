@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from flask import current_app, g, has_request_context, request
+from flask import current_app, has_request_context, request
 from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag
@@ -23,7 +23,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _HASHED = "_flask_etag_hashed"
-"""Under this name the content that was hashed last is kept, with what it is of, while a request goes on."""
+"""Under this name a request that reads keeps the content that was hashed last, with what it is of."""
 
 _NO_FIELDS: Mapping[str, str] = {}
 _SHOWN_AFTER = timedelta(seconds=1)
@@ -66,24 +66,18 @@ class Resource(Generic[P, T_co]):
         """Whether something is held from the load to the end of a view that writes."""
         return self._lock is not None
 
-    def load(self, url_arguments: dict[str, Any]) -> Any:
-        """Load what a URL names; ``None`` where there is no such thing.
+    def load(self, url_arguments: dict[str, Any], *, may_be_absent: bool = False) -> Any:
+        """Load what a URL names.
 
         :param url_arguments: the URL's variables, by name.
+        :raises werkzeug.exceptions.NotFound: if there is no such thing, so that the answer is 404; or
+            ``may_be_absent``, and it is ``None``.
         """
         loader: Callable[..., Any] = self._loader
         target = (current_app.ensure_sync(loader) if self.is_async else loader)(**url_arguments)
         if target is not None:
             self.model = type(target)
-        return target
-
-    def load_existing(self, url_arguments: dict[str, Any]) -> Any:
-        """Load what a URL names.
-
-        :raises werkzeug.exceptions.NotFound: if there is no such thing, so that the answer is 404.
-        """
-        target = self.load(url_arguments)
-        if target is None:
+        elif not may_be_absent:
             raise NotFound
         return target
 
@@ -102,16 +96,18 @@ class Resource(Generic[P, T_co]):
             )
         return held
 
-    def representation(self, target: Any, settings: Settings) -> Representation:
-        """Return what the conditions of a request are compared with."""
+    def representation(self, target: Any, settings: Settings, *, whole: bool = False) -> Representation:
+        """Return what the conditions of a request are compared with.
+
+        :param whole: whether the request reads: it compares whole tags, so that the state in them is not needed.
+        """
         state = self.validator(target)
         modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
-        if state.content is not None:
-            setattr(g, _HASHED, (self, target, state.content))
-        text = digest(state.terms, settings.key)
+        if whole and state.content is not None:
+            setattr(request, _HASHED, (self, target, state.content))
         variant = None if self._variant is None else self._variant(target)
         if not (variant is None or isinstance(variant, str)):
             raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
@@ -121,6 +117,9 @@ class Resource(Generic[P, T_co]):
             second = digest(("epoch", settings.epoch), settings.key)
         else:
             second = None
+            if whole and state.verbatim is not None:
+                return Representation(state.verbatim, modified, shows_last_modified=shown)
+        text = state.digest(settings.key)
         verbatim = None if state.verbatim is None else state.verbatim.opaque
         if second is not None:
             etag = EntityTag(f"{text}.{second}", state.weak)
@@ -151,11 +150,11 @@ class Resource(Generic[P, T_co]):
 
         :raises TypeError: if the tag is not made of the content.
         """
-        hashed = getattr(g, _HASHED, None)
-        if hashed is not None and hashed[0] is self and hashed[1] is target and _is_reading():
+        hashed = getattr(request, _HASHED, None) if has_request_context() else None
+        if hashed is not None and hashed[0] is self and hashed[1] is target:
             return str(hashed[2])
         state = self.validator(target)
-        if state is None or state.content is None:
+        if state is None or not isinstance(state.content, str):
             raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")
         return state.content
 
@@ -279,10 +278,6 @@ def _names_of_parameters(loader: Callable[..., Any]) -> frozenset[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(loader).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
-
-
-def _is_reading() -> bool:
-    return has_request_context() and request.method in ("GET", "HEAD")
 
 
 def _is_to_be_shown(modified: datetime) -> bool:

@@ -11,11 +11,12 @@ import hmac
 import json
 import re
 from abc import ABC, abstractmethod
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
@@ -26,24 +27,35 @@ from flask_etag.guards import store_of
 
 _IS_OF_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _DIGEST_BYTES = 24
 """192 bits of the digest are kept: 32 characters of URL-safe Base64, without padding."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each request makes one, and that would double its cost
 class State:
     """What tells one state of a resource from every other.
 
     :param terms: the texts, numbers, times... that do.
     :param weak: whether they vouch for equivalent content only.
     :param verbatim: the tag that the application gave it, where it did.
-    :param content: the text that was hashed, where that was the content.
+    :param content: a text, or bytes, to which the terms are no more than the beginning.
     """
 
     terms: tuple[object, ...]
     weak: bool = False
     verbatim: EntityTag | None = None
-    content: str | None = None
+    content: str | bytes | None = None
+
+    def digest(self, key: bytes | None = None) -> str:
+        """Return the opaque text that stands for this state: 32 URL-safe characters.
+
+        :param key: a secret, for an HMAC in the place of a digest.
+        """
+        if self.content is None:
+            return digest(self.terms, key)
+        content = self.content.encode() if isinstance(self.content, str) else self.content
+        return _digest(_message(self.terms).encode("utf-8", "surrogatepass") + content, key)
 
 
 class Validator(ABC):
@@ -73,7 +85,7 @@ class Found(Validator):
     def __call__(self, target: Any, /) -> State | None:
         own = getattr(type(target), "__etag__", None)
         if own is not None:
-            return _given(own(target), f"{type(target).__name__}.__etag__()")
+            return _given(own(target), type(target), ".__etag__()")
         store = store_of(target)
         if store is not None:
             version = store.version_of(target)
@@ -121,7 +133,7 @@ class ContentHash(Validator):
     def __call__(self, target: Any, /) -> State | None:
         scope = () if store_of(target) is None else _scope(target)
         content = canonical_json(self._dump(target))
-        return State((*scope, "content", sha256(content.encode()).digest()), content=content)
+        return State((*scope, "content"), content=content)
 
 
 class Body(Validator):
@@ -130,7 +142,7 @@ class Body(Validator):
     source = "body"
 
     def __call__(self, target: bytes, /) -> State | None:
-        return State(("body", sha256(target).digest()))
+        return State(("body",), content=target)
 
 
 class Custom(Validator):
@@ -141,7 +153,7 @@ class Custom(Validator):
         self.source = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, target: Any, /) -> State | None:
-        return _given(self._function(target), f"etag={self.source}")
+        return _given(self._function(target), self._function)
 
 
 def version_column(name: str) -> VersionColumn:
@@ -215,9 +227,26 @@ def digest(terms: Iterable[object], key: bytes | None = None) -> str:
     :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
-    message = b"".join([b"%d:%b" % (len(term), term) for term in map(_encode, terms)])
+    return _kept_digest(_message(terms), key)
+
+
+@lru_cache(maxsize=1024)
+def _kept_digest(message: str, key: bytes | None) -> str:
+    """Keep those that were asked for last: what is read often is often unchanged."""
+    return _digest(message.encode("utf-8", "surrogatepass"), key)
+
+
+def _digest(message: bytes, key: bytes | None) -> str:
     hashed = sha256(message).digest() if key is None else hmac.digest(key, message, sha256)
-    return urlsafe_b64encode(hashed[:_DIGEST_BYTES]).decode("ascii")
+    return b2a_base64(hashed[:_DIGEST_BYTES], newline=False).translate(_URL_SAFE).decode("ascii")
+
+
+def _message(terms: Iterable[object]) -> str:
+    message = ""
+    for term in terms:
+        text = term if type(term) is str else _text(term)
+        message += f"{len(text)}:{text}"
+    return message
 
 
 def canonical_json(content: object) -> str:
@@ -226,7 +255,7 @@ def canonical_json(content: object) -> str:
     :raises TypeError: if it holds what JSON cannot say, or keys that cannot be put in order.
     """
     try:
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), default=_jsonable)
+        return _canonical(content)
     except TypeError as error:
         raise TypeError(f"content_hash() needs what JSON can say, with keys of one type: {error}") from error
 
@@ -241,16 +270,23 @@ def _jsonable(value: object) -> str:
     raise TypeError(f"it has no way to say {type(value).__name__}; let the schema dump it as a text")
 
 
-def _given(etag: object, giver: str) -> State | None:
-    """Read what the application's own code gave for a tag."""
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_jsonable).encode
+
+
+def _given(etag: object, giver: object, method: str = "") -> State | None:
+    """Read what the application's own code gave for a tag.
+
+    :param giver: its function, or the class that has a ``method`` for it.
+    """
     if etag is None or isinstance(etag, State):
         return etag
     if isinstance(etag, str):
         etag = EntityTag(etag)
     if not isinstance(etag, EntityTag):
-        raise TypeError(f"{giver} gave {type(etag).__name__} for an ETag: it takes a str, an EntityTag or None.")
+        name = getattr(giver, "__name__", type(giver).__name__) + method
+        raise TypeError(f"{name} gave {type(etag).__name__} for an ETag: it takes a str, an EntityTag or None.")
     # A text that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
-    verbatim = None if _IS_OF_TWO_HALVES(etag.opaque) else etag
+    verbatim = None if len(etag.opaque) > 64 and _IS_OF_TWO_HALVES(etag.opaque) else etag
     return State(("verbatim", etag.opaque), etag.weak, verbatim)
 
 
@@ -260,7 +296,7 @@ def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
     known = [state for state in states if state is not None]
     if len(known) < len(states):
         return None
-    return State(("sequence", *(digest(state.terms) for state in known)), any(state.weak for state in known))
+    return State(("sequence", *(state.digest() for state in known)), any(state.weak for state in known))
 
 
 def _is_sequence(target: object) -> bool:
@@ -273,11 +309,9 @@ def _scope(target: object) -> tuple[object, ...]:
     return (type(target).__qualname__,) if store is None else store.scope_of(target)
 
 
-def _encode(term: object) -> bytes:
-    if isinstance(term, str):
-        return term.encode("utf-8", "surrogatepass")
+def _text(term: object) -> str:
     if isinstance(term, bytes | bytearray | memoryview):
-        return bytes(term)
+        return bytes(term).decode("latin-1")
     if isinstance(term, datetime) and term.tzinfo is not None:
         term = term.astimezone(UTC)  # the same instant, whatever time zone the connection is set to
     if type(term).__str__ is object.__str__ and type(term).__repr__ is object.__repr__:
@@ -285,4 +319,4 @@ def _encode(term: object) -> bytes:
             f"{type(term).__name__} has no text of its own, so it cannot be part of an ETag: give it a "
             "__str__() that depends on its value alone."
         )
-    return str(term).encode("utf-8", "surrogatepass")
+    return str(term)

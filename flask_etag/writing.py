@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
-from flask_etag.exchange import Exchange, is_success
+from flask_etag.exchange import Exchange, is_success, names_in
 from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read
 from flask_etag.resources import Resource
 
@@ -24,23 +24,20 @@ _CREATING = ("PUT", "POST")
 def write(
     exchange: Exchange,
     resource: Resource[..., Any],
-    url_arguments: dict[str, Any],
-    serve: Callable[[Any], Response],
     *,
     protected: bool,
     create: bool,
 ) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
-    :param serve: runs the view on the object that was loaded, or on ``None`` where it may make one.
     :param protected: whether to refuse a request that sets no condition on what it overwrites.
     :param create: whether a PUT or POST may find nothing.
     :raises PreconditionRequired: if the request is refused because it is unprotected.
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
-    story = _Target(exchange, resource, url_arguments, may_be_absent=create and exchange.method in _CREATING)
-    with _held(resource, url_arguments):
+    story = _Target(exchange, resource, may_be_absent=create and exchange.method in _CREATING)
+    with _held(resource, exchange.url_arguments):
         target = story.load_to_write()
         if protected:
             story.require_protection()
@@ -53,7 +50,7 @@ def write(
                     target = story.load()
                     etag = story.judge(target)
                 guard.hold(target, etag)
-                response = serve(target)
+                response = exchange.serve(target)
                 if response.status_code < 400:
                     guard.flush()
         except Refused as refusal:
@@ -69,7 +66,7 @@ def write(
     if not is_success(response):
         return response
     if _describes_target(response, exchange.method):
-        exchange.tag(response, guard.etag)
+        exchange.tag(response, guard.etag, names_in(response.headers))
     if response.is_streamed:
         log.once("its answer is streamed; what it writes while that is sent is not guarded.")
     if guard.pending:
@@ -80,18 +77,10 @@ def write(
 class _Target:
     """What a request is going to write, as often as it has to be loaded and judged."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        resource: Resource[..., Any],
-        url_arguments: dict[str, Any],
-        *,
-        may_be_absent: bool,
-    ) -> None:
+    def __init__(self, exchange: Exchange, resource: Resource[..., Any], *, may_be_absent: bool) -> None:
         self._exchange = exchange
         self._resource = resource
-        self._loader = resource.load if may_be_absent else resource.load_existing
-        self._url_arguments = url_arguments
+        self._may_be_absent = may_be_absent
         self._read: LockingRead | None = None
         self._preconditions = exchange.preconditions()
 
@@ -104,7 +93,7 @@ class _Target:
             return self.load()
         try:
             with self._read.going_on():
-                return self._loader(self._url_arguments)
+                return self._load()
         except HTTPException:
             raise
         except Exception as error:
@@ -114,7 +103,10 @@ class _Target:
             return self.load()
 
     def load(self) -> Any:
-        return self._exchange.load(self._loader, self._url_arguments)
+        return self._exchange.load(self._resource, may_be_absent=self._may_be_absent)
+
+    def _load(self) -> Any:
+        return self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
 
     def require_protection(self) -> None:
         """Refuse a request that sets no condition on what it overwrites, or do what is configured."""
@@ -133,7 +125,7 @@ class _Target:
 
     def judge_again(self, *, too_late: bool) -> None:
         """Judge by what is there now, unless it is too late to say that nothing was written."""
-        target = self._loader(self._url_arguments)
+        target = self._load()
         if not too_late:
             self.judge(target)
 
@@ -155,7 +147,7 @@ class _Target:
         if self._resource.is_async and _is_in_event_loop():
             return None
         with suppress(HTTPException):
-            return self._resource.load(self._url_arguments)
+            return self._resource.load(self._exchange.url_arguments)
 
     def _etag_of(self, target: Any) -> EntityTag | None:
         return self._exchange.representation(self._resource, target).etag

@@ -52,7 +52,8 @@ class Sessions:
 
 
 def _is_mapped(target: object) -> bool:
-    return isinstance(inspect(target, raiseerr=False), InstanceState)
+    # What inspect() does for an object, without its search for other kinds of subjects.
+    return isinstance(getattr(target, "_sa_instance_state", None), InstanceState)
 
 
 def _refuse_what_cannot_be_guarded(target: object) -> None:
