@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_OPAQUE = r"[\x21\x23-\x7e\x80-\xff]*"
-_IS_OPAQUE = re.compile(_OPAQUE).fullmatch
-_MEMBER = re.compile(rf'(W/)?"({_OPAQUE})"[ \t]*(?:,|\Z)').match
-_GAP = re.compile(r"[ \t,]*").match
-
 MAX_FIELD_LENGTH = 8190
 """The longest If-Match or If-None-Match that is read, in characters; a longer one is malformed."""
 
 MAX_MEMBERS = 256
 """The most entity tags that are read from one field; more of them are malformed."""
+
+_OPAQUE = r"[\x21\x23-\x7e\x80-\xff]"
+_IS_OPAQUE = re.compile(rf"{_OPAQUE}{{0,{MAX_FIELD_LENGTH - 2}}}").fullmatch
+_MEMBER = re.compile(rf'(W/)?"({_OPAQUE}*)"[ \t]*(?:,|\Z)').match
+_GAP = re.compile(r"[ \t,]*").match
 
 
 class MalformedField(ValueError):
@@ -40,15 +40,17 @@ class EntityTag:
     weak: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.opaque, str):
-            raise TypeError(f"An entity tag is made of a text, and was given {self.opaque!r}.")
+        try:
+            if _IS_OPAQUE(self.opaque):
+                return
+        except TypeError:
+            raise TypeError(f"An entity tag is made of a text, and was given {self.opaque!r}.") from None
         if len(self.opaque) > MAX_FIELD_LENGTH - 2:
             raise ValueError(f"An entity tag of {len(self.opaque)} characters is longer than any that is read.")
-        if not _IS_OPAQUE(self.opaque):
-            raise ValueError(
-                f"{self.opaque!r} cannot be an entity tag: between the quotes there is room for visible "
-                'characters only, without spaces and without ". Leave the quotes out; they are added.'
-            )
+        raise ValueError(
+            f"{self.opaque!r} cannot be an entity tag: between the quotes there is room for visible "
+            'characters only, without spaces and without ". Leave the quotes out; they are added.'
+        )
 
     def __str__(self) -> str:
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'

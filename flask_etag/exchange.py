@@ -21,7 +21,6 @@ _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
 
 _READS = frozenset({"GET", "HEAD"})
-_UNCONDITIONAL = Preconditions()
 
 
 class Exchange:
@@ -61,12 +60,32 @@ class Exchange:
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
-        field = self._request.environ.get
-        if_match, if_none_match = field("HTTP_IF_MATCH"), field("HTTP_IF_NONE_MATCH")
-        if_modified_since, if_unmodified_since = field("HTTP_IF_MODIFIED_SINCE"), field("HTTP_IF_UNMODIFIED_SINCE")
-        if if_match is if_none_match is if_modified_since is if_unmodified_since is None:
-            return _UNCONDITIONAL
-        return Preconditions(if_match, if_none_match, if_modified_since, if_unmodified_since)
+        fields = self._request.environ
+        return Preconditions(
+            fields.get("HTTP_IF_MATCH"),
+            fields.get("HTTP_IF_NONE_MATCH"),
+            fields.get("HTTP_IF_MODIFIED_SINCE"),
+            fields.get("HTTP_IF_UNMODIFIED_SINCE"),
+        )
+
+    def is_conditional(self) -> bool:
+        """Tell whether the request sets any conditions: most set none."""
+        fields = self._request.environ
+        return (
+            "HTTP_IF_NONE_MATCH" in fields
+            or "HTTP_IF_MODIFIED_SINCE" in fields
+            or "HTTP_IF_MATCH" in fields
+            or "HTTP_IF_UNMODIFIED_SINCE" in fields
+        )
+
+    def revalidates(self, etag: EntityTag | str) -> bool:
+        """Tell whether all that a read asks is whether this is still the tag: most need no more reading."""
+        fields = self._request.environ
+        return (
+            fields.get("HTTP_IF_NONE_MATCH") == str(etag)
+            and "HTTP_IF_MATCH" not in fields
+            and "HTTP_IF_UNMODIFIED_SINCE" not in fields
+        )
 
     def representation(self, resource: Resource[..., Any], target: Any) -> Representation:
         """Return what the conditions are compared with."""
@@ -77,8 +96,6 @@ class Exchange:
 
         :raises PreconditionFailed: if a condition does not hold; it carries the current tag.
         """
-        if preconditions is _UNCONDITIONAL:
-            return False
         verdict = preconditions.evaluate(self.method, current, accept_weakened=self.settings.accept_weakened)
         if verdict in ("proceed", "not modified"):
             return verdict == "not modified"
@@ -93,31 +110,31 @@ class Exchange:
 
         Werkzeug leaves out the Content-Type that it gives to every response.
         """
-        response = self._app.response_class(status=304)
+        response = self._app.response_class(status=304, content_type="")
         self.describe(response, current, fields)
         return response
 
     def describe(self, response: Response, current: Representation, fields: Mapping[str, str]) -> None:
         """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares."""
-        headers = response.headers
-        given = names_in(headers)
-        declared = {name.lower() for name in fields} if fields else frozenset()
+        given = {name.lower() for name, _ in response.headers}
         if not given.isdisjoint(_SHARED):
-            for name in (given & _SHARED) - declared:
+            for name in (given & _SHARED).difference(name.lower() for name in fields):
                 log.once(
                     f"the view sets {name.title()}, which its 304 will not have; name it in "
                     "@resource(headers=...), so that both have it."
                 )
-        for name, value in fields.items():
-            if name.lower() == "vary":
-                response.vary.update(part.strip() for part in value.split(","))
-            else:
-                headers[name] = value
+        if fields:
+            for name, value in fields.items():
+                if name.lower() == "vary":
+                    response.vary.update(part.strip() for part in value.split(","))
+                else:
+                    response.headers[name] = value
+            given.update(name.lower() for name in fields)
         if current.last_modified is not None and current.shows_last_modified:
-            headers["Last-Modified"] = http_date(current.last_modified)
-        self.tag(response, current.etag, given | declared)
+            response.headers["Last-Modified"] = http_date(current.last_modified)
+        self.tag(response, current.etag, given)
 
-    def tag(self, response: Response, etag: EntityTag | None, given: Container[str] = ()) -> None:
+    def tag(self, response: Response, etag: EntityTag | str | None, given: Container[str]) -> None:
         """Put an entity tag on an answer, and on a 200 or a 304 the Cache-Control that goes with it.
 
         :param given: the names of the fields that the answer has, in small letters.
@@ -139,8 +156,3 @@ class Exchange:
 def names_in(headers: Headers) -> set[str]:
     """Return the names of the fields, in small letters: to ask for one that is not there is slow."""
     return {name.lower() for name, _ in headers}
-
-
-def is_success(response: Response) -> bool:
-    """Tell whether an answer is a 2xx."""
-    return 200 <= response.status_code < 300

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from flask import Response
 
 from flask_etag.entity_tags import TagList
-from flask_etag.exchange import Exchange, is_success, names_in
+from flask_etag.exchange import Exchange
 from flask_etag.preconditions import Representation
 from flask_etag.resources import Resource
-from flask_etag.validators import Body
+from flask_etag.validators import LENGTH, digest_of_body
 
-_BODY = Resource(lambda body: body, validator=Body())
-"""What a view without a resource answers, as one."""
+_NO_FIELDS: dict[str, str] = {}
 
 
 def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
@@ -23,12 +21,12 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
     target = exchange.load(resource)
-    current = exchange.representation(resource, target)
-    fields = resource.fields(target)
-    if exchange.is_unchanged(exchange.preconditions(), current):
+    current = resource.representation(target, exchange.settings, whole=True)
+    fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
+    if exchange.is_conditional() and _is_unchanged(exchange, current):
         return exchange.not_modified(current, fields)
     response = exchange.serve(target)
-    if is_success(response):
+    if response.status_code // 100 == 2:
         exchange.describe(response, current, fields)
     return response
 
@@ -44,26 +42,45 @@ def read_body(exchange: Exchange) -> Response:
     response = exchange.serve()
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
-    given = names_in(response.headers)
-    current = _representation_of(response, given, exchange)
-    if exchange.is_unchanged(exchange.preconditions(), current):
+    given = {name.lower() for name, _ in response.headers}
+    etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
+    if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
         response.status_code = 304
-        response.response = []  # Werkzeug leaves out what describes it
-    exchange.tag(response, current.etag, given)
+        response.response = []  # Werkzeug leaves out the fields that describe it
+    exchange.tag(response, etag, given)
     return response
 
 
-def _representation_of(response: Response, given: set[str], exchange: Exchange) -> Representation:
-    """Take the view's own ETag, or else the digest of the body; a body that HEAD left out has none."""
-    modified = response.last_modified if "last-modified" in given else None
-    if "etag" in given:
-        try:
-            [etag] = TagList.parse(response.headers["ETag"]).members
-        except ValueError:  # there is none, or it is malformed
-            return Representation(None, modified)
-        return Representation(etag, modified)
-    body = response.get_data()
+def _etag_given(response: Response) -> str | None:
+    """Return the view's own ETag; if that is malformed, there is none."""
+    try:
+        [etag] = TagList.parse(response.headers["ETag"]).members
+    except ValueError:
+        return None
+    return str(etag)
+
+
+def _etag_of_body(response: Response, exchange: Exchange) -> str | None:
+    """Return the digest of the body, in quotes; one that HEAD left out has none."""
+    try:
+        body = b"".join(response.response)  # type: ignore[arg-type]
+    except TypeError:  # it has texts among its bytes
+        body = response.get_data()
     if not body and exchange.method == "HEAD":
-        return Representation(None, modified)
-    current = exchange.representation(_BODY, body)
-    return current if modified is None else replace(current, last_modified=modified, shows_last_modified=True)
+        return None
+    return f'"{digest_of_body(body, exchange.settings.key, exchange.settings.epoch)}"'
+
+
+def _is_unchanged(exchange: Exchange, current: Representation) -> bool:
+    if current.etag is not None and exchange.revalidates(current.etag):
+        return True
+    return exchange.is_unchanged(exchange.preconditions(), current)
+
+
+def _is_body_unchanged(exchange: Exchange, response: Response, given: set[str], etag: str | None) -> bool:
+    if etag is not None and exchange.revalidates(etag):
+        return True
+    current = None if etag is None else TagList.parse(etag).members[0]
+    modified = response.last_modified if "last-modified" in given else None
+    state = None if current is None or "etag" in given else current.opaque[:LENGTH]
+    return exchange.is_unchanged(exchange.preconditions(), Representation(current, modified, state))

@@ -25,7 +25,6 @@ T_co = TypeVar("T_co", covariant=True)
 _HASHED = "_flask_etag_hashed"
 """Under this name a request that reads keeps the content that was hashed last, with what it is of."""
 
-_NO_FIELDS: Mapping[str, str] = {}
 _SHOWN_AFTER = timedelta(seconds=1)
 
 
@@ -50,6 +49,7 @@ class Resource(Generic[P, T_co]):
         self.is_async = inspect.iscoroutinefunction(loader)
         self._last_modified = last_modified
         self._headers = headers
+        self.has_fields = headers is not None
         self._variant = variant
         self._lock = lock
         self.validator = validator
@@ -119,12 +119,13 @@ class Resource(Generic[P, T_co]):
             second = None
             if whole and state.verbatim is not None:
                 return Representation(state.verbatim, modified, shows_last_modified=shown)
-        text = state.digest(settings.key)
+        first = state.tag(settings.key)
+        text = first.opaque
         verbatim = None if state.verbatim is None else state.verbatim.opaque
         if second is not None:
             etag = EntityTag(f"{text}.{second}", state.weak)
         else:
-            etag = EntityTag(text, state.weak) if state.verbatim is None else state.verbatim
+            etag = first if state.verbatim is None else state.verbatim
         return Representation(etag, modified, text, verbatim, shown)
 
     def _modified(self, target: Any) -> datetime | None:
@@ -135,9 +136,7 @@ class Resource(Generic[P, T_co]):
 
     def fields(self, target: Any) -> Mapping[str, str]:
         """Return the fields that a 200 and its 304 share."""
-        if self._headers is None:
-            return _NO_FIELDS
-        fields = self._headers(target)
+        fields = {} if self._headers is None else self._headers(target)
         if not isinstance(fields, Mapping):
             raise TypeError(f"headers= of {self.name} gave {fields!r}: it has to give a mapping of fields.")
         return fields
@@ -154,7 +153,7 @@ class Resource(Generic[P, T_co]):
         if hashed is not None and hashed[0] is self and hashed[1] is target:
             return str(hashed[2])
         state = self.validator(target)
-        if state is None or not isinstance(state.content, str):
+        if state is None or state.content is None:
             raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")
         return state.content
 

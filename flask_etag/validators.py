@@ -27,9 +27,10 @@ from flask_etag.guards import store_of
 
 _IS_OF_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
 
+_PLAIN = frozenset({str, int, UUID})
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_DIGEST_BYTES = 24
-"""192 bits of the digest are kept: 32 characters of URL-safe Base64, without padding."""
+LENGTH = 32
+"""Of a tag, or of each of its halves, in URL-safe Base64 without padding: 192 bits of the digest are kept."""
 
 
 @dataclass(slots=True)  # not frozen: each request makes one, and that would double its cost
@@ -39,23 +40,26 @@ class State:
     :param terms: the texts, numbers, times... that do.
     :param weak: whether they vouch for equivalent content only.
     :param verbatim: the tag that the application gave it, where it did.
-    :param content: a text, or bytes, to which the terms are no more than the beginning.
+    :param content: a text to which the terms are no more than the beginning.
     """
 
     terms: tuple[object, ...]
     weak: bool = False
     verbatim: EntityTag | None = None
-    content: str | bytes | None = None
+    content: str | None = None
 
-    def digest(self, key: bytes | None = None) -> str:
-        """Return the opaque text that stands for this state: 32 URL-safe characters.
+    def tag(self, key: bytes | None = None) -> EntityTag:
+        """Return the entity tag that stands for this state; its text is a :func:`digest`.
 
         :param key: a secret, for an HMAC in the place of a digest.
         """
+        message = ""
+        for term in self.terms:
+            text = str(term) if type(term) in _PLAIN else _text(term)
+            message += f"{len(text)}:{text}"
         if self.content is None:
-            return digest(self.terms, key)
-        content = self.content.encode() if isinstance(self.content, str) else self.content
-        return _digest(_message(self.terms).encode("utf-8", "surrogatepass") + content, key)
+            return _kept_tag(message, self.weak, key)
+        return EntityTag(_digest((message + self.content).encode("utf-8", "surrogatepass"), key), self.weak)
 
 
 class Validator(ABC):
@@ -90,7 +94,7 @@ class Found(Validator):
         if store is not None:
             version = store.version_of(target)
             return State((*store.scope_of(target), version))
-        if _is_sequence(target):
+        if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
         raise TypeError(
             f"{type(target).__name__} does not say what its ETag is: give it a method __etag__() that "
@@ -107,19 +111,23 @@ class VersionColumn(Validator):
         self.source = f"column {column}"
 
     def __call__(self, target: Any, /) -> State | None:
-        if _is_sequence(target):
+        kind = _kind_of(type(target))  # type: ignore[arg-type]
+        if kind is Sequence:
             return _sequence(target, self)
-        name = type(target).__name__
         try:
-            version = target[self.column] if isinstance(target, Mapping) else getattr(target, self.column)
+            version = target[self.column] if kind is Mapping else getattr(target, self.column)
         except (AttributeError, KeyError):
+            name = type(target).__name__
             raise TypeError(f"{name} has no {self.column!r}, which version_column() names.") from None
         if version is None:
             raise ValueError(
-                f"The {self.column!r} of this {name} is None, so it has no ETag: flush the session before you ask "
-                "for the ETag of a new object; where a table got the column later, give every row a value."
+                f"The {self.column!r} of this {type(target).__name__} is None, so it has no ETag: flush the "
+                "session before you ask for the ETag of a new object; where a table got the column later, give "
+                "every row a value."
             )
-        return State((*_scope(target), self.column, version))
+        store = store_of(target)
+        scope = (type(target).__qualname__,) if store is None else store.scope_of(target)
+        return State((*scope, self.column, version))
 
 
 class ContentHash(Validator):
@@ -131,18 +139,10 @@ class ContentHash(Validator):
         self._dump = dump
 
     def __call__(self, target: Any, /) -> State | None:
-        scope = () if store_of(target) is None else _scope(target)
+        store = store_of(target)
+        scope = () if store is None else store.scope_of(target)
         content = canonical_json(self._dump(target))
         return State((*scope, "content"), content=content)
-
-
-class Body(Validator):
-    """The bytes of a body."""
-
-    source = "body"
-
-    def __call__(self, target: bytes, /) -> State | None:
-        return State(("body",), content=target)
 
 
 class Custom(Validator):
@@ -227,26 +227,28 @@ def digest(terms: Iterable[object], key: bytes | None = None) -> str:
     :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
-    return _kept_digest(_message(terms), key)
+    return State(tuple(terms)).tag(key).opaque
+
+
+def digest_of_body(body: bytes, key: bytes | None = None, epoch: str = "") -> str:
+    """Return the opaque text that stands for the bytes of a body.
+
+    :param key: a secret, for an HMAC in the place of a digest.
+    :param epoch: what caches compare besides.
+    """
+    text = _digest(b"4:body" + body, key)
+    return f"{text}.{digest(('epoch', epoch), key)}" if epoch else text
 
 
 @lru_cache(maxsize=1024)
-def _kept_digest(message: str, key: bytes | None) -> str:
+def _kept_tag(message: str, weak: bool, key: bytes | None) -> EntityTag:
     """Keep those that were asked for last: what is read often is often unchanged."""
-    return _digest(message.encode("utf-8", "surrogatepass"), key)
+    return EntityTag(_digest(message.encode("utf-8", "surrogatepass"), key), weak)
 
 
 def _digest(message: bytes, key: bytes | None) -> str:
     hashed = sha256(message).digest() if key is None else hmac.digest(key, message, sha256)
-    return b2a_base64(hashed[:_DIGEST_BYTES], newline=False).translate(_URL_SAFE).decode("ascii")
-
-
-def _message(terms: Iterable[object]) -> str:
-    message = ""
-    for term in terms:
-        text = term if type(term) is str else _text(term)
-        message += f"{len(text)}:{text}"
-    return message
+    return b2a_base64(hashed[: LENGTH * 6 // 8], newline=False).translate(_URL_SAFE).decode("ascii")
 
 
 def canonical_json(content: object) -> str:
@@ -281,13 +283,21 @@ def _given(etag: object, giver: object, method: str = "") -> State | None:
     if etag is None or isinstance(etag, State):
         return etag
     if isinstance(etag, str):
-        etag = EntityTag(etag)
+        return _verbatim(etag)
     if not isinstance(etag, EntityTag):
         name = getattr(giver, "__name__", type(giver).__name__) + method
         raise TypeError(f"{name} gave {type(etag).__name__} for an ETag: it takes a str, an EntityTag or None.")
-    # A text that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
-    verbatim = None if len(etag.opaque) > 64 and _IS_OF_TWO_HALVES(etag.opaque) else etag
-    return State(("verbatim", etag.opaque), etag.weak, verbatim)
+    return _verbatim(etag.opaque, etag.weak)
+
+
+@lru_cache(maxsize=1024)
+def _verbatim(text: str, weak: bool = False) -> State:
+    """Return the state that the application gave a text of its own.
+
+    One that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
+    """
+    etag = EntityTag(text, weak)
+    return State(("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else etag)
 
 
 def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
@@ -296,17 +306,16 @@ def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
     known = [state for state in states if state is not None]
     if len(known) < len(states):
         return None
-    return State(("sequence", *(state.digest() for state in known)), any(state.weak for state in known))
+    return State(("sequence", *(state.tag().opaque for state in known)), any(state.weak for state in known))
 
 
-def _is_sequence(target: object) -> bool:
-    return isinstance(target, Sequence) and not isinstance(target, str | bytes | bytearray | memoryview)
-
-
-def _scope(target: object) -> tuple[object, ...]:
-    """Name what a version belongs to: its model and its key, where a store knows them."""
-    store = store_of(target)
-    return (type(target).__qualname__,) if store is None else store.scope_of(target)
+@lru_cache(maxsize=256)
+def _kind_of(cls: type) -> object:
+    """Tell what the objects of a class are: mappings, sequences of members, or neither."""
+    if issubclass(cls, Mapping):
+        return Mapping
+    is_sequence = issubclass(cls, Sequence) and not issubclass(cls, str | bytes | bytearray | memoryview)
+    return Sequence if is_sequence else object
 
 
 def _text(term: object) -> str:

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
-from flask_etag.exchange import Exchange, is_success, names_in
+from flask_etag.exchange import Exchange, names_in
 from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read
 from flask_etag.resources import Resource
 
@@ -63,7 +63,7 @@ def write(
             if not refusal.swallowed:
                 raise WriteConflict from refusal
 
-    if not is_success(response):
+    if response.status_code // 100 != 2:
         return response
     if _describes_target(response, exchange.method):
         exchange.tag(response, guard.etag, names_in(response.headers))

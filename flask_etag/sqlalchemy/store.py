@@ -20,11 +20,14 @@ class Sessions:
     """Mapped objects, as a store that can refuse a stale write."""
 
     def owns(self, target: object) -> bool:
-        if isinstance(target, Row) and any(map(_is_mapped, target)):
+        # What inspect() looks for first, without its search for other kinds of subjects.
+        if isinstance(getattr(target, "_sa_instance_state", None), InstanceState):
+            return True
+        if isinstance(target, Row) and any(map(self.owns, target)):
             raise TypeError(
                 "A loader returned a Row with an object in it: let it return the object, by scalars()."
             )
-        return _is_mapped(target)
+        return False
 
     def guarding(self, model: type) -> str | None:
         mapper: object = inspect(model, raiseerr=False)
@@ -49,11 +52,6 @@ class Sessions:
         if target is not None:
             _refuse_what_cannot_be_guarded(target)
         return SessionGuard(write, target)
-
-
-def _is_mapped(target: object) -> bool:
-    # What inspect() does for an object, without its search for other kinds of subjects.
-    return isinstance(getattr(target, "_sa_instance_state", None), InstanceState)
 
 
 def _refuse_what_cannot_be_guarded(target: object) -> None:
