@@ -13,8 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
+from datetime import date, datetime
+from decimal import Decimal
 from time import sleep
+from types import NoneType
 from typing import Any
+from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import Connection, inspect
@@ -41,6 +45,9 @@ from flask_etag.sqlalchemy.versions import (
     version_key,
     version_of,
 )
+
+_IMMUTABLE = frozenset({NoneType, bool, int, float, str, bytes, Decimal, date, datetime, UUID})
+"""What a row is mostly made of, and need not be copied to be kept."""
 
 _innermost: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
 
@@ -348,7 +355,8 @@ def _replaced_by_a_write_of(state: InstanceState[Any]) -> object:
     """Return what tells the stored state of an object from any other: its version, or else its whole row."""
     if is_versioned(state):
         return version_of(state)
-    return {key: deepcopy(getattr(state.obj(), key)) for key in locks.column_keys(state)}
+    row = {key: getattr(state.obj(), key) for key in locks.column_keys(state)}
+    return {key: value if type(value) in _IMMUTABLE else deepcopy(value) for key, value in row.items()}
 
 
 def _innermost_transaction(session: Session) -> SessionTransaction | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from sqlalchemy import Column, Connection, false, select, update
@@ -72,12 +73,13 @@ def wait_for_the_winner(session: Session, mapper: Mapper[Any], key: tuple[Any, .
 
 def column_keys(state: InstanceState[Any]) -> list[str]:
     """Name the attributes of an object that are columns and are loaded, or were before they expired."""
-    return [
-        attribute.key
-        for attribute in state.mapper.column_attrs
-        if isinstance(attribute.columns[0], Column)
-        and (attribute.key in state.dict or attribute.key in state.expired_attributes)
-    ]
+    loaded, expired = state.dict, state.expired_attributes
+    return [key for key in _all_column_keys(state.mapper) if key in loaded or key in expired]
+
+
+@lru_cache(maxsize=256)
+def _all_column_keys(mapper: Mapper[Any]) -> list[str]:
+    return [each.key for each in mapper.column_attrs if isinstance(each.columns[0], Column)]
 
 
 def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid
 from sqlalchemy.orm import InstanceState, Mapped, Mapper, declared_attr, has_inherited_table, mapped_column
+from sqlalchemy.orm.attributes import get_history
 
 
 class Versioned:
@@ -89,7 +90,7 @@ def version_of(state: InstanceState[Any]) -> object:
 
 def stored_version_of(state: InstanceState[Any]) -> object:
     """Return the version as it was loaded, even if the view has set the next one itself."""
-    history = state.attrs[version_key(state)].load_history()
+    history = get_history(state.obj(), version_key(state))
     return (history.deleted or history.unchanged or (None,))[0]
 
 
