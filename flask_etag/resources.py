@@ -55,7 +55,7 @@ class Resource(Generic[P, T_co]):
         self.validator = validator
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
         self.model: type | None = None  # what was loaded last: the next will be one, too
-        self.arguments = _names_of_parameters(loader)
+        self.arguments = names_of_parameters(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""
@@ -274,9 +274,10 @@ def _mapping(value: Any) -> Any:
     return _function(value, "headers", " or a mapping")
 
 
-def _names_of_parameters(loader: Callable[..., Any]) -> frozenset[str]:
+def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
+    """Name what a function takes, one by one."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(loader).parameters.values()
+    parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
 
 

@@ -99,7 +99,8 @@ class SessionGuard(Guard):
         except Exception as error:
             if not (is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError))):
                 raise
-            self._has_waited = is_still_locked(error)
+            for guard in guards_in_force():  # of a batch, none has to wait again
+                guard._has_waited = is_still_locked(error)
             self._is_winner_unknown = self._key is None and undoes_everything(error)
             self._rollback()
             raise Refused from error
