@@ -248,7 +248,7 @@ class SessionGuard(Guard):
             self._sessions.append(session)
 
     def _rollback(self) -> None:
-        for session in self._sessions or filter(None, [_session_of_the_application()]):
+        for session in self._sessions or filter(None, [session_of_the_application()]):
             session.rollback()
             session.expire_all()  # which it does by itself only where a transaction has begun
 
@@ -356,7 +356,7 @@ def _innermost_transaction(session: Session) -> SessionTransaction | None:
     return session.get_nested_transaction() or session.get_transaction()
 
 
-def _session_of_the_application() -> Session | None:
+def session_of_the_application() -> Session | None:
     """Return the session that Flask-SQLAlchemy, or Flask-SQLAlchemy-Lite, has for this request."""
     session = getattr(current_app.extensions.get("sqlalchemy"), "session", None)
     if session is None or isinstance(session, Session):
