@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from flask import Response, current_app, request
 from flask.views import MethodView, View
 
 from flask_etag import log
+from flask_etag.batches import Batch, Item
 from flask_etag.errors import ConditionalRequestError
 from flask_etag.exchange import Exchange
 from flask_etag.reading import read, read_body
-from flask_etag.resources import Resource
+from flask_etag.resources import Resource, names_of_parameters
 from flask_etag.views import Protection, mark, protection_of
-from flask_etag.writing import write
+from flask_etag.writing import Target, write
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 T = TypeVar("T")
 V = TypeVar("V", bound=type[MethodView])
 S = TypeVar("S", bound=View)
@@ -65,7 +67,13 @@ def require_if_match(
 def require_if_match(
     resource: Resource[P, T | None], /, *, create: Literal[True]
 ) -> ConditionalView[P, T | None]: ...
-def require_if_match(resource: Resource[P, Any], /, *, create: bool = False) -> ConditionalView[P, Any]:
+@overload
+def require_if_match(
+    resource: Resource[..., T | None], /, *, each: Callable[Q, Iterable[Item]]
+) -> ConditionalView[Q, list[T]]: ...
+def require_if_match(
+    resource: Resource[..., Any], /, *, create: bool = False, each: Callable[..., Iterable[Item]] | None = None
+) -> ConditionalView[..., Any]:
     """Protect a resource: nothing overwrites a state of it that the sender has not seen.
 
     A request that writes is answered 428 without If-Match (RFC 6585 section 3), and 412 where If-Match names
@@ -75,6 +83,10 @@ def require_if_match(resource: Resource[P, Any], /, *, create: bool = False) -> 
     :param resource: what the URL names: a loader under :func:`~flask_etag.resource`.
     :param create: whether a PUT or POST may find nothing: with ``If-None-Match: *`` the view gets ``None``, and
         may create what the URL names. Of two that do so at the same moment, one is a 412.
+    :param each: for a request that writes several resources, all or none: a function of the URL's variables that
+        reads the content, and gives for each item its ETag, as in If-Match, and the loader's arguments by name.
+        The view gets the list of what was loaded, in this order, and puts into its answer what
+        :meth:`~flask_etag.Resource.etag_of` gives for each after a flush. One 412 names each item that is stale.
     :raises TypeError: if it is none.
     """
     if not isinstance(resource, Resource):
@@ -85,7 +97,14 @@ def require_if_match(resource: Resource[P, Any], /, *, create: bool = False) -> 
         )
     if not isinstance(create, bool):
         raise TypeError(f"create= takes True or False, and was given {create!r}.")
-    return ConditionalView(resource, protected=True, create=create)
+    if each is None:
+        return ConditionalView(resource, protected=True, create=create)
+    if create or not callable(each) or inspect.iscoroutinefunction(each):
+        raise TypeError(
+            "each= takes a function, not async, that gives the ETag and the loader's arguments of each item, and "
+            f"does not go with create=True; it was given {_name(each)}."
+        )
+    return _BatchView(resource, each)
 
 
 class ConditionalView(Generic[P, T]):
@@ -96,8 +115,9 @@ class ConditionalView(Generic[P, T]):
     :param create: whether a PUT or POST may find nothing.
     """
 
-    def __init__(self, resource: Resource[P, Any], *, protected: bool = False, create: bool = False) -> None:
+    def __init__(self, resource: Resource[..., Any], *, protected: bool = False, create: bool = False) -> None:
         self._resource = resource
+        self._arguments = resource.arguments
         self._protected = protected
         self._create = create
 
@@ -116,12 +136,11 @@ class ConditionalView(Generic[P, T]):
 
         :raises TypeError: if it is no view that takes the resource.
         """
-        resource = self._resource
         return _decorated(
             view,
-            lambda function: _takes_arguments_of_url(function, resource.arguments),
+            lambda function: _takes_arguments_of_url(function, self._arguments),
             self._answer,
-            Protection(resource, required=self._protected),
+            Protection(self._resource, required=self._protected),
         )
 
     def _answer(self, exchange: Exchange) -> Response:
@@ -129,7 +148,25 @@ class ConditionalView(Generic[P, T]):
             return read(exchange, self._resource)
         if exchange.method in _UNCONDITIONAL:
             return exchange.serve(exchange.load(self._resource))
-        return write(exchange, self._resource, protected=self._protected, create=self._create)
+        target = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
+        return write(exchange, target, protected=self._protected)
+
+
+class _BatchView(ConditionalView[P, T]):
+    """A decorator for a view of several resources, which it hands what the loader returned for each."""
+
+    def __init__(self, resource: Resource[..., Any], each: Callable[P, Iterable[Item]]) -> None:
+        super().__init__(resource, protected=True)
+        self._each: Callable[..., Iterable[Item]] = each
+        self._arguments = names_of_parameters(each)
+
+    def _answer(self, exchange: Exchange) -> Response:
+        if exchange.is_read or exchange.method in _UNCONDITIONAL:
+            raise RuntimeError(
+                f"{request.endpoint}: each= is for writes, and this is {exchange.method}. Serve a collection by "
+                "@etag_resource and a resource of its own."
+            )
+        return write(exchange, Batch(exchange, self._resource, self._each), protected=True)
 
 
 def _answer_by_its_body(exchange: Exchange) -> Response:

@@ -6,6 +6,7 @@ Sources: RFC 9110 sections 15.5.10 (409) and 15.5.13 (412), RFC 6585 section 3 (
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from werkzeug import exceptions
@@ -64,29 +65,46 @@ _ADVICE = {
     ),
 }
 
+_ADVICE_ON_ITEMS = {
+    412: (
+        "Nothing was changed. The items of the request that are the reason are named in items, each by its index, "
+        "with its own reason and its current ETag. Fetch these again with GET, merge your changes, and repeat the "
+        "whole request with the new ETags."
+    ),
+    428: (
+        "Each item of this request has to say which state of its resource it was made for, and those named in "
+        "items do not. Fetch these with GET, and repeat the whole request with the ETag of each."
+    ),
+}
+
 
 class ConditionalRequestError(exceptions.HTTPException):
     """A request was refused because of what it says, or does not say, of its target's state.
 
     The base of :class:`PreconditionFailed`, :class:`PreconditionRequired` and :class:`WriteConflict`.
 
-    :param reason: why: ``missing``, ``conflict``, or one of :data:`flask_etag.preconditions.Reason`.
+    :param reason: why: ``missing``, ``conflict``, or one of :data:`flask_etag.preconditions.Reason`; of several
+        items, why the first of them was.
+    :param items: where one request writes several resources, those for which it was refused: the ``index`` of each
+        in the request, its ``reason``, on a 412 its current ``etag``, and the loader's arguments.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, items: Sequence[Mapping[str, Any]] = ()) -> None:
         self.reason = reason
+        self.items = items
         self.title, detail = _ADVICE[reason]
-        super().__init__(detail)
+        super().__init__(_ADVICE_ON_ITEMS[self.code or 0] if items else detail)
 
     def problem(self) -> dict[str, Any]:
         """Return the members of the problem document (RFC 9457 section 3)."""
-        return {
+        problem = {
             "type": TYPE_PREFIX + self.reason,
             "title": self.title,
             "status": self.code,
             "detail": self.description,
             "reason": self.reason,
         }
+        return {**problem, "items": list(self.items)} if self.items else problem
 
     def get_body(self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None) -> str:
         """Return the problem document as JSON; Werkzeug asks for it to make the response."""
@@ -106,10 +124,13 @@ class PreconditionFailed(ConditionalRequestError, exceptions.PreconditionFailed)
 
     :param reason: one of :data:`flask_etag.preconditions.Reason`.
     :param etag: the current entity tag of the target, where it has one.
+    :param items: as of :class:`ConditionalRequestError`.
     """
 
-    def __init__(self, reason: str, etag: EntityTag | None = None) -> None:
-        super().__init__(reason)
+    def __init__(
+        self, reason: str, etag: EntityTag | None = None, items: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        super().__init__(reason, items)
         self.etag = etag
 
     def problem(self) -> dict[str, Any]:
@@ -125,10 +146,13 @@ class PreconditionFailed(ConditionalRequestError, exceptions.PreconditionFailed)
 
 
 class PreconditionRequired(ConditionalRequestError, exceptions.PreconditionRequired):
-    """428: the request sets no condition that would protect what others wrote (RFC 6585 section 3)."""
+    """428: the request sets no condition that would protect what others wrote (RFC 6585 section 3).
 
-    def __init__(self) -> None:
-        super().__init__("missing")
+    :param items: as of :class:`ConditionalRequestError`.
+    """
+
+    def __init__(self, items: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__("missing", items)
 
 
 class WriteConflict(ConditionalRequestError, exceptions.Conflict):

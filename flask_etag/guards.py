@@ -6,7 +6,7 @@ kind of store that can refuse a write has one module that says how; it registers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -114,6 +114,17 @@ class Store(Protocol):
         :raises ValueError: if the object has none yet.
         """
 
+    def is_asked(self, question: object) -> bool:
+        """Tell whether something asks for an object of such a store: its class, or a query."""
+
+    def probe(self, question: Any, arguments: Mapping[str, object], attributes: frozenset[str]) -> object | None:
+        """Read no more of an object than tells its state; ``None`` where there is none.
+
+        :param question: its class, or a query.
+        :param arguments: its key, where the question is a class.
+        :param attributes: what is to be read besides.
+        """
+
     def locking_read(self, model: type) -> LockingRead | None:
         """Return what locks the objects of a class as they are read, where that is how they are guarded."""
 
@@ -148,6 +159,14 @@ def store_of(target: object) -> Store | None:
 def store_of_class(model: type) -> Store | None:
     """Return the kind of store that the objects of a class are kept in."""
     return next((store for store in _stores if store.guarding(model) is not None), None)
+
+
+def probe(question: object, arguments: Mapping[str, object], attributes: frozenset[str]) -> object | None:
+    """Read no more of an object than tells its state; what is no question to any store is the answer itself."""
+    for store in _stores:
+        if store.is_asked(question):
+            return store.probe(question, arguments, attributes)
+    return question
 
 
 def locking_read(model: type | None) -> LockingRead | None:

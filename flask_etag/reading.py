@@ -7,8 +7,11 @@ from typing import Any
 from flask import Response
 
 from flask_etag.entity_tags import TagList
+from flask_etag.errors import WriteConflict
 from flask_etag.exchange import Exchange
+from flask_etag.guards import refused
 from flask_etag.preconditions import Representation
+from flask_etag.probing import Probe
 from flask_etag.resources import Resource
 from flask_etag.validators import LENGTH, digest_of_body
 
@@ -20,6 +23,10 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
 
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
+    if resource.probe is not None:
+        unchanged = _answer_by_probe(exchange, resource, resource.probe)
+        if unchanged is not None:
+            return unchanged
     target = exchange.load(resource)
     current = resource.representation(target, exchange.settings, whole=True)
     fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
@@ -29,6 +36,26 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     if response.status_code // 100 == 2:
         exchange.describe(response, current, fields)
     return response
+
+
+def _answer_by_probe(exchange: Exchange, resource: Resource[..., Any], probe: Probe) -> Response | None:
+    """Answer 304 without the loader. Anything else is for that, so that tag and content come from one read."""
+    preconditions = exchange.preconditions()
+    if preconditions.if_none_match is None and preconditions.if_modified_since is None:
+        return None
+    try:
+        target = probe(exchange.url_arguments)
+    except Exception as error:
+        if refused(error):
+            raise WriteConflict from error
+        raise
+    if target is None:
+        return None
+    with probe.explained(resource.name):
+        current = exchange.representation(resource, target)
+        fields = resource.fields(target)
+    verdict = preconditions.evaluate(exchange.method, current, accept_weakened=exchange.settings.accept_weakened)
+    return exchange.not_modified(current, fields) if verdict == "not modified" else None
 
 
 def read_body(exchange: Exchange) -> Response:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Representation
+from flask_etag.probing import Probe
 from flask_etag.settings import Settings, settings_of
 from flask_etag.validators import Validator, digest, validator
 
@@ -43,6 +44,7 @@ class Resource(Generic[P, T_co]):
         headers: Callable[[Any], Mapping[str, str]] | None = None,
         variant: Callable[[Any], str | None] | None = None,
         lock: Callable[P, AbstractContextManager[Any]] | None = None,
+        probe: Probe | None = None,
     ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
@@ -53,9 +55,10 @@ class Resource(Generic[P, T_co]):
         self._variant = variant
         self._lock = lock
         self.validator = validator
+        self.probe = probe
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
         self.model: type | None = None  # what was loaded last: the next will be one, too
-        self.arguments = _names_of_parameters(loader)
+        self.arguments = names_of_parameters(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""
@@ -213,6 +216,7 @@ def resource(
     headers: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
     variant: Callable[[Any], str | None] | None = None,
     lock: Callable[..., AbstractContextManager[Any]] | None = None,
+    probe: Callable[..., Any] | None = None,
 ) -> Declaration: ...
 def resource(
     loader: Callable[..., Any] | None = None,
@@ -223,6 +227,7 @@ def resource(
     headers: object = None,
     variant: object = None,
     lock: object = None,
+    probe: object = None,
 ) -> Resource[..., Any] | Declaration:
     """Declare what a URL names: a decorator for the function that loads it.
 
@@ -242,6 +247,11 @@ def resource(
     :param lock: a function of the URL's variables that returns a context manager, held from the load to the end
         of a view that writes: the guard for stores that are not SQLAlchemy's. One that raises
         :class:`TimeoutError` makes the request a 409.
+    :param probe: what answers 304 to a conditional GET or HEAD **without the loader**, so that what decides who
+        may see the resource has to be above the decorator, or in the probe. A model: of the row that the URL's
+        variables name, its key and its version are read. Or a function of these that returns
+        ``select(Report).where(...)``, of which as much is read, or an object that the tag can be taken from, or
+        ``None``. Anything but a 304 is for the loader.
     :raises TypeError: if it decorates something that is not a function, or an option is of another type.
     """
     options = {
@@ -251,6 +261,8 @@ def resource(
         "variant": _function(variant, "variant"),
         "lock": _function(lock, "lock"),
     }
+    if probe is not None:
+        options["probe"] = Probe(probe, options["validator"], last_modified)
     declaration = Declaration(options)
     return declaration if loader is None else declaration(loader)
 
@@ -273,9 +285,10 @@ def _mapping(value: Any) -> Any:
     return _function(value, "headers", " or a mapping")
 
 
-def _names_of_parameters(loader: Callable[..., Any]) -> frozenset[str]:
+def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
+    """Name what a function takes, one by one."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(loader).parameters.values()
+    parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
@@ -16,28 +16,46 @@ from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
 from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read
+from flask_etag.preconditions import Preconditions
 from flask_etag.resources import Resource
 
 _CREATING = ("PUT", "POST")
 
 
-def write(
-    exchange: Exchange,
-    resource: Resource[..., Any],
-    *,
-    protected: bool,
-    create: bool,
-) -> Response:
+class ToWrite(Protocol):
+    """What a request is going to write, as often as it has to be loaded and judged."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold the resource's own lock."""
+
+    def load_to_write(self) -> Any:
+        """Load it for the first time."""
+
+    def load(self) -> Any:
+        """Load it anew."""
+
+    def require_protection(self) -> None:
+        """Refuse a request that sets no condition on what it overwrites, or do what is configured."""
+
+    def judge(self, target: Any) -> Any:
+        """Judge the request by what was loaded; return the tag of that."""
+
+    def judge_again(self, *, too_late: bool) -> None:
+        """Judge by what is there now, unless it is too late to say that nothing was written."""
+
+    def guard(self, target: Any) -> Guard:
+        """Return what holds the store to the state that was judged."""
+
+
+def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
     :param protected: whether to refuse a request that sets no condition on what it overwrites.
-    :param create: whether a PUT or POST may find nothing.
     :raises PreconditionRequired: if the request is refused because it is unprotected.
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
-    story = _Target(exchange, resource, may_be_absent=create and exchange.method in _CREATING)
-    with _held(resource, exchange.url_arguments):
+    with story.held():
         target = story.load_to_write()
         if protected:
             story.require_protection()
@@ -74,15 +92,41 @@ def write(
     return response
 
 
-class _Target:
-    """What a request is going to write, as often as it has to be loaded and judged."""
+class Target(ToWrite):
+    """One resource, and the conditions that a request sets on it.
 
-    def __init__(self, exchange: Exchange, resource: Resource[..., Any], *, may_be_absent: bool) -> None:
+    :param create: whether a PUT or POST may find nothing.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        resource: Resource[..., Any],
+        preconditions: Preconditions,
+        *,
+        create: bool = False,
+    ) -> None:
         self._exchange = exchange
         self._resource = resource
-        self._may_be_absent = may_be_absent
+        self._may_be_absent = create and exchange.method in _CREATING
         self._read: LockingRead | None = None
-        self._preconditions = exchange.preconditions()
+        self._preconditions = preconditions
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the resource's own lock; what has to wait for it for too long has met another write."""
+        lock = self._resource.locked(self._exchange.url_arguments)
+        try:
+            lock.__enter__()
+        except TimeoutError as error:
+            raise WriteConflict from error
+        try:
+            yield
+        except BaseException as error:
+            lock.__exit__(type(error), error, error.__traceback__)
+            raise
+        else:
+            lock.__exit__(None, None, None)
 
     def load_to_write(self) -> Any:
         """Load it for the first time, and under its lock if that is how it is guarded."""
@@ -93,7 +137,7 @@ class _Target:
             return self.load()
         try:
             with self._read.going_on():
-                return self._load()
+                return self.load_again()
         except HTTPException:
             raise
         except Exception as error:
@@ -105,27 +149,21 @@ class _Target:
     def load(self) -> Any:
         return self._exchange.load(self._resource, may_be_absent=self._may_be_absent)
 
-    def _load(self) -> Any:
+    def load_again(self) -> Any:
+        """Load it, and let what the store refuses be seen."""
         return self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
 
     def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or do what is configured."""
-        require = self._exchange.settings.require
-        if require == "off" or self._preconditions.protect:
-            return
-        if require == "enforce":
-            raise PreconditionRequired
-        log.refusal("missing, let pass")
+        if not self._preconditions.protect:
+            refuse_unprotected(self._exchange, PreconditionRequired())
 
     def judge(self, target: Any) -> EntityTag | None:
-        """Judge the request by an object; return the tag of that."""
         current = None if target is None else self._exchange.representation(self._resource, target)
         self._exchange.is_unchanged(self._preconditions, current)
         return None if current is None else current.etag
 
     def judge_again(self, *, too_late: bool) -> None:
-        """Judge by what is there now, unless it is too late to say that nothing was written."""
-        target = self._load()
+        target = self.load_again()
         if not too_late:
             self.judge(target)
 
@@ -153,21 +191,13 @@ class _Target:
         return self._exchange.representation(self._resource, target).etag
 
 
-@contextmanager
-def _held(resource: Resource[..., Any], url_arguments: dict[str, Any]) -> Iterator[None]:
-    """Hold the resource's own lock; what has to wait for it for too long has met another write."""
-    lock = resource.locked(url_arguments)
-    try:
-        lock.__enter__()
-    except TimeoutError as error:
-        raise WriteConflict from error
-    try:
-        yield
-    except BaseException as error:
-        lock.__exit__(type(error), error, error.__traceback__)
-        raise
-    else:
-        lock.__exit__(None, None, None)
+def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
+    """Refuse a request that sets no condition on what it overwrites, or do what is configured."""
+    require = exchange.settings.require
+    if require == "enforce":
+        raise refusal
+    if require == "report":
+        log.refusal("missing, let pass")
 
 
 def _describes_target(response: Response, method: str) -> bool:

@@ -43,13 +43,26 @@ def check_content() -> Response | None:
 
 def read_object() -> dict[str, Any]:
     """Return the JSON object that the request carries; 400 where it is no JSON, 422 where it is no object."""
-    try:
-        content = json.loads(request.get_data().decode("utf-8"), parse_int=_integer)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("The content is not JSON in UTF-8, or it is nested too deeply.") from error
+    content = _read_json()
     if not isinstance(content, dict):
         raise ValidationError("Not a JSON object.")
     return content
+
+
+def read_objects() -> list[dict[str, Any]]:
+    """Return the JSON objects that the request carries as a list; 400 and 422 as for one."""
+    content = _read_json()
+    if not (isinstance(content, list) and all(isinstance(member, dict) for member in content)):
+        raise ValidationError("Not a list of JSON objects.")
+    return content
+
+
+def _read_json() -> Any:
+    """Return what the request carries; 400 where it is no JSON."""
+    try:
+        return json.loads(request.get_data().decode("utf-8"), parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The content is not JSON in UTF-8, or it is nested too deeply.") from error
 
 
 def _integer(digits: str) -> int | float:

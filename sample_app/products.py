@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, g, request, url_for
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import Conflict
 
 from flask_etag import etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Page
-from sample_app.content import read_object
+from sample_app.content import read_object, read_objects
 from sample_app.models import Product, session
-from sample_app.schemas import is_key, listing_schema, product_schema
+from sample_app.schemas import changes_schema, is_key, listing_schema, product_schema
 from sample_app.shapes import shape_asked_for
 
 products = Blueprint("products", __name__, url_prefix="/products")
@@ -30,23 +31,42 @@ def find_products() -> Page[Product]:
     return Page(session(), ordered, page=asked["page"], per_page=asked["per_page"])
 
 
-@resource(variant=lambda _: shape_asked_for().name, headers={"Vary": "Accept"})
-def find_product(sku: str) -> Product | None:
-    """Load the product that a URL names."""
+@resource
+def find_plain_product(sku: str) -> Product | None:
+    """Load a product without a shape, for its tag beside others."""
     return session().get(Product, sku) if is_key(sku) else None
 
 
-find_plain_product = resource(lambda sku: session().get(Product, sku))
-"""A product without a shape, for its tag beside others."""
+@resource(variant=lambda _: shape_asked_for().name, headers={"Vary": "Accept"})
+def find_product(sku: str) -> Product | None:
+    """Load the product that a URL names."""
+    return find_plain_product(sku)
 
 
 @products.get("")
 @etag_resource(find_products)
 def read_products(found: Page[Product]) -> list[dict[str, Any]]:
     """Show products, each with the ETag that a save of it takes."""
-    return [
-        {**product_schema.dump(product), "etag": str(find_plain_product.etag_of(product))} for product in found
-    ]
+    return _listed(found)
+
+
+def read_changes() -> list[tuple[Any, dict[str, str]]]:
+    """Read a list of changes: of each, the ETag that came with it, and the product that it is for."""
+    g.changes = changes_schema.load(read_objects())
+    return [(change.pop("etag"), {"sku": change["sku"]}) for change in g.changes]
+
+
+@products.patch("")
+@require_if_match(find_plain_product, each=read_changes)
+def patch_products(found: list[Product]) -> list[dict[str, Any]]:
+    """Change several products, if all of them still are what the client has seen; or none."""
+    for product, change in zip(found, g.changes, strict=True):
+        for member, value in change.items():
+            setattr(product, member, value)
+    session().flush()
+    changed = _listed(found)
+    session().commit()
+    return changed
 
 
 @products.post("")
@@ -97,6 +117,12 @@ def delete_product(product: Product) -> tuple[str, int]:
     session().delete(product)
     session().commit()
     return "", 204
+
+
+def _listed(found: Iterable[Product]) -> list[dict[str, Any]]:
+    return [
+        {**product_schema.dump(product), "etag": str(find_plain_product.etag_of(product))} for product in found
+    ]
 
 
 def _save(product: Product | None, members: dict[str, Any]) -> Answer:

@@ -6,8 +6,9 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate, validates_schema
 
+_MOST_CHANGES = 100
 _LARGEST_INTEGER = 2**31 - 1
 _LONGEST_KEY = 40
 _is_price = re.compile(r"(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?").fullmatch
@@ -59,6 +60,19 @@ class ProductSchema(Schema):
         return {name: value for name, value in members.items() if name != "updated_at"}
 
 
+class ChangeSchema(ProductSchema):
+    """One of several changes: the sku, the ETag that the product was read with, and the members to replace."""
+
+    etag = fields.Raw(load_default=None, allow_none=True)
+
+    @validates_schema(pass_collection=True)
+    def _name_each_once(self, changes: list[dict[str, Any]], **_: Any) -> None:
+        if len(changes) > _MOST_CHANGES:
+            raise ValidationError(f"Takes {_MOST_CHANGES} changes at most.")
+        if len({change["sku"] for change in changes if "sku" in change}) < len(changes):
+            raise ValidationError("Has to name each product by its sku, and once.")
+
+
 class DocumentSchema(Schema):
     """A document, by the names of its members: all of them, so that the hash of these tells its state."""
 
@@ -85,5 +99,6 @@ class ListingSchema(Schema):
 
 listing_schema = ListingSchema()
 product_schema = ProductSchema()
+changes_schema = ChangeSchema(many=True, partial=["name", "description", "price", "stock"])
 products_schema = ProductSchema(many=True)
 document_schema = DocumentSchema()

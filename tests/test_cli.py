@@ -47,6 +47,8 @@ def audited(**config: str) -> Flask:
     for found in (find_note, find_paper, find_memo, find_page, find_something):
         audited.put(f"/{found.name}/<int:note_id>", endpoint=found.name)(require_if_match(found)(view))
     audited.get("/notes/<int:note_id>", endpoint="read")(etag_resource(find_note)(view))
+    many = require_if_match(find_note, each=lambda: [])(view)
+    audited.patch("/notes", endpoint="many")(many)
     audited.get("/report", endpoint="report")(etag_resource(lambda: ""))
 
     @require_if_match(find_note)
@@ -83,6 +85,7 @@ def test_routes_tells_of_each_what_protects_it() -> None:
             "version",
             "guarded if mapped: the loader's annotation does not say",
         ],
+        ["/notes", "PATCH", "find_note", "version", "guarded: its version"],
         ["/notes/<int:note_id>", "GET", "find_note", "version"],
         ["/report", "GET", "body"],
     ]

@@ -309,3 +309,46 @@ def test_a_member_of_the_collection_can_be_saved_by_its_own_tag(shop: FlaskClien
     assert shop.get(path).headers["ETag"] == etag
     assert shop.put(path, json=product, headers={"If-Match": etag}).status_code == 200
     assert shop.put(path, json={**product, "stock": 1}, headers={"If-Match": etag}).status_code in (200, 412)
+
+
+def test_several_products_are_changed_or_none(shop: FlaskClient) -> None:
+    seen = shop.get(PRODUCTS).get_json()
+    changes = [{"sku": one["sku"], "etag": one["etag"], "stock": one["stock"] + 1} for one in seen]
+    answer = shop.patch(PRODUCTS, json=changes)
+    assert answer.status_code == 200
+    assert answer.json == shop.get(PRODUCTS).json
+    assert [one["stock"] for one in answer.get_json()] == [one["stock"] + 1 for one in seen]
+
+    fresh = [{**change, "etag": one["etag"]} for change, one in zip(changes, answer.get_json(), strict=True)]
+    shop.patch(f"{PRODUCTS}/{fresh[1]['sku']}", json={"stock": 0}, headers={"If-Match": "*"})
+    refused = shop.patch(PRODUCTS, json=fresh)
+    assert refused.status_code == 412
+    assert is_problem(refused)
+    [item] = refused.get_json()["items"]
+    assert (item["sku"], item["index"], item["reason"]) == (fresh[1]["sku"], 1, "stale")
+    assert item["etag"] == shop.get(f"{PRODUCTS}/{item['sku']}").headers["ETag"]
+    assert shop.get(f"{PRODUCTS}/{fresh[0]['sku']}").headers["ETag"] == fresh[0]["etag"]
+
+
+def test_what_a_list_of_changes_may_be(shop: FlaskClient) -> None:
+    etag = shop.get(URL).headers["ETag"]
+    teapot = {"sku": "teapot", "etag": "*"}
+    wrong: list[tuple[Any, str]] = [
+        ({}, "_schema"),
+        ([3], "_schema"),
+        ([teapot, {**teapot, "stock": 3}], "_schema"),
+        ([{"sku": str(number), "etag": "*"} for number in range(101)], "_schema"),
+        ([{"etag": "*"}], "0"),
+        ([teapot | {"sku": 3}], "0"),
+        ([teapot | {"price": 3}], "0"),
+        ([teapot | {"color": "blue"}], "0"),
+    ]
+    for content, member in wrong:
+        answer = shop.patch(PRODUCTS, json=content)
+        assert answer.status_code == 422
+        assert list(answer.get_json()["errors"]) == [member]
+    assert shop.patch(PRODUCTS, json=[{"sku": "teapot", "stock": 3}]).status_code == 428
+    assert shop.patch(PRODUCTS, json=[teapot, {"sku": "nothing", "etag": "*"}]).status_code == 412
+    assert shop.patch(PRODUCTS, data="[]", content_type="text/plain").status_code == 415
+    assert shop.patch(PRODUCTS, json=[teapot]).get_json()[0]["etag"] == etag
+    assert shop.patch(PRODUCTS, json=[]).json == []

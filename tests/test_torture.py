@@ -43,6 +43,20 @@ def test_clients_that_collide_lose_no_update_and_meet_no_server_error(database_u
     assert max(state.number for state in after.values()) == ACCEPTED
 
 
+def test_batches_that_collide_with_single_writes_write_all_or_nothing(database_url: str) -> None:
+    """Half a batch would be a state that nobody made, or a lost update."""
+    with serving(database=database_url, kind=BOTH) as server:
+        for folder in ("/counters", "/unversioned"):
+            paths = [f"{folder}/1", f"{folder}/2"]
+            before = [server.state(path) for path in paths]
+            histories = collide(Plan([urljoin(server.url, paths[0])], ACCEPTED // 2, move="batch"), clients=4)
+            for path, first in zip(paths, before, strict=True):
+                verdict = judge(histories[path], first, server.state(path))
+                assert verdict.problems == [], path
+                assert verdict.accepted >= ACCEPTED // 2, path
+                assert {operation.status for operation in histories[path]} >= {200, 412}, path
+
+
 def test_of_a_tag_that_is_only_compared_the_same_clients_find_lost_updates(tmp_path: Path) -> None:
     with serving(
         "torture.peers:create_app()", database=f"sqlite:///{tmp_path / 'one.db'}", peer="Werkzeug"

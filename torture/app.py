@@ -249,6 +249,22 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
         db.session.commit()
         return answer
 
+    def sent_counters() -> list[tuple[Any, dict[str, int]]]:
+        sent: list[dict[str, Any]] = request.get_json()
+        return [(one["etag"], {"counter_id": one["id"]}) for one in sent]
+
+    @counters.patch("")
+    @require_if_match(find_counter, each=sent_counters)
+    def replace_counters(found: list[Any]) -> dict[str, Any]:
+        """Write several counters, flushed one by one, so that batches in other orders can meet half-way."""
+        for counter, sent in zip(found, request.get_json(), strict=True):
+            increased(counter, sent["number"])
+            db.session.flush()
+            _view_takes_its_time()
+        etags = [str(find_counter.etag_of(counter)) for counter in found]
+        db.session.commit()
+        return {"etags": etags}
+
     @counters.delete("/<int:counter_id>")
     @require_if_match(find_counter)
     def delete_counter(counter: Any) -> tuple[str, int]:

@@ -212,6 +212,38 @@ def both(client: Client) -> bool:
     return True
 
 
+def batch(client: Client) -> bool:
+    """Increase two counters by one request, in any order, each under its own tag; or one of them by PUT."""
+    folder = folder_of(client.url())
+    urls = [f"{folder}/{number}" for number in client.random.sample([1, 2], 2)]
+    if client.random.random() < 0.5:
+        seen = client.read(urls[0])
+        if seen.status == 200:
+            client.put(urls[0], seen.body, seen.etag or "")
+        return True
+    both_seen = [client.read(url) for url in urls]
+    if any(one.status != 200 for one in both_seen):
+        return True
+    if all(one.body["number"] >= client.plan.goal for one in both_seen):
+        return False
+    answer = client.send(
+        "PATCH",
+        folder,
+        [
+            {"id": int(url.rpartition("/")[2]), "number": one.body["number"] + 1, "etag": one.etag}
+            for url, one in zip(urls, both_seen, strict=True)
+        ],
+    )
+    # Of a 412, only the items that it names were refused; of the others, it says that nothing was written.
+    stale = {item["index"]: item["etag"] for item in answer.body.get("items", [])}
+    etags = answer.body.get("etags") or [stale.get(index) for index in range(len(urls))]
+    for index, (url, one, etag) in enumerate(zip(urls, both_seen, etags, strict=True)):
+        if answer.status != 412 or index in stale:
+            part = replace(answer, etag=etag)
+            client.record(url, part, one.body["number"] + 1, writes=True, base=one.etag)
+    return True
+
+
 def create(client: Client) -> bool:
     """Make a counter and increase it, and go on to the next; others make the same ones."""
     for key in _others(client):
@@ -252,6 +284,7 @@ MOVES: dict[str, Callable[[Client], bool]] = {
     "chain": chain,
     "star": star,
     "both": both,
+    "batch": batch,
     "create": create,
     "delete": delete,
 }

@@ -31,7 +31,8 @@ DATABASES: dict[str, dict[str, str]] = {
     f"MariaDB, {LEVELS[1]}, snapshot isolation": {"isolation": f"{LEVELS[1]} {SNAPSHOT}"},
 }
 KINDS = ["versioned", "unversioned", "integer", "uuid", "xmin", "trigger", "revision", "datetime"]
-MOVES = ["put", "patch", "chain", "star", "both", "life"]
+MOVES = ["put", "patch", "chain", "star", "both", "batch", "life"]
+OF_TWO = ("both", "batch")  # counters
 LIVES, LIFE = ["create", "delete"], 5  # accepted writes from a counter's creation to its deletion, about
 
 
@@ -62,7 +63,7 @@ class Cell:
 
     def conflicts_allowed(self, accepted: int) -> float:
         """Return how many 409 may be answered to requests that all carry a tag."""
-        if self.move in ("star", "both") or self.kind == "datetime" or self.faults:
+        if self.move in ("star", *OF_TWO) or self.kind == "datetime" or self.faults:
             return float("inf")
         if "real BEGINs" in self.database:  # who reads first cannot wait: the other would wait for it
             return accepted * 0.5
@@ -95,7 +96,7 @@ def pairwise() -> list[Cell]:
 
 
 def locked() -> list[Cell]:
-    return [Cell("no database", kind, move) for kind in LOCKED for move in MOVES if move != "both"]
+    return [Cell("no database", kind, move) for kind in LOCKED for move in MOVES if move not in OF_TWO]
 
 
 def under_faults() -> list[Cell]:
@@ -167,7 +168,7 @@ class Matrix:
         processes = {"workers": 1, "threads": 8} if cell.kind == "dict" else {}
         with serving(**processes, **environment) as server:  # type: ignore[arg-type]
             befores = {"/counters/1": server.first}
-            if cell.move == "both":
+            if cell.move in OF_TWO:
                 befores["/counters/2"] = server.state("/counters/2")
             histories: dict[str, list[Operation]] = {}
             start = time.monotonic()

@@ -106,7 +106,8 @@ class SessionGuard(Guard):
         except Exception as error:
             if not (is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError))):
                 raise
-            self._has_waited = is_still_locked(error)
+            for guard in guards_in_force():  # of a batch, none has to wait again
+                guard._has_waited = is_still_locked(error)
             self._is_winner_unknown = self._key is None and undoes_everything(error)
             self._rollback()
             raise Refused from error
@@ -254,7 +255,7 @@ class SessionGuard(Guard):
             self._sessions.append(session)
 
     def _rollback(self) -> None:
-        for session in self._sessions or filter(None, [_session_of_the_application()]):
+        for session in self._sessions or filter(None, [session_of_the_application()]):
             session.rollback()
             session.expire_all()  # which it does by itself only where a transaction has begun
 
@@ -363,7 +364,7 @@ def _innermost_transaction(session: Session) -> SessionTransaction | None:
     return session.get_nested_transaction() or session.get_transaction()
 
 
-def _session_of_the_application() -> Session | None:
+def session_of_the_application() -> Session | None:
     """Return the session that Flask-SQLAlchemy, or Flask-SQLAlchemy-Lite, has for this request."""
     session = getattr(current_app.extensions.get("sqlalchemy"), "session", None)
     if session is None or isinstance(session, Session):

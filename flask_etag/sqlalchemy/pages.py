@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from flask import has_request_context, request
-from sqlalchemy import Select, func, inspect, select
-from sqlalchemy.orm import Mapper, Session, scoped_session
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.orm.attributes import instance_state
 
-from flask_etag.sqlalchemy.versions import version_of
+from flask_etag.sqlalchemy.versions import mapper_of, version_of
 from flask_etag.validators import State
 
 T = TypeVar("T")
@@ -50,9 +50,8 @@ class Page(Generic[T]):
     ) -> None:
         if page < 1 or (per_page is not None and per_page < 1):
             raise ValueError(f"Pages are counted from 1, and have 1 member or more: not {page} and {per_page}.")
-        selected = statement.column_descriptions
-        mapper = inspect(selected[0]["type"], raiseerr=False) if len(selected) == 1 else None
-        if not isinstance(mapper, Mapper) or mapper.version_id_col is None:
+        mapper = mapper_of(statement)
+        if mapper is None or mapper.version_id_col is None:
             raise TypeError(
                 "Page() takes a select of one model with a version, such as select(Note). Give it one, with "
                 "the mixin flask_etag.sqlalchemy.Versioned; or return a list, whose tag is made of its members'."
@@ -60,7 +59,7 @@ class Page(Generic[T]):
         self.page = page
         self.per_page = per_page
         self._session = session
-        self._mapper: Mapper[Any] = mapper
+        self._mapper = mapper
         self._all = statement
         self._statement = (
             statement if per_page is None else statement.limit(per_page).offset((page - 1) * per_page)

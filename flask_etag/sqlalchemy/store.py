@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, inspect
+from sqlalchemy import Row, Select, inspect
 from sqlalchemy.orm import InstanceState, Mapper
 from sqlalchemy.orm.attributes import instance_state
 
 from flask_etag.guards import Write
 from flask_etag.sqlalchemy.guard import SessionGuard
+from flask_etag.sqlalchemy.probes import probe
 from flask_etag.sqlalchemy.reading import LockingRead
 from flask_etag.sqlalchemy.refusals import is_refusal
 from flask_etag.sqlalchemy.versions import scope_of, version_of
@@ -34,6 +36,14 @@ class Sessions:
         if not isinstance(mapper, Mapper):
             return None
         return "locked: its row" if mapper.version_id_col is None else "guarded: its version"
+
+    def is_asked(self, question: object) -> bool:
+        return isinstance(question, Select) or (
+            isinstance(question, type) and isinstance(inspect(question, raiseerr=False), Mapper)
+        )
+
+    def probe(self, question: Any, arguments: Mapping[str, object], attributes: frozenset[str]) -> object | None:
+        return probe(question, arguments, attributes)
 
     def locking_read(self, model: type) -> LockingRead | None:
         mapper: Mapper[Any] = inspect(model)

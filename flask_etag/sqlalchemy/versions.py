@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Uuid
+from sqlalchemy import Select, Uuid, inspect
 from sqlalchemy.orm import InstanceState, Mapped, Mapper, declared_attr, has_inherited_table, mapped_column
 from sqlalchemy.orm.attributes import get_history
 
@@ -44,6 +44,13 @@ covered: defaultdict[type, set[str]] = defaultdict(set)
 def covered_by(mapper: Mapper[Any]) -> set[str]:
     """Return the names of the relationships that a model covers, or a model that it inherits from."""
     return set().union(*(covered.get(base.class_, ()) for base in mapper.iterate_to_root()))
+
+
+def mapper_of(statement: Select[Any]) -> Mapper[Any] | None:
+    """Return the mapper of the one model that a statement selects; ``None`` where it selects anything else."""
+    selected = statement.column_descriptions
+    mapper: object = inspect(selected[0]["type"], raiseerr=False) if len(selected) == 1 else None
+    return mapper if isinstance(mapper, Mapper) else None
 
 
 def scope_of(state: InstanceState[Any]) -> tuple[object, ...]:

@@ -126,6 +126,42 @@ require_if_match(find_note)(NoteView.patch)  # refused
 require_if_match(find_line)(NoteView.delete)  # refused
 
 
+# A view of several takes the list of them, and the arguments of the URL.
+
+
+def each_in_shelf(shelf_id: str) -> list[tuple[str | None, dict[str, int]]]:
+    return []
+
+
+def each_key() -> list[int]:
+    return [1]
+
+
+@require_if_match(find_note, each=each_in_shelf)  # refused
+def patch_one(note: Note) -> str:
+    return note.body
+
+
+@require_if_match(find_perhaps, each=each_in_shelf)  # refused
+def patch_shelves(shelves: list[Shelf]) -> str:
+    return shelves[0].label
+
+
+@require_if_match(find_note, each=each_in_shelf)  # refused
+def patch_with_loader_s_argument(notes: list[Note], note_id: int) -> str:
+    return notes[0].body
+
+
+@require_if_match(find_note, each=each_in_shelf)
+def patch_notes(notes: list[Note]) -> str:
+    return notes[0].body
+
+
+patch_notes(1)  # refused
+require_if_match(find_note, each=each_key)  # refused
+require_if_match(find_note, create=True, each=each_in_shelf)  # refused
+
+
 # The decorated view takes the URL's arguments.
 
 
@@ -172,6 +208,7 @@ resource(headers={"Max-Age": 60})  # refused
 resource(variant="de")  # refused
 resource(lock=LOCK)  # refused
 resource(lock=7)  # refused
+resource(probe=7)  # refused
 resource(tag=version_column("revision"))  # refused
 resource("note")  # refused
 version_column(7)  # refused

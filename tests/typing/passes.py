@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import assert_type
+from typing import Any, assert_type
 
 from flask import Blueprint, Flask, Response, abort
 from flask.views import MethodView
@@ -300,6 +300,59 @@ assert_type(report(), Response)
 assert_type(report_of(1), Response)
 
 
+@resource(probe=Note)
+def find_by_model(note_id: int) -> Note:
+    return NOTES[note_id]
+
+
+@resource(probe=find_perhaps)
+def find_by_function(note_id: int) -> Note:
+    return NOTES[note_id]
+
+
+@etag_resource(find_by_model)
+def read_by_model(note: Note) -> str:
+    return note.body
+
+
+# Several at once: the view takes the list, and the arguments of the URL and not the loader's.
+
+
+def each_in_shelf(shelf_id: str) -> list[tuple[str | None, dict[str, int]]]:
+    return [('"v1"', {"note_id": 1})]
+
+
+def each_tag() -> Iterator[tuple[EntityTag, Mapping[str, int]]]:
+    yield EntityTag("v1"), {"note_id": 1}
+
+
+@require_if_match(find_perhaps, each=each_in_shelf)
+def patch_notes(notes: list[Note]) -> list[str]:
+    return [note.body for note in notes]
+
+
+@require_if_match(find_slowly, each=each_in_shelf)
+async def patch_slowly(notes: list[Note], shelf_id: str) -> str:
+    return shelf_id + notes[0].body
+
+
+@require_if_match(find_note, each=each_tag)
+def patch_all(notes: Sequence[Note]) -> str:
+    return notes[0].body
+
+
+class ShelfView(MethodView):
+    @require_if_match(find_note, each=each_in_shelf)
+    def patch(self, notes: list[Note], shelf_id: str) -> str:
+        return shelf_id + notes[0].body
+
+
+assert_type(patch_notes(shelf_id="a"), Response)
+assert_type(patch_slowly("a"), Response)
+assert_type(patch_all(), Response)
+assert_type(ShelfView().patch("a"), Response)
+
+
 # Classes, and single methods of them.
 
 
@@ -378,6 +431,7 @@ def answer_412(error: PreconditionFailed) -> tuple[str, int]:
 
 @app.errorhandler(ConditionalRequestError)
 def answer_all(error: ConditionalRequestError) -> Response:
+    assert_type(error.items, Sequence[Mapping[str, Any]])
     return Response(error.reason)
 
 

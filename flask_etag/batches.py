@@ -1,0 +1,177 @@
+"""Several resources that one request writes: each judged by an entity tag of its own, and all written or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import copy
+from typing import Any
+from uuid import UUID
+
+from werkzeug.exceptions import NotFound
+
+from flask_etag.entity_tags import EntityTag
+from flask_etag.errors import PreconditionFailed, PreconditionRequired
+from flask_etag.exchange import Exchange
+from flask_etag.guards import Guard
+from flask_etag.preconditions import Preconditions, Representation
+from flask_etag.resources import Resource
+from flask_etag.writing import Target, ToWrite, refuse_unprotected
+
+Item = tuple[EntityTag | str | None, Mapping[str, Any]]
+"""One item of a request: its entity tag, as in If-Match, and the arguments of the loader, by name."""
+
+
+class Batch(ToWrite):
+    """Several resources, and the condition that a request sets on each.
+
+    The conditions in its fields are not for these: they speak of what the URL names, which is there, and whose
+    tag is not known.
+
+    :param each: given the URL's variables, tells what the items of the request are.
+    :raises PreconditionFailed: if a condition in its fields does not hold.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        resource: Resource[..., Any],
+        each: Callable[..., Iterable[Item]],
+    ) -> None:
+        exchange.is_unchanged(exchange.preconditions(), Representation())
+        self._exchange = exchange
+        self._arguments: list[Mapping[str, Any]] = []
+        self._targets: list[Target] = []
+        self._unprotected: list[int] = []
+        for index, (etag, arguments) in enumerate(_checked(each(**exchange.url_arguments))):
+            condition = None if etag is None or etag == "" else str(etag)
+            if condition is None:
+                self._unprotected.append(index)
+            self._arguments.append(arguments)
+            exchange_of_item = copy(exchange)
+            exchange_of_item.url_arguments = dict(arguments)
+            self._targets.append(Target(exchange_of_item, resource, Preconditions(condition)))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock of each resource, and of one that is named twice once."""
+        with ExitStack() as stack:
+            held: set[str] = set()
+            for index in self._order():
+                name = _name_of(self._arguments[index])
+                if name not in held:
+                    held.add(name)
+                    stack.enter_context(self._targets[index].held())
+            yield
+
+    def load_to_write(self) -> list[Any]:
+        return self.load()
+
+    def load(self) -> list[Any]:
+        return [_found(target.load) for target in self._targets]
+
+    def require_protection(self) -> None:
+        if self._unprotected:
+            missing = [self._item(index, "missing") for index in self._unprotected]
+            refuse_unprotected(self._exchange, PreconditionRequired(missing))
+
+    def judge(self, target: Sequence[Any]) -> list[EntityTag | None]:
+        etags: list[EntityTag | None] = []
+        refused = []
+        for index, one in enumerate(target):
+            try:
+                if one is None:
+                    raise PreconditionFailed("absent")
+                etags.append(self._targets[index].judge(one))
+            except PreconditionFailed as failure:
+                etag = None if failure.etag is None else str(failure.etag)
+                refused.append({**self._item(index, failure.reason), "etag": etag})
+        if refused:
+            raise PreconditionFailed(refused[0]["reason"], items=refused)
+        return etags
+
+    def judge_again(self, *, too_late: bool) -> None:
+        found = [_found(target.load_again) for target in self._targets]
+        if not too_late:
+            self.judge(found)
+
+    def guard(self, target: Sequence[Any]) -> Guard:
+        guards = [each.guard(one) for each, one in zip(self._targets, target, strict=True)]
+        return _Several(guards, self._order())
+
+    def _order(self) -> list[int]:
+        """Return the one order in which all batches take locks, so that none waits for another for ever."""
+        return sorted(range(len(self._targets)), key=lambda index: _name_of(self._arguments[index]))
+
+    def _item(self, index: int, reason: str) -> dict[str, Any]:
+        """Name an item: by its index, and by the arguments of the loader that a client can have sent."""
+        arguments = self._arguments[index].items()
+        names = {name: value for name, value in arguments if isinstance(value, str | int)}
+        names |= {name: str(value) for name, value in arguments if isinstance(value, UUID)}
+        return {**names, "index": index, "reason": reason}
+
+
+class _Several(Guard):
+    """The guards of several resources, as one.
+
+    :param order: the order in which to take locks.
+    """
+
+    def __init__(self, guards: list[Guard], order: list[int]) -> None:
+        self._guards = guards
+        self._order = order
+
+    @property
+    def committed(self) -> bool:  # type: ignore[override]
+        return any(guard.committed for guard in self._guards)
+
+    @property
+    def pending(self) -> bool:  # type: ignore[override]
+        return any(guard.pending for guard in self._guards)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for guard in self._guards:
+                stack.enter_context(guard.writing())
+            yield
+
+    def lock(self) -> bool:
+        return any([self._guards[index].lock() for index in self._order])  # noqa: C419 - each of them has to
+
+    def hold(self, target: Any, etag: Any) -> None:
+        for guard, one, tag in zip(self._guards, target, etag, strict=True):
+            guard.hold(one, tag)
+
+    def flush(self) -> None:
+        for guard in self._guards:
+            guard.flush()
+
+    def after_the_winner(self, judge: Callable[[], object]) -> None:
+        # Which of them the winner has written is not known: wait for each, and judge when all are done.
+        *others, last = self._guards
+        for guard in others:
+            guard.after_the_winner(lambda: None)
+        last.after_the_winner(judge)
+
+
+def _checked(items: Iterable[Item]) -> list[Item]:
+    items = list(items)
+    for item in items:
+        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping)):
+            raise TypeError(
+                f"each= gave {item!r} for an item: it has to give the ETag that came with it, and the loader's "
+                'arguments, such as (item.get("etag"), {"note_id": item["id"]}).'
+            )
+    return items
+
+
+def _found(load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except NotFound:
+        return None
+
+
+def _name_of(arguments: Mapping[str, Any]) -> str:
+    return repr(sorted(arguments.items()))
