@@ -126,7 +126,7 @@ class Store(Protocol):
         """
 
     def locking_read(self, model: type) -> LockingRead | None:
-        """Return what locks the objects of a class as they are read, where that is how they are guarded."""
+        """Return what locks the objects of a class as they are read, where it keeps them and guards them so."""
 
     def guard(self, write: Write, target: object | None) -> Guard:
         """Return the guard of one write.
@@ -171,8 +171,8 @@ def probe(question: object, arguments: Mapping[str, object], attributes: frozens
 
 def locking_read(model: type | None) -> LockingRead | None:
     """Return what locks the objects of a class as they are read, where that is how they are guarded."""
-    store = None if model is None else store_of_class(model)
-    return None if store is None or model is None else store.locking_read(model)
+    reads = [] if model is None else [store.locking_read(model) for store in _stores]
+    return next((read for read in reads if read is not None), None)
 
 
 def guard_of(write: Write, target: object | None) -> Guard | None:

@@ -90,9 +90,7 @@ class Resource(Generic[P, T_co]):
         :param url_arguments: the URL's variables, by name.
         """
         lock: Callable[..., AbstractContextManager[Any]] | None = self._lock
-        if lock is None:
-            return nullcontext()
-        held = lock(**url_arguments)
+        held = nullcontext() if lock is None else lock(**url_arguments)
         if not isinstance(held, AbstractContextManager):
             raise TypeError(
                 f"lock= of {self.name} gave {held!r}: it has to give a context manager, not an async one."

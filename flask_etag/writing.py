@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -112,8 +112,11 @@ class Target(ToWrite):
         self._read: LockingRead | None = None
         self._preconditions = preconditions
 
+    def held(self) -> AbstractContextManager[None]:
+        return self._held() if self._resource.has_lock else nullcontext()
+
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def _held(self) -> Iterator[None]:
         """Hold the resource's own lock; what has to wait for it for too long has met another write."""
         lock = self._resource.locked(self._exchange.url_arguments)
         try:

@@ -49,26 +49,22 @@ from flask_etag.sqlalchemy.versions import (
 _IMMUTABLE = frozenset({NoneType, bool, int, float, str, bytes, Decimal, date, datetime, UUID})
 """What a row is mostly made of, and need not be copied to be kept."""
 
-_innermost: ContextVar[SessionGuard | None] = ContextVar("flask_etag_guard", default=None)
+_in_force: ContextVar[tuple[SessionGuard, ...]] = ContextVar("flask_etag_guards", default=())
 
 _PAUSES = (0, 0.02, 0.1)
 """How long to wait before judging again, in seconds. Each time the database itself waits for the winner, by a lock
 on the row; but where two were making it and MariaDB ended one of them as a deadlock, there is none yet to lock."""
 
 
-def guards_in_force() -> Iterator[SessionGuard]:
-    """Yield the guards of the writes that are going on: several, where one view calls another."""
-    guard = _innermost.get()
-    while guard is not None:
-        yield guard
-        guard = guard.outer
+def guards_in_force() -> tuple[SessionGuard, ...]:
+    """Return the guards of the writes that are going on: several, in a batch, or where one view calls another."""
+    return _in_force.get()
 
 
 class SessionGuard(Guard):
     """The guard of one object, whose row is there already or is going to be made."""
 
     def __init__(self, write: Write, target: object | None) -> None:
-        self.outer: SessionGuard | None = None
         self._write = write
         self._sessions: list[Session] = []
         self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
@@ -95,8 +91,7 @@ class SessionGuard(Guard):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        self.outer = _innermost.get()
-        token = _innermost.set(self)
+        token = _in_force.set((self, *_in_force.get()))
         try:
             yield
         except (IntegrityError, PendingRollbackError) as error:
@@ -112,7 +107,7 @@ class SessionGuard(Guard):
             self._rollback()
             raise Refused from error
         finally:
-            _innermost.reset(token)
+            _in_force.reset(token)
 
     def lock(self) -> bool:
         if self._target is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from sqlalchemy import Column, Connection, false, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
@@ -27,21 +27,22 @@ def lock(session: Session, state: InstanceState[Any]) -> None:
         session.refresh(state.obj(), column_keys(state), with_for_update={"of": state.class_})
 
 
-def lock_before_reading(session: Session, mapper: Mapper[Any]) -> bool:
-    """Prepare a session for a SELECT that locks what it reads; tell whether it can have one.
+def lock_before_reading(session: Session, mapper: Mapper[Any]) -> Literal["file", "row"] | None:
+    """Prepare a session for a SELECT that locks what it reads; tell what is locked, if it can have one.
 
-    Only at the beginning of a transaction can it: should the lock not be given, nothing is lost with it; and what
-    is read is not older than the lock.
+    A file is locked by then, a row has to be by the SELECT. Only at the beginning of a transaction can it: should
+    the lock not be given, nothing is lost with it; and what is read is not older than the lock.
     """
     if session.in_transaction():
-        return False
+        return None
     connection = session.connection(bind_arguments={"mapper": mapper})
     if connection.dialect.name != "sqlite":
-        return connection.dialect.name in _WITH_ROW_LOCKS and not _commits_by_itself(connection)
+        can_lock = connection.dialect.name in _WITH_ROW_LOCKS and not _commits_by_itself(connection)
+        return "row" if can_lock else None
     if _commits_by_itself(connection):
-        return False
+        return None
     _begin_immediate(connection)
-    return True
+    return "file"
 
 
 def read_under_lock(connection: Connection, state: InstanceState[Any], keys: list[str]) -> dict[str, Any]:

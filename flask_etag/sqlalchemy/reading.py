@@ -68,8 +68,10 @@ class LockingRead:
             return
         if not state.session.in_transaction():
             self._session = state.session
-        if locks.lock_before_reading(state.session, mapper):
-            state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
+        lock = locks.lock_before_reading(state.session, mapper)
+        if lock is not None:
+            if lock == "row":
+                state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
             state.update_execution_options(populate_existing=True, **{_OPTION: True})
 
     def after_load(self, target: object) -> None:

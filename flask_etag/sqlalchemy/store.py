@@ -32,8 +32,8 @@ class Sessions:
         return False
 
     def guarding(self, model: type) -> str | None:
-        mapper: object = inspect(model, raiseerr=False)
-        if not isinstance(mapper, Mapper):
+        mapper = _mapper_of(model)
+        if mapper is None:
             return None
         return "locked: its row" if mapper.version_id_col is None else "guarded: its version"
 
@@ -46,7 +46,9 @@ class Sessions:
         return probe(question, arguments, attributes)
 
     def locking_read(self, model: type) -> LockingRead | None:
-        mapper: Mapper[Any] = inspect(model)
+        mapper = _mapper_of(model)
+        if mapper is None:
+            return None
         return None if mapper.version_id_col is not None else LockingRead(mapper)
 
     def refused(self, error: Exception) -> bool:
@@ -62,6 +64,11 @@ class Sessions:
         if target is not None:
             _refuse_what_cannot_be_guarded(target)
         return SessionGuard(write, target)
+
+
+def _mapper_of(model: type) -> Mapper[Any] | None:
+    mapper: object = inspect(model, raiseerr=False)
+    return mapper if isinstance(mapper, Mapper) else None
 
 
 def _refuse_what_cannot_be_guarded(target: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -73,14 +74,20 @@ def version_key(state: InstanceState[Any]) -> str:
 
     :raises TypeError: if its model has none.
     """
-    mapper = state.mapper
-    if mapper.version_id_col is None:
+    key = _version_key(state.mapper)
+    if key is None:
         raise TypeError(
-            f"{mapper.class_.__name__} has no version, so nothing says what its ETag is: add the mixin "
+            f"{state.class_.__name__} has no version, so nothing says what its ETag is: add the mixin "
             "flask_etag.sqlalchemy.Versioned, name a column as version_id_col in __mapper_args__, or tell its "
             'resource: @resource(etag=content_hash(schema)) or @resource(etag=version_column("revision")).'
         )
-    return mapper.get_property_by_column(mapper.version_id_col).key
+    return key
+
+
+@lru_cache(maxsize=256)
+def _version_key(mapper: Mapper[Any]) -> str | None:
+    column = mapper.version_id_col
+    return None if column is None else mapper.get_property_by_column(column).key
 
 
 def version_of(state: InstanceState[Any]) -> object:
