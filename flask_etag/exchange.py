@@ -89,7 +89,7 @@ class Exchange:
 
     def representation(self, resource: Resource[..., Any], target: Any) -> Representation:
         """Return what the conditions are compared with."""
-        return resource.representation(target, self.settings, whole=self.is_read)
+        return resource.representation(target, self.settings, self._request if self.is_read else None)
 
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.

@@ -28,7 +28,7 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if unchanged is not None:
             return unchanged
     target = exchange.load(resource)
-    current = resource.representation(target, exchange.settings, whole=True)
+    current = exchange.representation(resource, target)
     fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
     if exchange.is_conditional() and _is_unchanged(exchange, current):
         return exchange.not_modified(current, fields)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from flask import current_app, has_request_context, request
+from flask import Request, current_app, has_request_context, request
 from werkzeug.exceptions import NotFound
 
 from flask_etag.entity_tags import EntityTag
@@ -97,18 +97,19 @@ class Resource(Generic[P, T_co]):
             )
         return held
 
-    def representation(self, target: Any, settings: Settings, *, whole: bool = False) -> Representation:
+    def representation(self, target: Any, settings: Settings, read: Request | None = None) -> Representation:
         """Return what the conditions of a request are compared with.
 
-        :param whole: whether the request reads: it compares whole tags, so that the state in them is not needed.
+        :param read: a request that reads: it compares whole tags, so that the state in them is not needed; and
+            keeps the content that was hashed for its view.
         """
         state = self.validator(target)
         modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
-        if whole and state.content is not None:
-            setattr(request, _HASHED, (self, target, state.content))
+        if read is not None and state.content is not None:
+            setattr(read, _HASHED, (self, target, state.content))
         variant = None if self._variant is None else self._variant(target)
         if not (variant is None or isinstance(variant, str)):
             raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
@@ -118,7 +119,7 @@ class Resource(Generic[P, T_co]):
             second = digest(("epoch", settings.epoch), settings.key)
         else:
             second = None
-            if whole and state.verbatim is not None:
+            if read is not None and state.verbatim is not None:
                 return Representation(state.verbatim, modified, shows_last_modified=shown)
         first = state.tag(settings.key)
         text = first.opaque
@@ -150,7 +151,7 @@ class Resource(Generic[P, T_co]):
 
         :raises TypeError: if the tag is not made of the content.
         """
-        hashed = getattr(request, _HASHED, None) if has_request_context() else None
+        hashed = getattr(_current_request(), _HASHED, None)
         if hashed is not None and hashed[0] is self and hashed[1] is target:
             return str(hashed[2])
         state = self.validator(target)
@@ -288,6 +289,10 @@ def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+
+
+def _current_request() -> Request | None:
+    return request._get_current_object() if has_request_context() else None  # type: ignore[attr-defined]
 
 
 def _is_to_be_shown(modified: datetime) -> bool:
