@@ -26,9 +26,10 @@ Answer = tuple[dict[str, Any], int]
 def find_products() -> Page[Product]:
     """Find the products that the URL's query asks for: ``?page=``, ``?per_page=``, ``?sort=`` and ``?q=``."""
     asked = listing_schema.load(request.args)
-    named = Product.name.icontains(asked["q"], autoescape=True)
-    ordered = select(Product).where(named).order_by(getattr(Product, asked["sort"]), Product.sku)
-    return Page(session(), ordered, page=asked["page"], per_page=asked["per_page"])
+    found = select(Product).order_by(getattr(Product, asked["sort"]), Product.sku)
+    if asked["q"]:
+        found = found.where(Product.name.icontains(asked["q"], autoescape=True))
+    return Page(session(), found, page=asked["page"], per_page=asked["per_page"])
 
 
 @resource

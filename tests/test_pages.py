@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from flask import request
-from sqlalchemy import event, select
-from sqlalchemy.orm import Session
+from sqlalchemy import String, TypeDecorator, cast, event, select
+from sqlalchemy.orm import Session, with_parent
 from werkzeug.test import TestResponse
 
 from flask_etag import etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Page
-from tests.notes import Note, Notes
+from tests.notes import Note, Notes, Shelf
 from tests.papers import Paper
 
 
@@ -127,6 +127,34 @@ def test_a_collection_may_be_required_to_be_as_it_was_seen(listing: Listing) -> 
     assert client.post("/notes").status_code == 428
     assert client.post("/notes", headers={"If-Match": etag}).status_code == 201
     assert client.post("/notes", headers={"If-Match": etag}).status_code == 412
+
+
+def test_a_filter_by_an_object_is_one_by_its_key(listing: Listing) -> None:
+    """SQLAlchemy takes such a key from the object when the statement runs, and not before."""
+    with listing.app.app_context():
+        session = listing.db.session
+        session.add_all([Shelf(id=1), Shelf(id=2)])
+        session.flush()
+        states = [
+            Page(session, select(Note).where(with_parent(session.get_one(Shelf, number), Shelf.notes))).__etag__()
+            for number in (1, 1, 2)
+        ]
+        assert states[0] == states[1] != states[2]
+
+
+class Uncached(TypeDecorator[str]):
+    impl = String
+    cache_ok = False
+
+
+def test_a_statement_that_sqlalchemy_does_not_cache_has_a_tag_as_well(listing: Listing) -> None:
+    with listing.app.app_context():
+        session = listing.db.session
+        states = [
+            Page(session, select(Note).where(cast(Note.body, Uncached()) == body).order_by(Note.id)).__etag__()
+            for body in ("2", "2", "9")
+        ]
+        assert states[0] == states[1] != states[2]
 
 
 def test_misuse_is_refused_with_advice(listing: Listing) -> None:

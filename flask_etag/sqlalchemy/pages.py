@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from flask import has_request_context, request
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.util import LRUCache
 
 from flask_etag.sqlalchemy.versions import mapper_of, version_of
 from flask_etag.validators import State
 
 T = TypeVar("T")
+
+_texts: LRUCache[Any, str] = LRUCache(500)
+"""The SQL of statements, without the values of their parameters: to make it takes as long as to read a page."""
 
 
 class Page(Generic[T]):
@@ -86,21 +91,30 @@ class Page(Generic[T]):
 
     def __etag__(self) -> State:
         """Return what tells one state of the page from another."""
-        compiled = self._statement.compile()
-        parameters = sorted(compiled.params.items())
-        members = self._members() if "items" in vars(self) or _is_to_be_shown() else self._keys_and_versions()
-        return State(
-            ("page", str(compiled), str(parameters), str(self.total), *(term for row in members for term in row))
+        members: Iterable[Iterable[Any]] = (
+            self._members() if "items" in vars(self) or _is_to_be_shown() else self._keys_and_versions()
         )
+        return State(("page", _text_of(self._statement), str(self.total), *chain.from_iterable(members)))
 
     def _members(self) -> list[tuple[Any, ...]]:
         states = map(instance_state, self.items)
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
-    def _keys_and_versions(self) -> list[tuple[Any, ...]]:
+    def _keys_and_versions(self) -> Iterable[Iterable[Any]]:
         columns = (*self._mapper.primary_key, self._mapper.version_id_col)
         narrow = self._statement.with_only_columns(*columns, maintain_column_froms=True)  # type: ignore[arg-type]
-        return [tuple(row) for row in self._session.execute(narrow)]
+        return self._session.execute(narrow)
+
+
+def _text_of(statement: Select[Any]) -> str:
+    """Return the SQL of a statement, with the values of its parameters."""
+    key = statement._generate_cache_key()
+    if key is None:
+        compiled = statement.compile()
+        return repr((str(compiled), sorted(compiled.params.items())))
+    if key.key not in _texts:
+        _texts[key.key] = str(statement)
+    return repr((_texts[key.key], [parameter.effective_value for parameter in key.bindparams]))
 
 
 def _is_to_be_shown() -> bool:
