@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 from weakref import WeakSet
@@ -10,7 +11,7 @@ from flask import Flask, request_started
 
 from flask_etag import cli
 from flask_etag.errors import ConditionalRequestError
-from flask_etag.settings import EXTENSION, Settings
+from flask_etag.settings import EXTENSION, Settings, settings_of
 from flask_etag.views import unreachable_views
 
 _apps: WeakSet[Flask] = WeakSet()
@@ -62,3 +63,5 @@ def _check_views(app: Flask, **_: Any) -> None:
             "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
         )
     request_started.disconnect(_check_views, app)
+    if app.debug or app.testing:  # known only now: whoever runs the application says so
+        app.extensions[EXTENSION] = replace(settings_of(app), is_watched=True)

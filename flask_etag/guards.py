@@ -125,6 +125,12 @@ class Store(Protocol):
         :param attributes: what is to be read besides.
         """
 
+    def uncovered(self, target: object) -> dict[str, tuple[str, bool]]:
+        """Name what is loaded beside an object, and can change without its version.
+
+        With what to write so that it cannot, and whether it can only be content of the object.
+        """
+
     def locking_read(self, model: type) -> LockingRead | None:
         """Return what locks the objects of a class as they are read, where it keeps them and guards them so."""
 

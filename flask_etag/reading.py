@@ -14,6 +14,7 @@ from flask_etag.preconditions import Representation
 from flask_etag.probing import Probe
 from flask_etag.resources import Resource
 from flask_etag.validators import LENGTH, digest_of_body
+from flask_etag.watching import serve_watched
 
 _NO_FIELDS: dict[str, str] = {}
 
@@ -32,7 +33,10 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
     if exchange.is_conditional() and _is_unchanged(exchange, current):
         return exchange.not_modified(current, fields)
-    response = exchange.serve(target)
+    if exchange.settings.is_watched:
+        response = serve_watched(exchange, resource, target)
+    else:
+        response = exchange.serve(target)
     if response.status_code // 100 == 2:
         exchange.describe(response, current, fields)
     return response

@@ -23,6 +23,7 @@ class Settings:
     :param key: the secret that turns tags into HMACs.
     :param epoch: what caches compare besides the state; writes do not.
     :param accept_weakened: whether our own tags are honoured that a proxy marked weak or put a suffix behind.
+    :param is_watched: whether it is looked out for mistakes that only show in what views do: while one develops.
     :param notices: what the log has been told, once.
     """
 
@@ -31,6 +32,7 @@ class Settings:
     key: bytes | None = None
     epoch: str = ""
     accept_weakened: bool = False
+    is_watched: bool = False
     notices: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod

@@ -15,7 +15,7 @@ from flask_etag.sqlalchemy.guard import SessionGuard
 from flask_etag.sqlalchemy.probes import probe
 from flask_etag.sqlalchemy.reading import LockingRead
 from flask_etag.sqlalchemy.refusals import is_refusal
-from flask_etag.sqlalchemy.versions import scope_of, version_of
+from flask_etag.sqlalchemy.versions import scope_of, uncovered, version_of
 
 
 class Sessions:
@@ -44,6 +44,9 @@ class Sessions:
 
     def probe(self, question: Any, arguments: Mapping[str, object], attributes: frozenset[str]) -> object | None:
         return probe(question, arguments, attributes)
+
+    def uncovered(self, target: object) -> dict[str, tuple[str, bool]]:
+        return uncovered(instance_state(target))
 
     def locking_read(self, model: type) -> LockingRead | None:
         mapper = _mapper_of(model)

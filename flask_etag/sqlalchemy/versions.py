@@ -8,7 +8,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Select, Uuid, inspect
-from sqlalchemy.orm import InstanceState, Mapped, Mapper, declared_attr, has_inherited_table, mapped_column
+from sqlalchemy.orm import (
+    InstanceState,
+    Mapped,
+    Mapper,
+    RelationshipDirection,
+    declared_attr,
+    has_inherited_table,
+    mapped_column,
+)
 from sqlalchemy.orm.attributes import get_history
 
 
@@ -45,6 +53,24 @@ covered: defaultdict[type, set[str]] = defaultdict(set)
 def covered_by(mapper: Mapper[Any]) -> set[str]:
     """Return the names of the relationships that a model covers, or a model that it inherits from."""
     return set().union(*(covered.get(base.class_, ()) for base in mapper.iterate_to_root()))
+
+
+def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
+    """Name the relationships of an object that are loaded, and whose rows do not move its version.
+
+    With what to write against that, and whether those rows name the object, and not the other way round.
+    """
+    found = {}
+    for relationship in state.mapper.relationships:
+        if relationship.key in state.dict and relationship.key not in covered_by(state.mapper):
+            is_content = relationship.direction is RelationshipDirection.ONETOMANY
+            advice = _COVER_IT if is_content else _TOUCH_IT
+            found[str(relationship)] = (advice.format(relationship), is_content)
+    return found
+
+
+_COVER_IT = "write covers({}) beside the model"
+_TOUCH_IT = "call touch() where they change, or let the tag depend on {}, by @resource(etag=...)"
 
 
 def mapper_of(statement: Select[Any]) -> Mapper[Any] | None:
