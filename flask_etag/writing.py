@@ -15,7 +15,7 @@ from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
-from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read
+from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read, refused
 from flask_etag.preconditions import Preconditions
 from flask_etag.resources import Resource
 
@@ -59,7 +59,12 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
         target = story.load_to_write()
         if protected:
             story.require_protection()
-        etag = story.judge(target)
+        try:
+            etag = story.judge(target)
+        except Exception as error:
+            if refused(error):  # what a hash reads besides its row is being written
+                raise WriteConflict from error
+            raise
 
         guard = story.guard(target)
         try:

@@ -1,7 +1,8 @@
 """Children that belong to the content of their parent: a change of one is a change of the parent's version.
 
 Otherwise a parent's tag would stay as it is while its lines change: an unchanged read would be stale, and a save
-would overwrite what its sender has not seen.
+would overwrite what its sender has not seen. A parent without a version, whose tag is a hash of all that, is
+locked instead, so that no child changes between its judgement and its commit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sqlalchemy.orm.attributes import History, get_history, instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag.sqlalchemy.guard import guards_in_force
-from flask_etag.sqlalchemy.versions import covered, covered_by, version_key, version_of
+from flask_etag.sqlalchemy.versions import covered, covered_by, is_versioned, version_key, version_of
 
 _Row = tuple[Mapper[Any], tuple[Any, ...]]
 """A row that may not be loaded: its mapper, and its primary key."""
@@ -34,9 +35,10 @@ def covers(relationship: InstrumentedAttribute[Any]) -> None:
     """Let a change of the rows of a relationship be one of its parent: ``covers(Order.lines)``, beside the model.
 
     A row that is changed, added or removed through the ORM gives its parent a new version in the same transaction;
-    a parent that is not loaded stays so.
+    a parent that is not loaded stays so. A parent without a version is locked; its tag has to be a
+    :func:`~flask_etag.content_hash` that reads these rows.
 
-    :param relationship: a one-to-many or one-to-one relationship of a model with a version.
+    :param relationship: a one-to-many or one-to-one relationship.
     :raises TypeError: if it is none.
     """
     prop = getattr(relationship, "property", None)
@@ -61,6 +63,8 @@ def touch(parent: object) -> None:
         raise ValueError(
             f"This {state.class_.__name__} is in no session, or not flushed: there is nothing to touch."
         )
+    if not is_versioned(state):
+        raise TypeError(f"{state.class_.__name__} has no version that could be moved.")
     state.session.flush()
     _bump(state.session, state.mapper, state.identity)
 
@@ -132,32 +136,34 @@ def _covered_children() -> Iterator[Mapper[Any]]:
 
 
 def _bump(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> None:
-    """Give a row a new version.
+    """Give a row a new version; or, where it has none, write it as it is.
+
+    That locks it; and PostgreSQL then refuses whoever has read before this and would lock it later.
 
     What the request was judged by moves from the version that was judged, or not at all. Any other moves from
     whatever it has: writers of two children of one parent are no rivals.
     """
     version, generator = mapper.version_id_col, mapper.version_id_generator
-    if version is None:
-        raise TypeError(f"{mapper.class_.__name__} has no version that a change of its children could move.")
     root = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
     if root is not None and (root in session.deleted or session.is_modified(root, include_collections=False)):
         return  # it goes, or gets a new version anyway
     connection = session.connection(bind_arguments={"mapper": mapper})
+    table = (mapper.primary_key[0] if version is None else version).table
     where = [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
     guards = [guard for guard in guards_in_force() if root is not None and guard.is_target(root)]
     for guard in guards:
         guard.before_write(connection, root)
-        where.append(version == version_of(instance_state(root)))
+        if version is not None:
+            where.append(version == version_of(instance_state(root)))
     values: dict[Any, Any]
-    if not callable(generator):
+    if version is None or not callable(generator):
         values = {mapper.primary_key[0]: mapper.primary_key[0]}  # the database sees to it
     elif isinstance(version.type, Integer):
         values = {version: version + 1}
     else:
         values = {version: generator(connection.scalar(select(version).where(*where).with_for_update()))}
-    updated = connection.execute(update(version.table).values(values).where(*where))
+    updated = connection.execute(update(table).values(values).where(*where))
     if guards and updated.rowcount == 0:
         raise StaleDataError("The object has been changed since the request was judged.")
-    if root is not None:
+    if root is not None and version is not None:
         session.expire(root, [version_key(instance_state(root))])

@@ -31,7 +31,7 @@ from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
-from flask_etag.sqlalchemy.reading import LockingRead
+from flask_etag.sqlalchemy.reading import LockingRead, read_current
 from flask_etag.sqlalchemy.refusals import (
     is_key_taken,
     is_refusal,
@@ -40,6 +40,7 @@ from flask_etag.sqlalchemy.refusals import (
 )
 from flask_etag.sqlalchemy.versions import (
     covered_by,
+    expire_parts,
     is_versioned,
     stored_version_of,
     version_key,
@@ -81,6 +82,7 @@ class SessionGuard(Guard):
         self._has_failed = False  # whether the last try to write the target has
         self._was_refused = False  # whether the database has refused a statement, and the view may have gone on
         self._has_waited = False  # whether the winner was waited for, and still is at it
+        self._reads_current = False  # whether it is read anew what others may have committed since
         self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
         if target is not None:
             self._note_session(object_session(target))
@@ -108,6 +110,8 @@ class SessionGuard(Guard):
             raise Refused from error
         finally:
             _in_force.reset(token)
+            if self._reads_current:
+                read_current(False)
 
     def lock(self) -> bool:
         if self._target is None:
@@ -123,6 +127,10 @@ class SessionGuard(Guard):
         is_to_lock = not (is_versioned(state) or self._is_locked(state))
         if is_to_lock:
             locks.lock(session, state)
+            expire_parts(session, self._target)
+            if covered_by(state.mapper) and session.get_bind(state.mapper).dialect.name in ("mysql", "mariadb"):
+                self._reads_current = True
+                read_current(True)
         if not is_versioned(state):
             self._locked_in = session.get_transaction()
         if self._write.rereads and self._write.column is None:
@@ -131,6 +139,8 @@ class SessionGuard(Guard):
 
     def hold(self, target: Any, etag: EntityTag | None) -> None:
         self._target, self.etag = target, etag
+        if self._reads_current:
+            read_current(False)
         if target is not None:
             state = instance_state(target)
             self._note_session(state.session)
@@ -296,6 +306,8 @@ class SessionGuard(Guard):
                 session.refresh(self._target, locks.column_keys(state))
             except InvalidRequestError:  # a statement that the session knows nothing of has deleted the row
                 state = None
+            else:
+                expire_parts(session, self._target)
         if state is None:
             self._written_in = self._written_in or _innermost_transaction(session)
             self._uncommitted = (None, None)
@@ -331,9 +343,7 @@ class SessionGuard(Guard):
 
     def _refuse_what_moves_no_row(self, session: Session, state: InstanceState[Any]) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded."""
-        relationships = set(state.mapper.relationships.keys())
-        if is_versioned(state):
-            relationships -= covered_by(state.mapper)
+        relationships = set(state.mapper.relationships.keys()) - covered_by(state.mapper)
         if not relationships:
             return
         session.expire(self._target, relationships)

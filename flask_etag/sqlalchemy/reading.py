@@ -79,6 +79,24 @@ class LockingRead:
         self._locked.add(instance_state(target).key)
 
 
+_current: ContextVar[bool] = ContextVar("flask_etag_current", default=False)
+
+
+def read_current(is_on: bool) -> None:
+    """Let SELECTs read what is committed by now, or again what was when the transaction first read.
+
+    For MariaDB and MySQL, where a row that is locked later may be newer than what is read beside it.
+    """
+    if not event.contains(Session, "do_orm_execute", _before_current):
+        event.listen(Session, "do_orm_execute", _before_current)
+    _current.set(is_on)
+
+
+def _before_current(state: ORMExecuteState) -> None:
+    if _current.get() and state.is_select:
+        state.statement = state.statement.with_for_update(read=True)  # type: ignore[attr-defined]
+
+
 _listened: set[Mapper[Any]] = set()
 
 

@@ -12,12 +12,14 @@ from sqlalchemy.orm import (
     InstanceState,
     Mapped,
     Mapper,
+    PassiveFlag,
     RelationshipDirection,
+    Session,
     declared_attr,
     has_inherited_table,
     mapped_column,
 )
-from sqlalchemy.orm.attributes import get_history
+from sqlalchemy.orm.attributes import get_history, instance_state
 
 
 class Versioned:
@@ -53,6 +55,17 @@ covered: defaultdict[type, set[str]] = defaultdict(set)
 def covered_by(mapper: Mapper[Any]) -> set[str]:
     """Return the names of the relationships that a model covers, or a model that it inherits from."""
     return set().union(*(covered.get(base.class_, ()) for base in mapper.iterate_to_root()))
+
+
+def expire_parts(session: Session, whole: object) -> None:
+    """Let what belongs to an object be read anew: its covered relationships, and what was loaded by them."""
+    state = instance_state(whole)
+    for name in covered_by(state.mapper) & state.dict.keys():
+        history = get_history(whole, name, PassiveFlag.PASSIVE_NO_INITIALIZE)
+        for part in [part for part in history.unchanged if part is not None]:
+            expire_parts(session, part)
+            session.expire(part)
+        session.expire(whole, [name])
 
 
 def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
