@@ -6,30 +6,38 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from benchmarks.bodies import BARE, BODY_BY_HAND, bodies
+from benchmarks.bodies import ABOVE_BY_HAND, bodies
 from benchmarks.contents import contents
-from benchmarks.measure import Promise, measured
+from benchmarks.database import database_cases
+from benchmarks.measure import measured
+from benchmarks.peers import a_third_of_smorest, peers
 from benchmarks.tables import promises, ratios
 
+THIRDS = [promise for name in ("etag_resource", "version, version_column") for promise in a_third_of_smorest(name)]
+PROMISED = {"192 B": THIRDS, "64 KiB": [ABOVE_BY_HAND, *THIRDS]}
 LONG, QUICK = 60.0, 1.0  # seconds of a part
 
 
 def reads(seconds: float) -> Iterator[str]:
     for size, content in contents():
-        cases = bodies(size, content)
+        cases = [*bodies(size, content), *peers(content)]
         rounds = measured(cases, seconds)
         yield f"{size}, {len(rounds)} rounds\n\n{ratios(cases, rounds)}"
-        if size == "64 KiB":
-            above = Promise(
-                "etag_resource, 200: its ratio above that of the body hash by hand",
-                0.03,
-                lambda each: (each["etag_resource, 200"] - each[f"{BODY_BY_HAND}, 200"]) / each[BARE],
-            )
-            yield promises([above], rounds)
+        if size in PROMISED:
+            yield promises(PROMISED[size], rounds)
 
 
-PARTS: dict[str, Callable[[float], Iterator[str]]] = {"reads": reads}
+def database(seconds: float) -> Iterator[str]:
+    with TemporaryDirectory() as folder:
+        cases = database_cases(Path(folder))
+        rounds = measured(cases, seconds)
+    yield f"SQLite, {len(rounds)} rounds\n\n{ratios(cases, rounds)}"
+
+
+PARTS: dict[str, Callable[[float], Iterator[str]]] = {"reads": reads, "database": database}
 
 
 def main() -> None:

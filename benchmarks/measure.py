@@ -1,10 +1,10 @@
 """The clock: cases in turns, in one process, each compared with another of the same round.
 
-pyperf gives every benchmark a process of its own, one after the other. Here a ratio is what counts, on a machine
-that others may use as well: so cases take turns, a few milliseconds each, in an order that is shuffled every round,
-and each ratio is one of neighbours. The clock is the processor time of the thread, which stands still while others
-have the processor; the garbage collector works between rounds only. The ratios of the rounds have a median and
-quartiles.
+pyperf gives every benchmark a process of its own, one after the other. Here a ratio is what counts, on a
+machine that others may use as well: so cases take turns, a few milliseconds each, in an order that is shuffled
+every round, and each ratio is one of neighbours. The clock is the processor time of the thread, which stands
+still while others have the processor; the garbage collector works between rounds only. The ratios of the rounds
+have a median and quartiles.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _timed(case: Case, number: int) -> float:
     start = time.thread_time_ns()
     for environ in environs:
         _serve(application, environ)
-    return (time.thread_time_ns() - start) / number / 1e9
+    return (time.thread_time_ns() - start) / len(environs) / 1e9
 
 
 def _serve(application: Application, environ: Environ) -> None:
