@@ -15,6 +15,7 @@ from flask_etag import content_hash, etag_resource, resource, version_column
 BARE = "bare view"
 DUMPS = "bare view that dumps by a schema"
 BODY_BY_HAND = "body hash by hand"
+OURS = ("etag_resource", "version, ", "content_hash", "collection")  # so begin the names of our own cases
 CACHE_CONTROL = "private, max-age=0, must-revalidate"  # ours sets it by default, so who does it by hand does, too
 
 AT_MOST: dict[tuple[str, str], tuple[float | None, float | None]] = {

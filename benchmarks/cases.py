@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -73,18 +73,11 @@ def ask(application: Application, environ: Environ) -> Answer:
     def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> None:
         started.append((status, {name.lower(): value for name, value in headers}))
 
-    body = b"".join(run(application, environ, start_response))
+    body: Any = application(environ, start_response)
+    content = b"".join(body)
+    body.close()
     [(status, fields)] = started
-    return Answer(int(status[:3]), fields.get("etag"), body)
-
-
-def run(application: Application, environ: Environ, start_response: Callable[..., Any]) -> Iterator[bytes]:
-    """Do what a server does with a request: consume the body, and close it."""
-    body = application(environ, start_response)
-    yield from body
-    close: Callable[[], object] | None = getattr(body, "close", None)
-    if close is not None:
-        close()
+    return Answer(int(status[:3]), fields.get("etag"), content)
 
 
 def environ_of(
@@ -109,7 +102,7 @@ def serving(view: Callable[..., Any], *, etag: bool = False) -> Flask:
     return app
 
 
-def plain(name: str, application: Application, body: bytes, over: str = "") -> Case:
+def plain(name: str, application: Application, body: bytes | None, over: str = "") -> Case:
     """Return the case of a view without an ETag."""
     return Case(name, over or name, application, copies_of(environ_of()), body=body)
 

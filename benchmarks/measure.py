@@ -12,15 +12,17 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from statistics import median, quantiles
+from typing import Any
 
 from benchmarks.cases import Application, Case, Environ
 
 SLICE = 0.003  # seconds, at least, of one case in one round
-FEWEST = 5  # rounds, however long they take
+FEWEST = 3  # rounds, however long they take
 
 Round = dict[str, float]
 """The seconds of one request of each case."""
@@ -56,8 +58,15 @@ def measured(cases: Sequence[Case], seconds: float) -> list[Round]:
     """Check all cases, and measure them in turns for as long as told."""
     for case in cases:
         case.check()
-    numbers = {case.name: _how_many(case) for case in cases}
-    shuffled, order = list(cases), random.Random(9)
+    return in_turns({case.name: partial(_timed, case, _how_many(case)) for case in cases}, seconds)
+
+
+def in_turns(clocks: Mapping[str, Callable[[], float]], seconds: float) -> list[Round]:
+    """Run what measures itself in turns, for as long as told.
+
+    :param clocks: by name, what does something and returns how long that took.
+    """
+    shuffled, order = list(clocks), random.Random(9)
     rounds: list[Round] = []
     deadline = time.monotonic() + seconds
     gc.collect()
@@ -66,7 +75,7 @@ def measured(cases: Sequence[Case], seconds: float) -> list[Round]:
     try:
         while len(rounds) < FEWEST or time.monotonic() < deadline:
             order.shuffle(shuffled)
-            rounds.append({case.name: _timed(case, numbers[case.name]) for case in shuffled})
+            rounds.append({name: clocks[name]() for name in shuffled})
             gc.collect()
     finally:
         gc.enable()
@@ -89,15 +98,16 @@ def _timed(case: Case, number: int) -> float:
     application = case.application
     start = time.thread_time_ns()
     for environ in environs:
-        _serve(application, environ)
+        serve(application, environ)
     return (time.thread_time_ns() - start) / len(environs) / 1e9
 
 
-def _serve(application: Application, environ: Environ) -> None:
-    body = application(environ, _start_response)
+def serve(application: Application, environ: Environ) -> None:
+    """Do what a server does with a request: consume the body, and close it."""
+    body: Any = application(environ, _start_response)
     for _ in body:
         pass
-    body.close()  # type: ignore[attr-defined]  # Flask's and Django's bodies have one
+    body.close()
 
 
 def _start_response(*_: object) -> None:
