@@ -75,7 +75,8 @@ def in_turns(clocks: Mapping[str, Callable[[], float]], seconds: float) -> list[
     try:
         while len(rounds) < FEWEST or time.monotonic() < deadline:
             order.shuffle(shuffled)
-            rounds.append({name: clocks[name]() for name in shuffled})
+            taken = {name: clocks[name]() for name in shuffled}
+            rounds.append({name: taken[name] for name in clocks})
             gc.collect()
     finally:
         gc.enable()
