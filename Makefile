@@ -44,8 +44,7 @@ peers: $(VENV)/.test
 costs: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.costs
 
-bench: $(VENV)/.run
-	$(PIP) --no-build-isolation --editable '.[bench]'
+bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
 
 # The system's pip fills the environment: a bare Python may come without the means to put a pip there by itself.
@@ -58,6 +57,10 @@ $(VENV)/.run: $(INPUTS)
 
 $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(PIP) --no-build-isolation --editable '.[bench]'
 	@touch $@
 
 # Take the newest versions of everything, for a commit of their own. Run it with the oldest Python that is

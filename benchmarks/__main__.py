@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 
 from benchmarks import growth, memory, server
-from benchmarks.bodies import ABOVE_BY_HAND, bodies
+from benchmarks.bodies import ABOVE_BY_HAND, bodies, dumps
 from benchmarks.contents import contents, page_of
 from benchmarks.database import database_cases
 from benchmarks.measure import Round, Spread, in_turns, measured
@@ -34,6 +34,8 @@ def reads(report: Report, seconds: float) -> None:
         report.ratios(size, cases, rounds, PROMISED.get(size, ()))
         if size in PROMISED:
             report.bars(f"reads-{size.replace(' ', '-')}", f"A body of {size}", cases, rounds)
+        cases = dumps(size, content)
+        report.ratios(f"{size}, by a schema", cases, measured(cases, seconds / 2))
 
 
 def database(report: Report, seconds: float) -> None:

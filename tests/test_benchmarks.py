@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bodies import bodies
+from benchmarks.bodies import bodies, dumps
 from benchmarks.cases import PATH, Case, environ_of, plain, serving
 from benchmarks.contents import contents
 from benchmarks.database import database_cases
@@ -34,7 +34,7 @@ def test_the_bodies_have_the_sizes_that_they_are_called_by() -> None:
 
 @pytest.mark.parametrize("size", ["192 B", "64 KiB"])
 def test_each_read_has_its_status_its_tag_and_its_body(size: str) -> None:
-    cases = bodies(size, CONTENTS[size])
+    cases = bodies(size, CONTENTS[size]) + dumps(size, CONTENTS[size])
     for case in cases:
         case.check()
     assert {case.over for case in cases} < {case.name for case in cases}
