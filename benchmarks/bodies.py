@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import count
 from typing import Any
 
 from flask import Response, jsonify, request
 
-from benchmarks.cases import Case, plain, reads, serving
-from benchmarks.contents import Content
+from benchmarks.cases import Case, copies_of, environ_of, plain, reads, serving
+from benchmarks.contents import Content, Thing
 from benchmarks.measure import Promise
 from flask_etag import content_hash, etag_resource, resource, version_column
 
@@ -50,6 +51,12 @@ def bodies(size: str, content: Content) -> list[Case]:
     def find_versioned(record_id: int) -> Any:
         return thing
 
+    revisions = count()
+
+    @resource(etag=version_column("revision"))
+    def find_changed(record_id: int) -> Any:
+        return Thing(revision=next(revisions))
+
     def view(record_id: int) -> Response:
         return jsonify(data)
 
@@ -74,6 +81,8 @@ def bodies(size: str, content: Content) -> list[Case]:
         "version, __etag__": etag_resource(find_tagged)(view_of),
         "version, version_column": etag_resource(find_versioned)(view_of),
     }
+    limits = AT_MOST.get((size, "version, version_column"), NO_LIMITS)
+    changed = serving(etag_resource(find_changed)(view_of), etag=True)
     return [
         plain(BARE, serving(view), body),
         *reads("version by hand", serving(version_by_hand), body, BARE),
@@ -82,6 +91,9 @@ def bodies(size: str, content: Content) -> list[Case]:
             case
             for name, view in ours.items()
             for case in reads(name, serving(view, etag=True), body, BARE, AT_MOST.get((size, name), NO_LIMITS))
+        ),
+        Case(
+            "version, another each time, 200", BARE, changed, copies_of(environ_of()), 200, True, body, limits[0]
         ),
     ]
 
