@@ -57,7 +57,7 @@ def grow(report: Report, seconds: float) -> None:
         for who in growth.WHO
     }
     report.lines("members", "More tags in If-None-Match, all unknown", "tags", "µs", line)
-    kept = promises([growth.OVER_THE_CAP], rounds)
+    kept = promises(growth.OVER_THE_CAP, rounds)
 
     by_routes = {number: in_turns(growth.by_routes(number), seconds / 4) for number in growth.ROUTES}
     report.lines("routes", "More views", "views", "ms", points(by_routes, 1e3))
@@ -84,13 +84,12 @@ def serve(report: Report, seconds: float) -> None:
     if not server.has_load_generator():
         print("gunicorn is not measured, since ab is not there: apt-get install apache2-utils\n")
         return
+    requests = 1000 if seconds > QUICK else 100
     for size in ("192 B", "64 KiB"):
         cases = server.sent(size)
         with serving(server.APPLICATION, f"{next(iter(cases))}/records/1", workers=1) as gunicorn:
             clocks = {
-                case.name: partial(
-                    server.seconds_of, origin_of(gunicorn.url), path, case, 1000 if seconds > QUICK else 50
-                )
+                case.name: partial(server.seconds_of, gunicorn, origin_of(gunicorn.url), path, case, requests)
                 for path, case in cases.items()
             }
             compared = [replace(case, at_most=None) for case in cases.values()]  # what holds is for the view alone
