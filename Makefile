@@ -4,6 +4,7 @@
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
+# make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs fuzz torture peers costs constraints clean
+.PHONY: run test docs fuzz torture peers costs bench constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -43,6 +44,9 @@ peers: $(VENV)/.test
 costs: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.costs
 
+bench: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+
 # The system's pip fills the environment: a bare Python may come without the means to put a pip there by itself.
 $(VENV)/.run: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11")'
@@ -55,12 +59,16 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.run
+	$(PIP) --no-build-isolation --editable '.[bench]'
+	@touch $@
+
 # Take the newest versions of everything, for a commit of their own. Run it with the oldest Python that is
 # supported (make constraints PYTHON=...): what installs there installs on the newer ones.
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --editable .
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:

@@ -1,0 +1,1 @@
+"""What Flask-ETag costs: ``make bench`` measures it, ``make costs`` counts it."""

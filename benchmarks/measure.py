@@ -1,0 +1,115 @@
+"""The clock: cases in turns, in one process, each compared with another of the same round.
+
+pyperf gives every benchmark a process of its own, one after the other. Here a ratio is what counts, on a
+machine that others may use as well: so cases take turns, a few milliseconds each, in an order that is shuffled
+every round, and each ratio is one of neighbours. The clock is the processor time of the thread, which stands
+still while others have the processor; the garbage collector works between rounds only. The ratios of the rounds
+have a median and quartiles.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks.cases import Application, Case, Environ
+
+SLICE = 0.003  # seconds, at least, of one case in one round
+FEWEST = 3  # rounds, however long they take
+
+Round = dict[str, float]
+"""The seconds of one request of each case."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median, and the quartiles on both sides of it."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Return that of some values."""
+        return cls(*quantiles(values, n=4))
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What must hold besides the ratios of the cases.
+
+    :ivar formula: what is held to be at most something, of one round.
+    """
+
+    text: str
+    at_most: float
+    formula: Callable[[Round], float]
+
+
+def measured(cases: Sequence[Case], seconds: float) -> list[Round]:
+    """Check all cases, and measure them in turns for as long as told."""
+    for case in cases:
+        case.check()
+    return in_turns({case.name: partial(_timed, case, _how_many(case)) for case in cases}, seconds)
+
+
+def in_turns(clocks: Mapping[str, Callable[[], float]], seconds: float) -> list[Round]:
+    """Run what measures itself in turns, for as long as told.
+
+    :param clocks: by name, what does something and returns how long that took.
+    """
+    shuffled, order = list(clocks), random.Random(9)
+    rounds: list[Round] = []
+    deadline = time.monotonic() + seconds
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        while len(rounds) < FEWEST or time.monotonic() < deadline:
+            order.shuffle(shuffled)
+            taken = {name: clocks[name]() for name in shuffled}
+            rounds.append({name: taken[name] for name in clocks})
+            gc.collect()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    return rounds
+
+
+def ratio(rounds: Sequence[Round], case: Case) -> Spread:
+    """Return how many times the other case's time it takes."""
+    return Spread.of(each[case.name] / each[case.over] for each in rounds)
+
+
+def _how_many(case: Case) -> int:
+    """Return how many requests fill a slice."""
+    return max(1, ceil(SLICE / median(_timed(case, 1) for _ in range(9))))
+
+
+def _timed(case: Case, number: int) -> float:
+    environs = case.environs(number)
+    application = case.application
+    start = time.thread_time_ns()
+    for environ in environs:
+        serve(application, environ)
+    return (time.thread_time_ns() - start) / len(environs) / 1e9
+
+
+def serve(application: Application, environ: Environ) -> None:
+    """Do what a server does with a request: consume the body, and close it."""
+    body: Any = application(environ, _start_response)
+    for _ in body:
+        pass
+    body.close()
+
+
+def _start_response(*_: object) -> None:
+    pass

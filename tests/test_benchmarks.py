@@ -1,0 +1,81 @@
+"""What the benchmarks measure answers what it should: a figure of anything else would be none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bodies import bodies, dumps
+from benchmarks.cases import PATH, Case, environ_of, plain, serving
+from benchmarks.contents import contents
+from benchmarks.database import database_cases
+from benchmarks.measure import Spread
+from benchmarks.tables import limit
+
+CONTENTS = dict(contents())
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[list[Case]]:
+    cases = database_cases(f"sqlite:///{tmp_path}/records.db")
+    yield cases
+    for case in cases:
+        with case.application.app_context():  # type: ignore[attr-defined]
+            case.application.extensions["sqlalchemy"].engine.dispose()  # type: ignore[attr-defined]
+
+
+def test_the_bodies_have_the_sizes_that_they_are_called_by() -> None:
+    sizes = {size: len(content.body) for size, content in CONTENTS.items()}
+    assert sizes == {"192 B": 192, "64 KiB": 64 * 1024, "1 MiB": 1024 * 1024}
+
+
+@pytest.mark.parametrize("size", ["192 B", "64 KiB"])
+def test_each_read_has_its_status_its_tag_and_its_body(size: str) -> None:
+    cases = bodies(size, CONTENTS[size]) + dumps(size, CONTENTS[size])
+    for case in cases:
+        case.check()
+    assert {case.over for case in cases} < {case.name for case in cases}
+    assert {case.status for case in cases} == {200, 304}
+
+
+def test_each_request_of_a_row_has_its_status_and_its_tag(rows: list[Case]) -> None:
+    for case in rows:
+        case.check()
+    assert {case.status for case in rows} == {200, 304, 412}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"status": 304}, "200 in the place of 304"),
+        ({"is_tagged": True}, "its ETag is None"),
+        ({"body": b"other"}, "its body is"),
+        ({"environs": lambda _: [environ_of("/elsewhere")]}, "404 in the place of 200"),
+    ],
+)
+def test_an_answer_that_is_not_what_it_has_to_be_is_not_measured(wrong: dict[str, object], told: str) -> None:
+    case = plain("a view", serving(lambda **_: "text"), b"text")
+    case.check()
+    with pytest.raises(RuntimeError, match=told):
+        replace(case, **wrong).check()  # type: ignore[arg-type]
+
+
+def test_a_304_with_another_tag_than_its_200_is_not_measured() -> None:
+    [case] = [case for case in bodies("", CONTENTS["192 B"]) if case.name == "version by hand, 304"]
+    case.check()
+
+    def another(environ: dict[str, object], start_response: object) -> object:
+        return case.application({**environ, "HTTP_IF_NONE_MATCH": '"r7"'}, start_response)  # type: ignore[arg-type]
+
+    unknown = environ_of(PATH, if_none_match='"other"')
+    with pytest.raises(RuntimeError, match="another ETag"):
+        replace(case, application=another, environs=lambda _: [unknown]).check()  # type: ignore[arg-type]
+
+
+def test_a_table_tells_what_is_missed() -> None:
+    assert limit(Spread(1.1, 1.204, 1.3), 1.20) == "1.20"
+    assert limit(Spread(1.1, 1.206, 1.3), 1.20) == "1.20: **missed**"
+    assert limit(Spread(1.1, 1.2, 1.3), None) == ""
