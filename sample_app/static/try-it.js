@@ -1,0 +1,143 @@
+/** "Try it": one product in two panes, as two people, with Flask-ETag and without; and what became of their saves. */
+
+import {ABSENT, Refused, read, save} from "./client.js";
+import {element} from "./elements.js";
+import {sendAs} from "./wire.js";
+
+const PEOPLE = ["Ann", "Bob"];
+const LABELS = {name: "Name", price: "Price", stock: "Stock", description: "Description"};
+const SUFFIX = ", blue";
+
+class TryIt extends HTMLElement {
+  #saves = {}; // this round's, by person
+  #send = sendAs("Try it");
+
+  connectedCallback() {
+    this.panes = PEOPLE.map((who) => this.querySelector(`product-editor[data-who=${who}]`));
+    this.control = this.querySelector("[role=switch]");
+    this.control.addEventListener("change", () => this.#begin());
+    this.querySelector("[data-action=again]").addEventListener("click", () => this.#begin());
+    this.addEventListener("click", ({target}) => {
+      if (target.dataset.switchTo === undefined) return;
+      this.control.checked = target.dataset.switchTo === "without";
+      this.#begin();
+    });
+    this.addEventListener("saved", ({detail}) => this.#record(detail));
+    this.addEventListener("clash", () => this.#step(3));
+    for (const pane of this.panes) pane.saver = (base, mine) => this.#saver(pane, base, mine);
+    window.addEventListener("hashchange", () => this.#openIfAsked());
+    this.#openIfAsked();
+  }
+
+  get #mode() {
+    return this.control.checked ? "without" : "with";
+  }
+
+  /** The address says whether the panes are open, so that they are so again after a reload. */
+  #openIfAsked() {
+    const isOpen = location.hash === `#${this.id}`;
+    if (isOpen && this.hidden) this.#begin({keepDrafts: true});
+    this.hidden = !isOpen;
+    if (isOpen) this.scrollIntoView({block: "start"});
+  }
+
+  /** Begin a round: both have the same copy, and each has typed something. */
+  async #begin({keepDrafts = false} = {}) {
+    this.#saves = {};
+    this.dataset.mode = this.#mode;
+    this.#step(1);
+    try {
+      const copy = await this.#product();
+      const seen = this.#mode === "with" ? copy : {...copy, etag: null};
+      const {name, price, stock} = copy.content;
+      const sold = stock < 2 ? -10 : 1;
+      const typed = {
+        Ann: {price: (Number(price) + 1.5).toFixed(2), stock: String(stock - sold)},
+        Bob: {name: name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : name + SUFFIX, stock: String(stock - 2 * sold)},
+      };
+      for (const pane of this.panes) {
+        if (keepDrafts) pane.open(seen);
+        else pane.show(seen);
+        if (!pane.isDirty) pane.type(typed[pane.dataset.who]);
+      }
+      this.#tell("");
+    } catch (error) {
+      this.#tell(`It could not begin: ${error.message}`);
+    }
+  }
+
+  async #product() {
+    const copy = await read(this.dataset.api, {send: this.#send});
+    if (copy.content !== null) return copy;
+    return (await save(this.dataset.api, ABSENT, JSON.parse(this.dataset.seed), {send: this.#send})).copy;
+  }
+
+  #saver(pane, base, mine) {
+    const send = sendAs(pane.dataset.who);
+    return this.#mode === "with" ? save(this.dataset.api, base, mine, {send}) : this.#saveBlindly(send, base, mine);
+  }
+
+  /** What a client does that knows of no tags: the last one wins. */
+  async #saveBlindly(send, base, mine) {
+    const headers = {"Content-Type": "application/json"};
+    const answer = await send(this.dataset.unprotected, {method: "PUT", headers, body: JSON.stringify(mine)});
+    const content = await answer.json();
+    if (!answer.ok) throw new Refused({status: answer.status, content});
+    return {state: "saved", attempts: 1, base, mine, theirs: null, copy: {content, etag: null}};
+  }
+
+  #record(saved) {
+    this.#saves[saved.who] = saved;
+    if (Object.keys(this.#saves).length < PEOPLE.length) return this.#step(2);
+    this.#step(4);
+    const card = this.querySelector(`.outcome[data-mode=${this.#mode}]`);
+    card.querySelector(".told").replaceChildren(...this.#told(saved.copy.content));
+  }
+
+  /** Tell what became of each change: it is in the store, somebody decided against it, or it is lost. */
+  #told(now) {
+    const changes = Object.fromEntries(PEOPLE.map((who) => [who, changesOf(this.#saves[who])]));
+    const lost = [];
+    const rows = Object.keys(LABELS).filter((name) => PEOPLE.some((who) => name in changes[who])).map((name) => {
+      const cells = PEOPLE.map((who) => {
+        if (!(name in changes[who])) return element("td", {class: "none"}, "–");
+        const value = String(changes[who][name]);
+        if (value === String(now[name])) return element("td", {class: "kept"}, value);
+        const decider = PEOPLE.find((other) => name in this.#saves[other].decided);
+        if (decider) return element("td", {class: "weighed"}, value, element("small", {}, `${decider} saw it`));
+        lost.push(`${who}’s ${LABELS[name].toLowerCase()}`);
+        return element("td", {class: "lost"}, element("del", {}, value), element("small", {}, "lost"));
+      });
+      return element("tr", {}, element("th", {scope: "row"}, LABELS[name]), ...cells, element("td", {}, String(now[name])));
+    });
+    const verdict = lost.length > 0
+      ? element("p", {class: "verdict bad"}, `Gone: ${lost.join(" and ")}. Both were told “200 OK”.`)
+      : element("p", {class: "verdict good"}, "Nothing is lost. Whoever was second was asked.");
+    const columns = ["", ...PEOPLE.map((who) => `${who} saved`), "In the store"];
+    const head = element("tr", {}, ...columns.map((text) => element(text ? "th" : "td", {scope: text && "col"}, text)));
+    const other = this.#mode === "with" ? "without" : "with";
+    const otherIsEmpty = !this.querySelector(`.outcome[data-mode=${other}] table`);
+    return [
+      verdict,
+      element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
+      ...(otherIsEmpty ? [element("button", {type: "button", "data-switch-to": other}, `Now the same ${other} Flask-ETag`)] : []),
+    ];
+  }
+
+  #step(number) {
+    for (const [index, step] of [...this.querySelectorAll(".steps li")].entries()) {
+      if (index + 1 === number) step.setAttribute("aria-current", "step");
+      else step.removeAttribute("aria-current");
+      step.classList.toggle("done", index + 1 < number);
+    }
+  }
+
+  #tell(text) {
+    this.querySelector(".failure").textContent = text;
+  }
+}
+
+const changesOf = ({base, mine}) =>
+  Object.fromEntries(Object.entries(mine).filter(([name, value]) => String(value) !== String(base.content[name])));
+
+customElements.define("try-it", TryIt);
