@@ -4,6 +4,7 @@
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
+# make screenshot   the README's picture of the sample app (needs Chromium)
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs fuzz torture peers costs constraints clean
+.PHONY: run test docs fuzz torture peers costs screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -42,6 +43,9 @@ peers: $(VENV)/.test
 
 costs: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.costs
+
+screenshot: $(VENV)/.test
+	@$(BIN)/python -m tests.browser docs/_static/browser.png
 
 # The system's pip fills the environment: a bare Python may come without the means to put a pip there by itself.
 $(VENV)/.run: $(INPUTS)

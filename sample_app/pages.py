@@ -13,7 +13,9 @@ from sample_app.products import find_plain_product, find_product, find_products
 from sample_app.schemas import is_key, product_schema
 from sample_app.unprotected import DEMO, unprotected
 
-pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+pages = Blueprint(
+    "pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
+)
 pages.register_blueprint(unprotected)
 
 _HEADERS = {
@@ -56,7 +58,7 @@ def show_catalogue() -> str:
 
 @pages.get("/products/<sku>")
 def show_product(sku: str) -> tuple[str, int]:
-    """Show a product in an editor, with the tag that a save of it takes; or have it created where there is none."""
+    """Show an editor of a product, with the tag that a save takes; or of what is none yet, to create it."""
     if not is_key(sku):
         raise NotFound("No product can have this sku.")
     product = find_product(sku)

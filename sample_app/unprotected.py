@@ -39,11 +39,12 @@ unprotected.before_request(check_content)
 def put_product() -> dict[str, Any]:
     """Save over whatever is there."""
     members = product_schema.load({**read_object(), "sku": DEMO})
-    # Past the version that the ORM would check; the row gets the next one all the same, for the sake of the readers
-    # of the protected routes, whose tags it is.
+    # Past the version that the ORM would check. The row gets the next one all the same: it is the tag that the
+    # protected routes tell one state from another by.
     session().execute(update(Product).where(Product.sku == DEMO).values(**members, version=uuid4()))
     product = session().get(Product, DEMO)
     if product is None:
         raise NotFound
     session().commit()
-    return product_schema.dump(product)
+    content: dict[str, Any] = product_schema.dump(product)
+    return content

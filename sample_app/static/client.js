@@ -118,7 +118,9 @@ export function merge(base, mine, theirs) {
   const names = Object.keys(mine);
   return {
     merged: Object.fromEntries(names.map((name) => [name, isMine(name) || !theirs ? mine[name] : theirs[name]])),
-    clashes: theirs ? names.filter((name) => isMine(name) && isTheirs(name) && !same(mine[name], theirs[name])) : [],
+    clashes: theirs
+      ? names.filter((name) => isMine(name) && isTheirs(name) && !same(mine[name], theirs[name]))
+      : [],
   };
 }
 

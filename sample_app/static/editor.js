@@ -59,7 +59,8 @@ class ProductEditor extends HTMLElement {
     const draft = JSON.parse(sessionStorage.getItem(this.#key));
     this.#adopt(draft?.base ?? copy);
     if (!draft) {
-      if (copy.content === null) this.#tell("absent", "There is no product with this name in its address. You can create it.");
+      if (copy.content === null)
+        this.#tell("absent", "There is no product with this name in its address. You can create it.");
       return;
     }
     this.#type(draft.texts);
@@ -76,10 +77,7 @@ class ProductEditor extends HTMLElement {
 
   /** Drop what is typed, and show what is there now. */
   async reload() {
-    await this.#trying(async () => {
-      const copy = await read(this.dataset.api, {send: this.#send});
-      this.show(copy);
-    });
+    await this.#trying("loaded", async () => this.show(await read(this.dataset.api, {send: this.#send})));
   }
 
   /** Show a copy, and drop what is typed. */
@@ -91,20 +89,23 @@ class ProductEditor extends HTMLElement {
 
   /** Save what is typed; merge and ask as needed. */
   async save() {
-    if (this.#busy || !this.form.reportValidity()) return;
+    if (this.#busy) return;
     const clash = this.#clash();
     if (clash && clash.clashes.some((name) => !(name in this.#decided))) {
       this.#tell("clash", `Decide first: ${listed(clash.clashes.filter((name) => !(name in this.#decided)))}.`);
       this.querySelector(".conflict input[type=radio]").focus();
       return;
     }
+    if (!this.form.reportValidity()) return;
     const [base, mine] = clash ? [this.#theirs, this.#resolved(clash)] : [this.#base, this.#mine()];
     const sent = this.#texts();
-    this.#began ??= {base: this.#base, mine: this.#mine()};
-    await this.#trying(async () => {
+    if (!clash || !this.#began) this.#began = {base: this.#base, mine: this.#mine()};
+    await this.#trying("saved", async () => {
       const outcome = await this.saver(base, mine);
       this.#attempts += outcome.attempts;
-      const settle = {saved: this.#saved, clash: this.#clashed, gone: this.#gone, busy: this.#missed}[outcome.state];
+      const settle = {saved: this.#saved, clash: this.#clashed, gone: this.#gone, busy: this.#missed}[
+        outcome.state
+      ];
       settle.call(this, outcome, sent);
     });
   }
@@ -112,7 +113,10 @@ class ProductEditor extends HTMLElement {
   #saved({copy, theirs, mine}, sent) {
     const [attempts, began, decided] = [this.#attempts, this.#began, this.#decided];
     const others = NAMES.filter((name) => !(name in decided) && String(mine[name]) !== String(began.mine[name]));
-    const typedSince = NAMES.filter((name) => this.#control(name).value !== sent[name]).map((name) => [name, this.#control(name).value]);
+    const typedSince = NAMES.filter((name) => this.#control(name).value !== sent[name]).map((name) => [
+      name,
+      this.#control(name).value,
+    ]);
     this.#forget();
     this.#adopt(copy);
     if (typedSince.length > 0) this.type(Object.fromEntries(typedSince));
@@ -133,7 +137,10 @@ class ProductEditor extends HTMLElement {
     [this.#theirs, this.#decided] = [theirs, {}];
     this.#keep();
     this.#render();
-    this.#tell("clash", `Not saved yet: ${this.#other} saved first. You both changed ${listed(clashes)}: decide, and save.`);
+    this.#tell(
+      "clash",
+      `Not saved yet: ${this.#other} saved first. You both changed ${listed(clashes)}: decide, and save.`,
+    );
     this.dispatchEvent(new CustomEvent("clash", {detail: {who: this.dataset.who, clashes}, bubbles: true}));
   }
 
@@ -142,15 +149,21 @@ class ProductEditor extends HTMLElement {
     const texts = this.#texts();
     this.#adopt(ABSENT);
     this.type(texts);
-    this.#tell("absent", "This product has been deleted in the meantime. What you typed is still here: you can create it anew.");
+    this.#tell(
+      "absent",
+      "This product has been deleted in the meantime. What you typed is still here: you can create it anew.",
+    );
   }
 
   #missed({attempts}) {
-    this.#tell("refused", `Tried ${attempts} times, and each time somebody else was first. Nothing is lost: save again.`);
+    this.#tell(
+      "refused",
+      `Tried ${attempts} times, and each time somebody else was first. Nothing is lost: save again.`,
+    );
   }
 
   async #delete() {
-    await this.#trying(async () => {
+    await this.#trying("deleted", async () => {
       const texts = this.#texts();
       const isDirty = this.isDirty;
       if (await remove(this.dataset.api, this.#base, {send: this.#send})) {
@@ -158,7 +171,10 @@ class ProductEditor extends HTMLElement {
         this.type(texts);
         this.#tell("absent", "Deleted. What it was is still here: you can create it anew.");
       } else if (isDirty) {
-        this.#tell("refused", "Not deleted: it has been changed in the meantime. Save, or discard, and look first.");
+        this.#tell(
+          "refused",
+          "Not deleted: it has been changed in the meantime. Save, or discard, and look first.",
+        );
       } else {
         this.show(await read(this.dataset.api, {send: this.#send}));
         this.#tell("refused", "Not deleted: it has been changed in the meantime. This is what is there now.");
@@ -167,7 +183,7 @@ class ProductEditor extends HTMLElement {
   }
 
   /** Do what needs an answer of the server; whatever comes instead of one, what is typed stays. */
-  async #trying(task) {
+  async #trying(what, task) {
     if (this.#busy) return;
     this.#busy = true;
     const button = this.#button("save");
@@ -176,10 +192,15 @@ class ProductEditor extends HTMLElement {
     try {
       await task();
     } catch (error) {
-      if (error instanceof Unreachable) {
-        this.#tell("unsent", "No connection. What you typed is kept here, also over a reload; it is sent when the connection is back.");
+      if (error instanceof Unreachable && what === "saved") {
+        this.#tell(
+          "unsent",
+          "No connection. What you typed is kept here, also over a reload. It is sent when the connection is back, or when you save again.",
+        );
+      } else if (error instanceof Unreachable) {
+        this.#tell("refused", `Not ${what}: there is no connection.`);
       } else if (error instanceof Refused) {
-        this.#tell("refused", `Not saved. ${error.message}`);
+        this.#tell("refused", `Not ${what}. ${error.message}`);
         for (const [name, texts] of Object.entries(error.problem?.errors ?? {})) this.#complain(name, texts);
       } else throw error;
     } finally {
@@ -240,7 +261,12 @@ class ProductEditor extends HTMLElement {
   #mine() {
     const content = this.#base.content;
     const changed = new Set(content === null ? NAMES : this.#changes());
-    return Object.fromEntries(NAMES.map((name) => [name, changed.has(name) ? this.#parsed(name, this.#control(name).value) : content[name]]));
+    return Object.fromEntries(
+      NAMES.map((name) => [
+        name,
+        changed.has(name) ? this.#parsed(name, this.#control(name).value) : content[name],
+      ]),
+    );
   }
 
   #parsed(name, text) {
@@ -253,7 +279,10 @@ class ProductEditor extends HTMLElement {
   }
 
   #resolved({merged}) {
-    return {...merged, ...Object.fromEntries(Object.entries(this.#decided).map(([name, text]) => [name, this.#parsed(name, text)]))};
+    return {
+      ...merged,
+      ...Object.fromEntries(Object.entries(this.#decided).map(([name, text]) => [name, this.#parsed(name, text)])),
+    };
   }
 
   #decide(name, text) {
@@ -266,14 +295,19 @@ class ProductEditor extends HTMLElement {
     for (const name of NAMES) {
       const isChanged = this.#base.content !== null && this.#control(name).value !== this.#shown[name];
       this.#control(name).closest("label").classList.toggle("changed", isChanged);
-      this.#note(name, isChanged ? `was ${excerpt(this.#shown[name], this.#control(name).value)[0] || "empty"}` : "");
+      this.#note(
+        name,
+        isChanged ? `was ${excerpt(this.#shown[name], this.#control(name).value)[0] || "empty"}` : "",
+      );
     }
     const isAbsent = this.#base.content === null;
     this.#button("save").textContent = isAbsent ? "Create it" : this.#theirs ? "Save the merged product" : "Save";
     this.#button("discard").hidden = !this.isDirty || isAbsent;
     const erase = this.#button("delete");
     if (erase) erase.hidden = isAbsent;
-    this.querySelector(".holds").replaceChildren(...(this.#base.etag ? ["has seen ", tagOf(this.#base.etag)] : []));
+    this.querySelector(".holds").replaceChildren(
+      ...(this.#base.etag ? ["has seen ", tagOf(this.#base.etag)] : []),
+    );
     this.#renderClash();
   }
 
@@ -284,31 +318,71 @@ class ProductEditor extends HTMLElement {
     if (panel.hidden) return panel.replaceChildren();
     const {clashes} = this.#clash();
     const [base, theirs, mine] = [this.#base.content ?? {}, this.#theirs.content, this.#mine()];
-    const differing = NAMES.filter((name) => String(base[name]) !== String(theirs[name]) || String(base[name]) !== String(mine[name]));
-    const head = element("tr", {}, ...["Before", this.#others, "Yours"].map((text) => element("th", {scope: "col"}, text)));
+    const differing = NAMES.filter(
+      (name) => String(base[name]) !== String(theirs[name]) || String(base[name]) !== String(mine[name]),
+    );
+    const head = element(
+      "tr",
+      {},
+      ...["Before", this.#others, "Yours"].map((text) => element("th", {scope: "col"}, text)),
+    );
     panel.replaceChildren(
-      element("table", {},
-        element("caption", {}, "What was there before, what is there now, and what you typed"),
+      element(
+        "table",
+        {},
+        element("caption", {class: "visually-hidden"}, "What was there before, what is there now, and what you typed"),
         element("thead", {}, head),
-        ...differing.map((name) => this.#comparison(name, base[name] ?? "", theirs[name], mine[name], clashes.includes(name)))));
+        ...differing.map((name) =>
+          this.#comparison(name, base[name] ?? "", theirs[name], mine[name], clashes.includes(name)),
+        ),
+      ),
+    );
   }
 
   #comparison(name, base, theirs, mine, isClash) {
     const [before, others, own] = excerpt(String(base), String(theirs), String(mine));
     const takesMine = String(mine) !== String(base) && String(theirs) === String(base);
-    const verdict = isClash ? "both changed it: decide" : takesMine ? "only you changed it: yours" : `only ${this.#other} changed it: ${this.#others.toLowerCase() === "theirs" ? "theirs" : this.#others}`;
+    const verdict = isClash
+      ? "both changed it: decide"
+      : takesMine
+        ? "only you changed it: yours"
+        : `only ${this.#other} changed it: ${this.#others.toLowerCase() === "theirs" ? "theirs" : this.#others}`;
     const agreed = String(mine) === String(theirs) ? "both wanted the same" : verdict;
-    const cell = (text, value, isTaken) => element("td", {class: isTaken && "taken"},
-      isClash && value !== undefined ? this.#choice(name, String(value), text) : element("span", {class: "value"}, text || "(empty)"));
-    const body = element("tbody", {"data-member": name, class: isClash ? "clash" : "merged"},
-      element("tr", {}, element("th", {scope: "rowgroup", colspan: 3}, LABELS[name], " ", element("small", {}, agreed))),
-      element("tr", {}, cell(before), cell(others, theirs, !isClash && !takesMine), cell(own, mine, !isClash && takesMine)));
+    const cell = (text, value, isTaken) =>
+      element(
+        "td",
+        {class: isTaken && "taken"},
+        isClash && value !== undefined
+          ? this.#choice(name, String(value), text)
+          : element("span", {class: "value"}, text || "(empty)"),
+      );
+    const body = element(
+      "tbody",
+      {"data-member": name, class: isClash ? "clash" : "merged"},
+      element(
+        "tr",
+        {},
+        element("th", {scope: "rowgroup", colspan: 3}, LABELS[name], " ", element("small", {}, agreed)),
+      ),
+      element(
+        "tr",
+        {},
+        cell(before),
+        cell(others, theirs, !isClash && !takesMine),
+        cell(own, mine, !isClash && takesMine),
+      ),
+    );
     if (isClash) body.append(element("tr", {}, element("td", {colspan: 3}, this.#result(name))));
     return body;
   }
 
   #choice(name, text, shown) {
-    const radio = element("input", {type: "radio", name: `choice-${name}`, "data-text": text, checked: this.#decided[name] === text});
+    const radio = element("input", {
+      type: "radio",
+      name: `choice-${name}`,
+      "data-text": text,
+      checked: this.#decided[name] === text,
+    });
     radio.addEventListener("change", () => {
       this.querySelector(`[data-result=${name}]`).value = text;
       this.#decide(name, text);
@@ -360,7 +434,11 @@ class ProductEditor extends HTMLElement {
   }
 }
 
-const listed = (names) => names.map((name) => LABELS[name].toLowerCase()).join(", ").replace(/, ([^,]*)$/, " and $1");
+const listed = (names) =>
+  names
+    .map((name) => LABELS[name].toLowerCase())
+    .join(", ")
+    .replace(/, ([^,]*)$/, " and $1");
 
 const ordinal = (number) => `${number}${{1: "st", 2: "nd", 3: "rd"}[number] ?? "th"}`;
 

@@ -10,7 +10,8 @@
 export function element(tag, attributes, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (value !== undefined && value !== null && value !== false)
+      made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children);
   return made;
@@ -19,6 +20,7 @@ export function element(tag, attributes, ...children) {
 /** An entity tag, short, with a colour of its own, so that equal ones are seen to be equal. */
 export function tagOf(etag) {
   const made = element("code", {class: "etag", title: etag}, etag.length > 9 ? `${etag.slice(0, 7)}…"` : etag);
+  if (etag === "*") return made;
   const hue = [...etag].reduce((sum, character) => (sum * 31 + character.codePointAt(0)) % 360, 7);
   made.style.setProperty("--hue", hue);
   return made;

@@ -7,6 +7,7 @@ import {sendAs} from "./wire.js";
 const PEOPLE = ["Ann", "Bob"];
 const LABELS = {name: "Name", price: "Price", stock: "Stock", description: "Description"};
 const SUFFIX = ", blue";
+const MODE = "try-it without"; // in the session's storage, so that a reload does not move the switch
 
 class TryIt extends HTMLElement {
   #saves = {}; // this round's, by person
@@ -36,8 +37,12 @@ class TryIt extends HTMLElement {
   /** The address says whether the panes are open, so that they are so again after a reload. */
   #openIfAsked() {
     const isOpen = location.hash === `#${this.id}`;
-    if (isOpen && this.hidden) this.#begin({keepDrafts: true});
+    const isOpening = isOpen && this.hidden;
     this.hidden = !isOpen;
+    if (isOpening) {
+      this.control.checked = MODE in sessionStorage;
+      this.#begin({keepDrafts: true});
+    }
     if (isOpen) this.scrollIntoView({block: "start"});
   }
 
@@ -45,6 +50,9 @@ class TryIt extends HTMLElement {
   async #begin({keepDrafts = false} = {}) {
     this.#saves = {};
     this.dataset.mode = this.#mode;
+    if (this.control.checked) sessionStorage.setItem(MODE, "");
+    else sessionStorage.removeItem(MODE);
+    for (const button of this.querySelectorAll("[data-switch-to]")) button.remove();
     this.#step(1);
     try {
       const copy = await this.#product();
@@ -53,7 +61,10 @@ class TryIt extends HTMLElement {
       const sold = stock < 2 ? -10 : 1;
       const typed = {
         Ann: {price: (Number(price) + 1.5).toFixed(2), stock: String(stock - sold)},
-        Bob: {name: name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : name + SUFFIX, stock: String(stock - 2 * sold)},
+        Bob: {
+          name: name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : name + SUFFIX,
+          stock: String(stock - 2 * sold),
+        },
       };
       for (const pane of this.panes) {
         if (keepDrafts) pane.open(seen);
@@ -74,7 +85,9 @@ class TryIt extends HTMLElement {
 
   #saver(pane, base, mine) {
     const send = sendAs(pane.dataset.who);
-    return this.#mode === "with" ? save(this.dataset.api, base, mine, {send}) : this.#saveBlindly(send, base, mine);
+    return this.#mode === "with"
+      ? save(this.dataset.api, base, mine, {send})
+      : this.#saveBlindly(send, base, mine);
   }
 
   /** What a client does that knows of no tags: the last one wins. */
@@ -87,6 +100,7 @@ class TryIt extends HTMLElement {
   }
 
   #record(saved) {
+    if (Object.keys(this.#saves).length === PEOPLE.length) return; // the round is over
     this.#saves[saved.who] = saved;
     if (Object.keys(this.#saves).length < PEOPLE.length) return this.#step(2);
     this.#step(4);
@@ -94,34 +108,59 @@ class TryIt extends HTMLElement {
     card.querySelector(".told").replaceChildren(...this.#told(saved.copy.content));
   }
 
-  /** Tell what became of each change: it is in the store, somebody decided against it, or it is lost. */
+  /** Tell what became of each change: it is in the store, somebody who saw it put another in its place, or it is lost. */
   #told(now) {
     const changes = Object.fromEntries(PEOPLE.map((who) => [who, changesOf(this.#saves[who])]));
     const lost = [];
-    const rows = Object.keys(LABELS).filter((name) => PEOPLE.some((who) => name in changes[who])).map((name) => {
-      const cells = PEOPLE.map((who) => {
-        if (!(name in changes[who])) return element("td", {class: "none"}, "–");
-        const value = String(changes[who][name]);
-        if (value === String(now[name])) return element("td", {class: "kept"}, value);
-        const decider = PEOPLE.find((other) => name in this.#saves[other].decided);
-        if (decider) return element("td", {class: "weighed"}, value, element("small", {}, `${decider} saw it`));
-        lost.push(`${who}’s ${LABELS[name].toLowerCase()}`);
-        return element("td", {class: "lost"}, element("del", {}, value), element("small", {}, "lost"));
+    const rows = Object.keys(LABELS)
+      .filter((name) => PEOPLE.some((who) => name in changes[who]))
+      .map((name) => {
+        const cells = PEOPLE.map((who) => {
+          if (!(name in changes[who])) return element("td", {class: "none"}, "–");
+          const value = String(changes[who][name]);
+          if (value === String(now[name])) return element("td", {class: "kept"}, value);
+          const knowing = PEOPLE.find(
+            (other) =>
+              name in this.#saves[other].decided ||
+              (other !== who && String(this.#saves[other].base.content[name]) === value),
+          );
+          if (knowing) return element("td", {}, value, element("small", {}, `${knowing} decided`));
+          lost.push(`${who}’s ${LABELS[name].toLowerCase()}`);
+          return element("td", {class: "lost"}, element("del", {}, value), element("small", {}, "lost"));
+        });
+        return element(
+          "tr",
+          {},
+          element("th", {scope: "row"}, LABELS[name]),
+          ...cells,
+          element("td", {}, String(now[name])),
+        );
       });
-      return element("tr", {}, element("th", {scope: "row"}, LABELS[name]), ...cells, element("td", {}, String(now[name])));
-    });
-    const verdict = lost.length > 0
-      ? element("p", {class: "verdict bad"}, `Gone: ${lost.join(" and ")}. Both were told “200 OK”.`)
-      : element("p", {class: "verdict good"}, "Nothing is lost. Whoever was second was asked.");
-    const columns = ["", ...PEOPLE.map((who) => `${who} saved`), "In the store"];
-    const head = element("tr", {}, ...columns.map((text) => element(text ? "th" : "td", {scope: text && "col"}, text)));
+    const verdict =
+      lost.length > 0
+        ? element("p", {class: "verdict bad"}, `Gone: ${lost.join(" and ")}. Both were told “200 OK”.`)
+        : element("p", {class: "verdict good"}, `Nothing is lost.${this.#how()}`);
+    const columns = ["", ...PEOPLE.map((who) => `${who}’s save`), "In the store"];
+    const head = element(
+      "tr",
+      {},
+      ...columns.map((text) => element(text ? "th" : "td", {scope: text ? "col" : null}, text)),
+    );
     const other = this.#mode === "with" ? "without" : "with";
     const otherIsEmpty = !this.querySelector(`.outcome[data-mode=${other}] table`);
     return [
       verdict,
       element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
-      ...(otherIsEmpty ? [element("button", {type: "button", "data-switch-to": other}, `Now the same ${other} Flask-ETag`)] : []),
+      ...(otherIsEmpty
+        ? [element("button", {type: "button", "data-switch-to": other}, `Now the same ${other} Flask-ETag`)]
+        : []),
     ];
+  }
+
+  #how() {
+    const saves = Object.values(this.#saves);
+    if (saves.some(({decided}) => Object.keys(decided).length > 0)) return " Whoever was second was asked.";
+    return saves.some(({attempts}) => attempts > 1) ? " The second save was merged with the first." : "";
   }
 
   #step(number) {

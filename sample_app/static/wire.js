@@ -28,8 +28,17 @@ export function sendAs(who) {
   };
 }
 
-const NAMES = {200: "OK", 201: "Created", 204: "Deleted", 304: "Not Modified", 404: "Not Found", 409: "Conflict",
-  412: "Precondition Failed", 422: "Unprocessable", 428: "Precondition Required"};
+const NAMES = {
+  200: "OK",
+  201: "Created",
+  204: "Deleted",
+  304: "Not Modified",
+  404: "Not Found",
+  409: "Conflict",
+  412: "Precondition Failed",
+  422: "Unprocessable",
+  428: "Precondition Required",
+};
 
 class WireView extends HTMLElement {
   #sizes = new Map(); // of bodies, by path and tag
@@ -69,19 +78,33 @@ class WireView extends HTMLElement {
   }
 
   #entry({who, method, path, ifMatch, ifNoneMatch, status, etag, bytes}, times) {
-    const conditions = [["If-Match", ifMatch], ["If-None-Match", ifNoneMatch]]
+    const conditions = [
+      ["If-Match", ifMatch],
+      ["If-None-Match", ifNoneMatch],
+    ]
       .filter(([, value]) => value)
       .map(([name, value]) => element("div", {}, `${name}: `, tagOf(value)));
-    const answer = element("div", {class: "answer"},
-      element("strong", {class: "status"}, [status, NAMES[status]].filter(Boolean).join(" ")));
+    const answer = element(
+      "div",
+      {class: "answer"},
+      element("strong", {class: "status"}, [status, NAMES[status]].filter(Boolean).join(" ")),
+    );
     if (etag) answer.append(" ", element("span", {}, "ETag: ", tagOf(etag)));
     if (bytes !== undefined) answer.append(" ", element("span", {class: "bytes"}, size(bytes)));
-    return element("li", {"data-status": status},
-      element("div", {},
-        element("b", {class: "who", "data-who": who}, who), " ",
+    return element(
+      "li",
+      {"data-status": status},
+      element(
+        "div",
+        {},
+        element("b", {class: "who", "data-who": who}, who),
+        " ",
         element("code", {class: "request"}, `${method} ${path}`),
-        times > 1 ? element("span", {class: "times"}, ` ${times} times`) : ""),
-      ...conditions, answer);
+        times > 1 ? element("span", {class: "times"}, ` ${times} times`) : "",
+      ),
+      ...conditions,
+      answer,
+    );
   }
 }
 
