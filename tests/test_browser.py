@@ -140,9 +140,7 @@ def test_within_a_minute_a_conflict_is_caught_and_merged_and_without_the_extensi
     assert stored(shop, "teapot-for-two")["stock"] == 11
     bob.get_by_label("Stock to save").fill("9")
     save(bob)
-    expect(told(bob)).to_have_text(
-        "Saved on the 2nd try. Merged: price as Ann saved it; stock as you decided; the rest is yours."
-    )
+    expect(told(bob)).to_have_text("Saved on the 2nd try. Merged: price as Ann saved it; stock as you decided.")
     product = stored(shop, "teapot-for-two")
     assert (product["name"], product["price"], product["stock"]) == ("Teapot for two, blue", "36.00", 9)
     protected = page.locator(".outcome[data-mode=with]")
@@ -215,12 +213,14 @@ def test_two_tabs_that_changed_different_fields_are_merged_by_themselves(
     save(one)
     expect(told(one)).to_have_text("Saved.")
     save(other)
-    expect(told(other)).to_have_text(
-        "Saved on the 2nd try. Merged: name and price as somebody else saved it; the rest is yours."
-    )
+    expect(told(other)).to_have_text("Saved on the 2nd try. Merged: name and price as somebody else saved it.")
     product = stored(shop)
     assert (product["name"], product["price"], product["stock"]) == ("Pot", "40.00", 3)
     expect(field(other, "price")).to_have_value("40.00")
+    expect(compared(other, "price")).to_have_text(["34.50", "40.00", "34.50"])
+    expect(compared(other, "stock")).to_have_text(["12", "12", "3"])
+    type_in(other, stock="4")
+    expect(other.get_by_role("table")).to_have_count(0)
 
 
 def test_two_tabs_that_changed_the_same_long_text_see_where_and_one_of_them_decides(
@@ -264,7 +264,7 @@ def test_who_decides_is_not_saved_over_a_third(opened: Callable[[str], Page], sh
     assert stored(shop)["stock"] == 6
     tab.get_by_role("radio").last.check()
     save(tab)
-    expect(told(tab)).to_have_text("Saved on the 3rd try. Merged: stock as you decided; the rest is yours.")
+    expect(told(tab)).to_have_text("Saved on the 3rd try. Merged: stock as you decided.")
     assert stored(shop)["stock"] == 4
 
 
@@ -297,6 +297,20 @@ def test_a_product_that_was_deleted_meanwhile_is_created_anew(opened: Callable[[
     expect(told(tab)).to_contain_text("Saved")
     expect(wire(tab, "You", "201 Created")).to_contain_text("If-None-Match: *")
     assert (stored(shop)["name"], stored(shop)["stock"]) == ("Pot", 3)
+
+
+def test_what_was_decided_is_there_when_the_product_is_deleted_meanwhile(
+    opened: Callable[[str], Page], shop: str
+) -> None:
+    tab = opened(POT)
+    type_in(tab, stock="3")
+    send(shop, "PATCH", stock=5)
+    save(tab)
+    tab.get_by_label("Stock to save").fill("4")
+    send(shop, "DELETE")
+    save(tab)
+    expect(told(tab)).to_contain_text("deleted in the meantime.")
+    expect(field(tab, "stock")).to_have_value("4")
 
 
 def test_two_who_create_the_same_product_are_merged_too(opened: Callable[[str], Page], shop: str) -> None:
@@ -404,6 +418,21 @@ def test_what_is_typed_while_a_save_is_under_way_stays(opened: Callable[[str], P
     assert (stored(shop)["name"], stored(shop)["stock"]) == ("Pot", 3)
 
 
+def test_what_is_typed_while_a_save_meets_another_stays(opened: Callable[[str], Page], shop: str) -> None:
+    tab = opened(POT)
+
+    def type_meanwhile(route: Route) -> None:
+        type_in(tab, name="Pot")
+        route.continue_()
+
+    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    type_in(tab, stock="3")
+    send(shop, "PATCH", stock=5)
+    save(tab)
+    expect(told(tab)).to_contain_text("You both changed stock")
+    expect(compared(tab, "name").last).to_have_text("Pot")
+
+
 def test_what_is_typed_stays_text(opened: Callable[[str], Page], shop: str) -> None:
     attack = (
         "'\"></textarea></script><script>document.title = 'x'</script><img src=x onerror=\"document.title='x'\">"
@@ -426,7 +455,7 @@ def test_polling_costs_no_body_until_something_changes_which_lights_up(page: Pag
     unchanged = wire(page, "Catalogue", "304 Not Modified")
     expect(unchanged).to_contain_text("0 bytes")
     expect(unchanged).to_contain_text("If-None-Match")
-    expect(page.locator("wire-view .totals")).to_contain_text("1 answered 304: 5.0 KiB of bodies saved.")
+    expect(page.locator("wire-view .totals")).to_contain_text("1 answered 304, which saved 5.0 KiB.")
     send(shop, "PATCH", stock=5)
     page.clock.run_for(INTERVAL)
     row = page.get_by_role("row").filter(has_text="Stoneware teapot")

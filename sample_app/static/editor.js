@@ -25,6 +25,7 @@ class ProductEditor extends HTMLElement {
   #base = ABSENT; // what the work began with
   #theirs = null; // what a save met, as long as a clash with it is open
   #decided = {}; // by member, the text that ends the clash
+  #merged = null; // what the last save met and merged by itself, to be looked at
   #began = null; // what was typed for the first of several attempts, and on what
   #attempts = 0;
   #busy = false;
@@ -113,27 +114,28 @@ class ProductEditor extends HTMLElement {
   #saved({copy, theirs, mine}, sent) {
     const [attempts, began, decided] = [this.#attempts, this.#began, this.#decided];
     const others = NAMES.filter((name) => !(name in decided) && String(mine[name]) !== String(began.mine[name]));
-    const typedSince = NAMES.filter((name) => this.#control(name).value !== sent[name]).map((name) => [
-      name,
-      this.#control(name).value,
-    ]);
+    const typedSince = this.#typedSince(sent);
     this.#forget();
+    if (others.length > 0 && Object.keys(decided).length === 0) {
+      this.#merged = {base: began.base.content, theirs: theirs.content, mine: began.mine, clashes: []};
+    }
     this.#adopt(copy);
-    if (typedSince.length > 0) this.type(Object.fromEntries(typedSince));
+    if (Object.keys(typedSince).length > 0) this.type(typedSince);
     const merged = [
       others.length > 0 && `${listed(others)} as ${this.#other} saved it`,
       Object.keys(decided).length > 0 && `${listed(Object.keys(decided))} as you decided`,
     ].filter(Boolean);
-    const how = merged.length > 0 ? ` Merged: ${merged.join("; ")}; the rest is yours.` : "";
+    const how = merged.length > 0 ? ` Merged: ${merged.join("; ")}.` : "";
     const often = attempts > 1 ? ` on the ${ordinal(attempts)} try` : "";
     this.#tell("saved", `Saved${often}.${how}`);
     const detail = {who: this.dataset.who, ...began, copy, theirs, decided, attempts};
     this.dispatchEvent(new CustomEvent("saved", {detail, bubbles: true}));
   }
 
-  #clashed({base, mine, theirs, clashes}) {
+  #clashed({base, mine, theirs, clashes}, sent) {
+    const texts = {...textsOf(mine), ...this.#typedSince(sent)};
     this.#adopt(base);
-    this.#type(Object.fromEntries(NAMES.map((name) => [name, String(mine[name])])));
+    this.#type(texts);
     [this.#theirs, this.#decided] = [theirs, {}];
     this.#keep();
     this.#render();
@@ -144,9 +146,9 @@ class ProductEditor extends HTMLElement {
     this.dispatchEvent(new CustomEvent("clash", {detail: {who: this.dataset.who, clashes}, bubbles: true}));
   }
 
-  #gone() {
+  #gone({mine}, sent) {
+    const texts = {...textsOf(mine), ...this.#typedSince(sent)};
     [this.#theirs, this.#decided] = [null, {}];
-    const texts = this.#texts();
     this.#adopt(ABSENT);
     this.type(texts);
     this.#tell(
@@ -180,6 +182,11 @@ class ProductEditor extends HTMLElement {
         this.#tell("refused", "Not deleted: it has been changed in the meantime. This is what is there now.");
       }
     });
+  }
+
+  /** What somebody has typed while a save was under way. */
+  #typedSince(sent) {
+    return Object.fromEntries(Object.entries(this.#texts()).filter(([name, text]) => text !== sent[name]));
   }
 
   /** Do what needs an answer of the server; whatever comes instead of one, what is typed stays. */
@@ -216,6 +223,7 @@ class ProductEditor extends HTMLElement {
   }
 
   #edited() {
+    this.#merged = null;
     this.#keep();
     this.#render();
     if (this.#theirs) return;
@@ -236,7 +244,7 @@ class ProductEditor extends HTMLElement {
 
   #forget() {
     sessionStorage.removeItem(this.#key);
-    [this.#theirs, this.#decided, this.#began, this.#attempts] = [null, {}, null, 0];
+    [this.#theirs, this.#decided, this.#merged, this.#began, this.#attempts] = [null, {}, null, null, 0];
   }
 
   #keep() {
@@ -304,20 +312,28 @@ class ProductEditor extends HTMLElement {
     this.#button("save").textContent = isAbsent ? "Create it" : this.#theirs ? "Save the merged product" : "Save";
     this.#button("discard").hidden = !this.isDirty || isAbsent;
     const erase = this.#button("delete");
-    if (erase) erase.hidden = isAbsent;
+    if (erase) erase.hidden = isAbsent || this.#theirs !== null;
     this.querySelector(".holds").replaceChildren(
-      ...(this.#base.etag ? ["has seen ", tagOf(this.#base.etag)] : []),
+      ...(this.#base.etag
+        ? [this.dataset.who === "You" ? "have seen " : "has seen ", tagOf(this.#base.etag)]
+        : []),
     );
-    this.#renderClash();
+    this.#renderConflict();
   }
 
-  #renderClash() {
+  /** Show base, theirs and mine side by side: to be decided on, or to tell what has been merged. */
+  #renderConflict() {
+    const clash = this.#clash();
     const panel = this.querySelector(".conflict");
-    panel.hidden = this.#theirs === null;
-    this.querySelector(".fields").hidden = !panel.hidden;
+    this.querySelector(".fields").hidden = clash !== null;
+    panel.hidden = clash === null && this.#merged === null;
     if (panel.hidden) return panel.replaceChildren();
-    const {clashes} = this.#clash();
-    const [base, theirs, mine] = [this.#base.content ?? {}, this.#theirs.content, this.#mine()];
+    const {base, theirs, mine, clashes} = this.#merged ?? {
+      base: this.#base.content ?? {},
+      theirs: this.#theirs.content,
+      mine: this.#mine(),
+      clashes: clash.clashes,
+    };
     const differing = NAMES.filter(
       (name) => String(base[name]) !== String(theirs[name]) || String(base[name]) !== String(mine[name]),
     );
@@ -330,7 +346,11 @@ class ProductEditor extends HTMLElement {
       element(
         "table",
         {},
-        element("caption", {class: "visually-hidden"}, "What was there before, what is there now, and what you typed"),
+        element(
+          "caption",
+          {class: "visually-hidden"},
+          "What was there before, what is there now, and what you typed",
+        ),
         element("thead", {}, head),
         ...differing.map((name) =>
           this.#comparison(name, base[name] ?? "", theirs[name], mine[name], clashes.includes(name)),
@@ -433,6 +453,8 @@ class ProductEditor extends HTMLElement {
     return this.dataset.other ? `${this.dataset.other}’s` : "Theirs";
   }
 }
+
+const textsOf = (content) => Object.fromEntries(NAMES.map((name) => [name, String(content[name])]));
 
 const listed = (names) =>
   names

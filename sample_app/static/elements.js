@@ -17,11 +17,13 @@ export function element(tag, attributes, ...children) {
   return made;
 }
 
+const hues = new Map();
+
 /** An entity tag, short, with a colour of its own, so that equal ones are seen to be equal. */
 export function tagOf(etag) {
   const made = element("code", {class: "etag", title: etag}, etag.length > 9 ? `${etag.slice(0, 7)}…"` : etag);
   if (etag === "*") return made;
-  const hue = [...etag].reduce((sum, character) => (sum * 31 + character.codePointAt(0)) % 360, 7);
-  made.style.setProperty("--hue", hue);
+  if (!hues.has(etag)) hues.set(etag, 165 + hues.size * 137.5); // degrees of the golden angle: neighbours differ
+  made.style.setProperty("--hue", hues.get(etag));
   return made;
 }

@@ -60,7 +60,7 @@ class WireView extends HTMLElement {
       this.#saved += this.#sizes.get(`${path} ${etag}`) ?? 0;
     }
     this.querySelector(".totals").textContent =
-      `${count(this.#requests, "request")}, ${this.#unchanged} answered 304: ${size(this.#saved)} of bodies saved.`;
+      `${count(this.#requests, "request")}, ${this.#unchanged} answered 304, which saved ${size(this.#saved)}.`;
     const list = this.querySelector("ol");
     if (this.#isRepeated(exchange)) {
       list.firstElementChild.replaceWith(this.#entry(exchange, ++this.#last.times));
