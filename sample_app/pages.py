@@ -38,8 +38,9 @@ _SEED = {
 
 @pages.after_request
 def restrict(response: Response) -> Response:
-    """Tell browsers to run no script but the pages' own, and to show the pages in no frame."""
+    """Tell browsers to run no script but the pages' own, to show the pages in no frame, and never an old one again."""
     response.headers.extend(_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")  # static files have one, and an ETag
     return response
 
 

@@ -21,7 +21,7 @@ from tests.conftest import unavailable
 REFUSALS = re.compile(r"Failed to load resource: (the server responded with a status of 4|net::ERR_)")
 POT = "/products/teapot"
 INTERVAL = 3_000  # milliseconds, between two questions of the catalogue
-WAIT = 15_000  # for what a busy machine takes its time for
+WAIT = 10_000  # for what a busy machine takes its time for
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +316,7 @@ def test_what_was_decided_is_there_when_the_product_is_deleted_meanwhile(
 def test_two_who_create_the_same_product_are_merged_too(opened: Callable[[str], Page], shop: str) -> None:
     one, other = opened("/products/jug"), opened("/products/jug")
     for tab, stock in ((one, "1"), (other, "2")):
-        expect(told(tab)).to_contain_text("no product")
+        expect(told(tab)).to_contain_text("no such product")
         type_in(tab, name="Jug", price="5", stock=stock, description="")
         tab.get_by_role("button", name="Create it").click()
         expect(told(tab)).to_contain_text("aved")

@@ -36,6 +36,7 @@ def test_no_page_runs_a_script_of_others_or_is_framed(shop: FlaskClient, path: s
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert "unsafe" not in str(policy)
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] in ("no-store", "no-cache")
 
 
 def test_the_api_has_no_header_of_the_pages(shop: FlaskClient) -> None:

@@ -8,15 +8,10 @@
  */
 
 import {ABSENT, Refused, Unreachable, merge, read, remove, save} from "./client.js";
-import {element, tagOf} from "./elements.js";
+import {comparison, excerpt} from "./comparison.js";
+import {tagOf} from "./elements.js";
+import {NAMES, LABELS, listed, parsed} from "./product.js";
 import {sendAs} from "./wire.js";
-
-const LABELS = {name: "Name", price: "Price", stock: "Stock", description: "Description"};
-const NAMES = Object.keys(LABELS);
-const PARSERS = {
-  price: (text) => (/^\d{1,8}(\.\d{1,2})?$/.test(text) ? Number(text).toFixed(2) : text),
-  stock: (text) => (/^\d{1,10}$/.test(text) ? Number(text) : text),
-};
 
 class ProductEditor extends HTMLElement {
   /** How a save is made; another one may be put here. */
@@ -41,8 +36,7 @@ class ProductEditor extends HTMLElement {
       this.save();
     });
     this.form.addEventListener("input", ({target}) => {
-      if (target.dataset.result) this.#decide(target.dataset.result, target.value);
-      else if (target.type !== "radio") this.#edited();
+      if (NAMES.includes(target.name)) this.#edited();
     });
     this.#on("discard", () => this.reload());
     this.#on("delete", () => this.#delete());
@@ -60,8 +54,7 @@ class ProductEditor extends HTMLElement {
     const draft = JSON.parse(sessionStorage.getItem(this.#key));
     this.#adopt(draft?.base ?? copy);
     if (!draft) {
-      if (copy.content === null)
-        this.#tell("absent", "There is no product with this name in its address. You can create it.");
+      if (copy.content === null) this.#tell("absent", "There is no such product yet. You can create it.");
       return;
     }
     this.#type(draft.texts);
@@ -166,13 +159,12 @@ class ProductEditor extends HTMLElement {
 
   async #delete() {
     await this.#trying("deleted", async () => {
-      const texts = this.#texts();
-      const isDirty = this.isDirty;
       if (await remove(this.dataset.api, this.#base, {send: this.#send})) {
+        const texts = this.#texts();
         this.#adopt(ABSENT);
         this.type(texts);
         this.#tell("absent", "Deleted. What it was is still here: you can create it anew.");
-      } else if (isDirty) {
+      } else if (this.isDirty) {
         this.#tell(
           "refused",
           "Not deleted: it has been changed in the meantime. Save, or discard, and look first.",
@@ -207,19 +199,20 @@ class ProductEditor extends HTMLElement {
       } else if (error instanceof Unreachable) {
         this.#tell("refused", `Not ${what}: there is no connection.`);
       } else if (error instanceof Refused) {
-        this.#tell("refused", `Not ${what}. ${error.message}`);
-        for (const [name, texts] of Object.entries(error.problem?.errors ?? {})) this.#complain(name, texts);
+        const wrong = Object.entries(error.problem?.errors ?? {}).filter(([name]) => NAMES.includes(name));
+        const said = wrong.map(([name, texts]) => `${LABELS[name]}: ${[texts].flat().join(" ")}`).join(" ");
+        this.#tell("refused", `Not ${what}. ${said || error.message}`);
+        for (const [name] of wrong) {
+          (this.querySelector(`[data-result=${name}]`) ?? this.#control(name)).setAttribute(
+            "aria-invalid",
+            "true",
+          );
+        }
       } else throw error;
     } finally {
       this.#busy = false;
       button.removeAttribute("aria-busy");
     }
-  }
-
-  #complain(name, texts) {
-    if (!(name in LABELS)) return;
-    this.#control(name).setAttribute("aria-invalid", "true");
-    this.#note(name, [texts].flat().join(" "));
   }
 
   #edited() {
@@ -270,15 +263,8 @@ class ProductEditor extends HTMLElement {
     const content = this.#base.content;
     const changed = new Set(content === null ? NAMES : this.#changes());
     return Object.fromEntries(
-      NAMES.map((name) => [
-        name,
-        changed.has(name) ? this.#parsed(name, this.#control(name).value) : content[name],
-      ]),
+      NAMES.map((name) => [name, changed.has(name) ? parsed(name, this.#control(name).value) : content[name]]),
     );
-  }
-
-  #parsed(name, text) {
-    return PARSERS[name]?.(text) ?? text;
   }
 
   /** The merge that is open, or null. It follows what is typed in the form meanwhile. */
@@ -289,24 +275,22 @@ class ProductEditor extends HTMLElement {
   #resolved({merged}) {
     return {
       ...merged,
-      ...Object.fromEntries(Object.entries(this.#decided).map(([name, text]) => [name, this.#parsed(name, text)])),
+      ...Object.fromEntries(Object.entries(this.#decided).map(([name, text]) => [name, parsed(name, text)])),
     };
   }
 
   #decide(name, text) {
     this.#decided[name] = text;
     this.#keep();
-    for (const radio of this.form.elements[`choice-${name}`]) radio.checked = radio.dataset.text === text;
   }
 
   #render() {
     for (const name of NAMES) {
       const isChanged = this.#base.content !== null && this.#control(name).value !== this.#shown[name];
-      this.#control(name).closest("label").classList.toggle("changed", isChanged);
-      this.#note(
-        name,
-        isChanged ? `was ${excerpt(this.#shown[name], this.#control(name).value)[0] || "empty"}` : "",
-      );
+      const label = this.#control(name).closest("label");
+      const [before] = excerpt(this.#shown[name], this.#control(name).value);
+      label.classList.toggle("changed", isChanged);
+      label.querySelector("small").textContent = isChanged ? `was ${before || "empty"}` : "";
     }
     const isAbsent = this.#base.content === null;
     this.#button("save").textContent = isAbsent ? "Create it" : this.#theirs ? "Save the merged product" : "Save";
@@ -328,105 +312,24 @@ class ProductEditor extends HTMLElement {
     this.querySelector(".fields").hidden = clash !== null;
     panel.hidden = clash === null && this.#merged === null;
     if (panel.hidden) return panel.replaceChildren();
-    const {base, theirs, mine, clashes} = this.#merged ?? {
+    const sides = this.#merged ?? {
       base: this.#base.content ?? {},
       theirs: this.#theirs.content,
       mine: this.#mine(),
       clashes: clash.clashes,
     };
-    const differing = NAMES.filter(
-      (name) => String(base[name]) !== String(theirs[name]) || String(base[name]) !== String(mine[name]),
-    );
-    const head = element(
-      "tr",
-      {},
-      ...["Before", this.#others, "Yours"].map((text) => element("th", {scope: "col"}, text)),
-    );
-    panel.replaceChildren(
-      element(
-        "table",
-        {},
-        element(
-          "caption",
-          {class: "visually-hidden"},
-          "What was there before, what is there now, and what you typed",
-        ),
-        element("thead", {}, head),
-        ...differing.map((name) =>
-          this.#comparison(name, base[name] ?? "", theirs[name], mine[name], clashes.includes(name)),
-        ),
-      ),
-    );
-  }
-
-  #comparison(name, base, theirs, mine, isClash) {
-    const [before, others, own] = excerpt(String(base), String(theirs), String(mine));
-    const takesMine = String(mine) !== String(base) && String(theirs) === String(base);
-    const verdict = isClash
-      ? "both changed it: decide"
-      : takesMine
-        ? "only you changed it: yours"
-        : `only ${this.#other} changed it: ${this.#others.toLowerCase() === "theirs" ? "theirs" : this.#others}`;
-    const agreed = String(mine) === String(theirs) ? "both wanted the same" : verdict;
-    const cell = (text, value, isTaken) =>
-      element(
-        "td",
-        {class: isTaken && "taken"},
-        isClash && value !== undefined
-          ? this.#choice(name, String(value), text)
-          : element("span", {class: "value"}, text || "(empty)"),
-      );
-    const body = element(
-      "tbody",
-      {"data-member": name, class: isClash ? "clash" : "merged"},
-      element(
-        "tr",
-        {},
-        element("th", {scope: "rowgroup", colspan: 3}, LABELS[name], " ", element("small", {}, agreed)),
-      ),
-      element(
-        "tr",
-        {},
-        cell(before),
-        cell(others, theirs, !isClash && !takesMine),
-        cell(own, mine, !isClash && takesMine),
-      ),
-    );
-    if (isClash) body.append(element("tr", {}, element("td", {colspan: 3}, this.#result(name))));
-    return body;
-  }
-
-  #choice(name, text, shown) {
-    const radio = element("input", {
-      type: "radio",
-      name: `choice-${name}`,
-      "data-text": text,
-      checked: this.#decided[name] === text,
-    });
-    radio.addEventListener("change", () => {
-      this.querySelector(`[data-result=${name}]`).value = text;
-      this.#decide(name, text);
-    });
-    return element("label", {}, radio, element("span", {class: "value"}, shown || "(empty)"));
-  }
-
-  #result(name) {
-    const field = this.#control(name).cloneNode(); // which asks for the same kind of text
-    field.removeAttribute("name");
-    field.dataset.result = name;
-    field.placeholder = "choose above, or type";
-    field.value = this.#decided[name] ?? "";
-    return element("label", {class: "result"}, `${LABELS[name]} to save`, field);
+    const choices = {
+      decided: this.#decided,
+      fieldOf: (name) => this.#control(name).cloneNode(), // which asks for the same kind of text
+      decide: (name, text) => this.#decide(name, text),
+    };
+    panel.replaceChildren(comparison(sides, this.dataset.other, choices));
   }
 
   #tell(state, text) {
     this.dataset.state = state;
     const line = this.querySelector("[role=status]");
     if (line.textContent !== text) line.textContent = text;
-  }
-
-  #note(name, text) {
-    this.#control(name).closest("label").querySelector("small").textContent = text;
   }
 
   #control(name) {
@@ -448,37 +351,10 @@ class ProductEditor extends HTMLElement {
   get #other() {
     return this.dataset.other ?? "somebody else";
   }
-
-  get #others() {
-    return this.dataset.other ? `${this.dataset.other}’s` : "Theirs";
-  }
 }
 
 const textsOf = (content) => Object.fromEntries(NAMES.map((name) => [name, String(content[name])]));
 
-const listed = (names) =>
-  names
-    .map((name) => LABELS[name].toLowerCase())
-    .join(", ")
-    .replace(/, ([^,]*)$/, " and $1");
-
 const ordinal = (number) => `${number}${{1: "st", 2: "nd", 3: "rd"}[number] ?? "th"}`;
-
-/** Cut away what long texts have in common at their ends. */
-export function excerpt(...texts) {
-  if (Math.max(...texts.map((text) => text.length)) < 80) return texts;
-  const length = (isEqualAt) => {
-    const shortest = Math.min(...texts.map((text) => text.length));
-    let count = 0;
-    while (count < shortest && texts.every((text) => isEqualAt(text, texts[0], count))) count++;
-    return count;
-  };
-  const head = Math.max(0, length((text, first, at) => text[at] === first[at]) - 20);
-  const tail = Math.max(0, length((text, first, at) => text.at(-1 - at) === first.at(-1 - at)) - 20);
-  return texts.map((text) => {
-    const end = Math.max(text.length - tail, head);
-    return `${head > 0 ? "…" : ""}${text.slice(head, end)}${end < text.length ? "…" : ""}`;
-  });
-}
 
 customElements.define("product-editor", ProductEditor);

@@ -2,10 +2,10 @@
 
 import {ABSENT, Refused, read, save} from "./client.js";
 import {element} from "./elements.js";
+import {LABELS, NAMES} from "./product.js";
 import {sendAs} from "./wire.js";
 
 const PEOPLE = ["Ann", "Bob"];
-const LABELS = {name: "Name", price: "Price", stock: "Stock", description: "Description"};
 const SUFFIX = ", blue";
 const MODE = "try-it without"; // in the session's storage, so that a reload does not move the switch
 
@@ -112,30 +112,28 @@ class TryIt extends HTMLElement {
   #told(now) {
     const changes = Object.fromEntries(PEOPLE.map((who) => [who, changesOf(this.#saves[who])]));
     const lost = [];
-    const rows = Object.keys(LABELS)
-      .filter((name) => PEOPLE.some((who) => name in changes[who]))
-      .map((name) => {
-        const cells = PEOPLE.map((who) => {
-          if (!(name in changes[who])) return element("td", {class: "none"}, "–");
-          const value = String(changes[who][name]);
-          if (value === String(now[name])) return element("td", {class: "kept"}, value);
-          const knowing = PEOPLE.find(
-            (other) =>
-              name in this.#saves[other].decided ||
-              (other !== who && String(this.#saves[other].base.content[name]) === value),
-          );
-          if (knowing) return element("td", {}, value, element("small", {}, `${knowing} decided`));
-          lost.push(`${who}’s ${LABELS[name].toLowerCase()}`);
-          return element("td", {class: "lost"}, element("del", {}, value), element("small", {}, "lost"));
-        });
-        return element(
-          "tr",
-          {},
-          element("th", {scope: "row"}, LABELS[name]),
-          ...cells,
-          element("td", {}, String(now[name])),
+    const rows = NAMES.filter((name) => PEOPLE.some((who) => name in changes[who])).map((name) => {
+      const cells = PEOPLE.map((who) => {
+        if (!(name in changes[who])) return element("td", {class: "none"}, "–");
+        const value = String(changes[who][name]);
+        if (value === String(now[name])) return element("td", {class: "kept"}, value);
+        const knowing = PEOPLE.find(
+          (other) =>
+            name in this.#saves[other].decided ||
+            (other !== who && String(this.#saves[other].base.content[name]) === value),
         );
+        if (knowing) return element("td", {}, value, element("small", {}, `${knowing} decided`));
+        lost.push(`${who}’s ${LABELS[name].toLowerCase()}`);
+        return element("td", {class: "lost"}, element("del", {}, value), element("small", {}, "lost"));
       });
+      return element(
+        "tr",
+        {},
+        element("th", {scope: "row"}, LABELS[name]),
+        ...cells,
+        element("td", {}, String(now[name])),
+      );
+    });
     const verdict =
       lost.length > 0
         ? element("p", {class: "verdict bad"}, `Gone: ${lost.join(" and ")}. Both were told “200 OK”.`)

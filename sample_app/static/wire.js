@@ -11,7 +11,7 @@ export function sendAs(who) {
     const sent = {
       who,
       method: options.method,
-      path: new URL(url, location).pathname,
+      path: url,
       ifMatch: options.headers["If-Match"],
       ifNoneMatch: options.headers["If-None-Match"],
     };
