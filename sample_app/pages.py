@@ -38,7 +38,7 @@ _SEED = {
 
 @pages.after_request
 def restrict(response: Response) -> Response:
-    """Tell browsers to run no script but the pages' own, to show the pages in no frame, and never an old one again."""
+    """Tell browsers to run the pages' own scripts alone, to show the pages in no frame, and to keep no old one."""
     response.headers.extend(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")  # static files have one, and an ETag
     return response
