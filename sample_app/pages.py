@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
 
 from sample_app.models import Product
-from sample_app.products import find_plain_product, find_product, find_products
+from sample_app.products import find_plain_product, find_products
 from sample_app.schemas import is_key, product_schema
 from sample_app.unprotected import DEMO, unprotected
 
@@ -62,7 +62,7 @@ def show_product(sku: str) -> tuple[str, int]:
     """Show an editor of a product, with the tag that a save takes; or of what is none yet, to create it."""
     if not is_key(sku):
         raise NotFound("No product can have this sku.")
-    product = find_product(sku)
+    product = find_plain_product(sku)
     return render_template("product.html", sku=sku, copy=_copy_of(product)), 404 if product is None else 200
 
 

@@ -538,6 +538,8 @@ async ({shop}) => {
     attempts.push([path, {method: "DELETE", headers: json}]);
     attempts.push([path, {method: "POST", body, mode: "no-cors"}]);
   }
+  const changes = JSON.stringify([{sku: "teapot-for-two", stock: 0}]);
+  attempts.push(["/api/products", {method: "PATCH", headers: json, body: changes}]);
   const made = JSON.stringify({sku: "evil", ...product});
   attempts.push(["/api/products", {method: "POST", headers: json, body: made}]);
   for (const type of ["text/plain", "application/x-www-form-urlencoded", ""]) {
