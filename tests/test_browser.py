@@ -193,10 +193,12 @@ def test_it_can_be_tried_by_keyboard_alone(page: Page, shop: str) -> None:
 def test_the_panes_and_the_switch_are_as_they_were_after_a_reload(page: Page) -> None:
     page.goto("/")
     page.get_by_role("button", name="Try it").click()
-    page.get_by_role("switch").check()
     bob = window_of(page, "Bob")
     expect(field(bob, "stock")).to_have_value("10")
     type_in(bob, description="Typed by hand.")
+    page.get_by_role("switch").check()
+    expect(bob.locator(".etag")).to_have_count(0)
+    expect(field(bob, "description")).to_have_value("Typed by hand.")
     page.reload()
     expect(field(bob, "description")).to_have_value("Typed by hand.")
     expect(page.get_by_role("switch")).to_be_checked()
@@ -369,6 +371,20 @@ def test_what_is_saved_offline_is_kept_and_sent_when_the_connection_is_back(
     assert (stored(shop)["name"], stored(shop)["stock"]) == ("Pot", 3)
 
 
+def test_an_unprotected_save_is_kept_offline_too(context: BrowserContext, page: Page, shop: str) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Try it").click()
+    page.get_by_role("switch").check()
+    bob = window_of(page, "Bob")
+    expect(bob.locator(".etag")).to_have_count(0)
+    context.set_offline(True)
+    save(bob)
+    expect(told(bob)).to_contain_text("No connection.")
+    context.set_offline(False)
+    expect(told(bob)).to_have_text("Saved.")
+    assert stored(shop, "teapot-for-two")["stock"] == 10
+
+
 def test_a_save_whose_answer_was_lost_is_not_taken_for_somebody_else_s(
     opened: Callable[[str], Page], shop: str
 ) -> None:
@@ -475,7 +491,7 @@ def test_the_catalogue_says_that_it_is_offline_and_is_back_at_once(context: Brow
     expect(state).to_contain_text("Up to date.")
     context.set_offline(True)
     page.clock.run_for(INTERVAL)
-    expect(state).to_contain_text("No connection.")
+    expect(state).to_contain_text("No answer.")
     context.set_offline(False)
     expect(state).to_contain_text("Up to date.")
 

@@ -26,7 +26,7 @@ class ProductCatalogue extends HTMLElement {
       if (copy !== this.#copy) this.#show(copy);
       this.#tell(`Up to date. Asks every ${INTERVAL / 1000} seconds.`);
     } catch {
-      this.#tell("No connection. Asks again in a moment.");
+      this.#tell("No answer. Asks again in a moment.");
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.#poll(), INTERVAL);

@@ -46,7 +46,12 @@ class ProductEditor extends HTMLElement {
 
   /** Whether something is typed that is not saved. */
   get isDirty() {
-    return NAMES.some((name) => this.#control(name).value !== (this.#shown[name] ?? ""));
+    return this.#changes().length > 0;
+  }
+
+  /** What is typed that is not saved, by member. */
+  get changes() {
+    return Object.fromEntries(this.#changes().map((name) => [name, this.#control(name).value]));
   }
 
   /** Show a copy, with what was typed on it, or on an earlier one, before the page was left. */

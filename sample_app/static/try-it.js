@@ -1,6 +1,6 @@
 /** "Try it": one product in two panes, as two people, with Flask-ETag and without; and what became of their saves. */
 
-import {ABSENT, Refused, read, save} from "./client.js";
+import {ABSENT, Refused, Unreachable, read, save} from "./client.js";
 import {element} from "./elements.js";
 import {LABELS, NAMES} from "./product.js";
 import {sendAs} from "./wire.js";
@@ -16,7 +16,7 @@ class TryIt extends HTMLElement {
   connectedCallback() {
     this.panes = PEOPLE.map((who) => this.querySelector(`product-editor[data-who=${who}]`));
     this.control = this.querySelector("[role=switch]");
-    this.control.addEventListener("change", () => this.#begin());
+    this.control.addEventListener("change", () => this.#begin({keepTyped: true}));
     this.querySelector("[data-action=again]").addEventListener("click", () => this.#begin());
     this.addEventListener("click", ({target}) => {
       if (target.dataset.switchTo === undefined) return;
@@ -46,8 +46,8 @@ class TryIt extends HTMLElement {
     if (isOpen) this.scrollIntoView({block: "start"});
   }
 
-  /** Begin a round: both have the same copy, and each has typed something. */
-  async #begin({keepDrafts = false} = {}) {
+  /** Begin a round: both have the same copy, and each has typed something: what is there already, or a proposal. */
+  async #begin({keepDrafts = false, keepTyped = false} = {}) {
     this.#saves = {};
     this.dataset.mode = this.#mode;
     if (this.control.checked) sessionStorage.setItem(MODE, "");
@@ -67,6 +67,7 @@ class TryIt extends HTMLElement {
         },
       };
       for (const pane of this.panes) {
+        if (keepTyped && pane.isDirty) typed[pane.dataset.who] = pane.changes;
         if (keepDrafts) pane.open(seen);
         else pane.show(seen);
         if (!pane.isDirty) pane.type(typed[pane.dataset.who]);
@@ -80,7 +81,8 @@ class TryIt extends HTMLElement {
   async #product() {
     const copy = await read(this.dataset.api, {send: this.#send});
     if (copy.content !== null) return copy;
-    return (await save(this.dataset.api, ABSENT, JSON.parse(this.dataset.seed), {send: this.#send})).copy;
+    const made = await save(this.dataset.api, ABSENT, JSON.parse(this.dataset.seed), {send: this.#send});
+    return made.copy ?? made.theirs;
   }
 
   #saver(pane, base, mine) {
@@ -93,7 +95,8 @@ class TryIt extends HTMLElement {
   /** What a client does that knows of no tags: the last one wins. */
   async #saveBlindly(send, base, mine) {
     const headers = {"Content-Type": "application/json"};
-    const answer = await send(this.dataset.unprotected, {method: "PUT", headers, body: JSON.stringify(mine)});
+    const sent = send(this.dataset.unprotected, {method: "PUT", headers, body: JSON.stringify(mine)});
+    const answer = await sent.catch((cause) => Promise.reject(new Unreachable("No answer came.", {cause})));
     const content = await answer.json();
     if (!answer.ok) throw new Refused({status: answer.status, content});
     return {state: "saved", attempts: 1, base, mine, theirs: null, copy: {content, etag: null}};
