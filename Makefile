@@ -5,6 +5,7 @@
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
+# make screenshot   the README's picture of the sample app (needs Chromium)
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs fuzz torture peers costs bench constraints clean
+.PHONY: run test docs fuzz torture peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -46,6 +47,9 @@ costs: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+
+screenshot: $(VENV)/.test
+	@$(BIN)/python -m tests.browser docs/_static/browser.png
 
 # The system's pip fills the environment: a bare Python may come without the means to put a pip there by itself.
 $(VENV)/.run: $(INPUTS)

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 
 from sample_app.api import store
+from sample_app.pages import pages
 
 __all__ = ["create_app", "store"]
 
@@ -19,8 +20,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     :param config: configuration keys that go before the environment's (``FLASK_ETAG_CACHE_CONTROL`` is
         ``ETAG_CACHE_CONTROL``, and so on).
     """
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.config.from_prefixed_env()
     app.config.from_mapping(config or {})
     app.register_blueprint(store, url_prefix="/api")
+    app.register_blueprint(pages)
     return app
