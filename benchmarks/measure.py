@@ -55,7 +55,7 @@ class Promise:
 
 
 def measured(cases: Sequence[Case], seconds: float) -> list[Round]:
-    """Check all cases, measure them in turns for as long as told, and check that they were the same all the time."""
+    """Check all cases, measure them in turns for as long as told, and check that they have stayed the same."""
     for case in cases:
         case.check()
     rounds = in_turns({case.name: partial(_timed, case, _how_many(case)) for case in cases}, seconds)
