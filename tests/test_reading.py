@@ -93,6 +93,26 @@ class TestWithoutAResource:
         pages.route("/", methods=["HEAD"])(etag_resource(lambda: ""))
         assert "ETag" not in pages.test_client().head("/").headers
 
+    def test_texts_and_bytes_that_say_the_same_have_one_tag(self) -> None:
+        pages = served()
+        for name, parts in {
+            "bytes": [b"two ", b"parts"],
+            "texts": ["two ", "parts"],
+            "both": [b"two ", "parts"],
+        }.items():
+            pages.get(f"/{name}", endpoint=name)(etag_resource(lambda parts=parts: Response(parts)))
+        client = pages.test_client()
+        assert len({client.get(f"/{name}").headers["ETag"] for name in ("bytes", "texts", "both")}) == 1
+
+    def test_what_has_no_tag_is_not_named_by_the_word_for_nothing(self) -> None:
+        pages = served()
+        find_page = resource(etag=lambda _: None)(lambda: "page")
+        pages.get("/", endpoint="get /")(etag_resource(find_page)(lambda page: page))
+        pages.get("/own", endpoint="get /own")(etag_resource(lambda: ("page", {"ETag": "malformed"})))
+        for path in ("/", "/own"):
+            answer = pages.test_client().get(path, headers={"If-None-Match": "None"})
+            assert answer.status_code == 200, path
+
     def test_a_write_is_refused_by_its_first_request(self) -> None:
         pages = served()
         pages.put("/", endpoint="put /")(etag_resource(lambda: "done"))
