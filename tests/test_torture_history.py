@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from torture.history import Operation, State, judge
 
 FIRST = State(0, '"0"')
-FEW = settings(max_examples=30)
+FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 
 def read(start: float, number: int, **more: Any) -> Operation:
