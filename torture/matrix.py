@@ -18,6 +18,7 @@ from torture.app import LOCKED, SNAPSHOT
 from torture.clients import Plan, collide
 from torture.faults import killed_workers, now_and_then, restart_postgresql, restarting_mariadb
 from torture.history import Operation, State, Verdict, judge
+from torture.replica import replica_of
 from torture.servers import serving
 
 LEVELS = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
@@ -33,6 +34,7 @@ DATABASES: dict[str, dict[str, str]] = {
 KINDS = ["versioned", "unversioned", "integer", "uuid", "xmin", "trigger", "revision", "datetime"]
 MOVES = ["put", "patch", "chain", "star", "both", "batch", "life"]
 OF_TWO = ("both", "batch")  # counters
+TWO, BEHIND = "two servers", "two servers, reads from a replica"
 LIVES, LIFE = ["create", "delete"], 5  # accepted writes from a counter's creation to its deletion, about
 
 
@@ -46,12 +48,14 @@ class Cell:
     expire: str = "1"
     asynchronous: str = "0"
     faults: bool = False
+    machines: str = ""
 
     @property
     def name(self) -> str:
         more = ["expire_on_commit=False"] if self.expire == "0" else []
         more += ["async"] if self.asynchronous == "1" else []
         more += ["faults"] if self.faults else []
+        more += [self.machines] if self.machines else []
         return " | ".join([self.database, self.kind, ", ".join([self.move, *more])])
 
     @property
@@ -106,6 +110,12 @@ def under_faults() -> list[Cell]:
         *(f"{name}, {LEVELS[1]}" for name in ("PostgreSQL", "MariaDB")),
     ]
     return [Cell(database, kind, faults=True) for database in databases for kind in ("versioned", "unversioned")]
+
+
+def on_several_machines() -> list[Cell]:
+    """Return the counter's PUT to two servers of one database, also by tags of a replica that is behind."""
+    database = f"PostgreSQL, {LEVELS[0]}"
+    return [Cell(database, kind, machines=each) for each in (TWO, BEHIND) for kind in ("versioned", "unversioned")]
 
 
 @dataclass
@@ -166,7 +176,15 @@ class Matrix:
         if cell.faults:
             environment |= {"slow": "0.01", "clock": "3600"}
         processes = {"workers": 1, "threads": 8} if cell.kind == "dict" else {}
-        with serving(**processes, **environment) as server:  # type: ignore[arg-type]
+        with ExitStack() as servers:
+            server = servers.enter_context(serving(**processes, **environment))  # type: ignore[arg-type]
+            urls, read_from = [server.url], None
+            if cell.machines:
+                urls.append(servers.enter_context(serving(**{**environment, "create": "0"})).url)  # type: ignore[arg-type]
+            if cell.machines == BEHIND:
+                behind = servers.enter_context(replica_of(environment["database"]))
+                replica = {**environment, "database": behind, "create": "0"}
+                read_from = servers.enter_context(serving(**replica)).url  # type: ignore[arg-type]
             befores = {"/counters/1": server.first}
             if cell.move in OF_TWO:
                 befores["/counters/2"] = server.state("/counters/2")
@@ -180,7 +198,7 @@ class Matrix:
                         faults.enter_context(now_and_then(5, lambda _: restart()))
                 goal = accepted // LIFE if cell.move == "life" else accepted
                 for move in LIVES if cell.move == "life" else [cell.move]:
-                    plan = Plan([server.url], goal, move=move, hang_up=5 if cell.faults else 0)
+                    plan = Plan(urls, goal, move=move, hang_up=5 if cell.faults else 0, read_from=read_from)
                     for path, operations in collide(plan).items():
                         histories.setdefault(path, []).extend(operations)
             seconds = time.monotonic() - start
@@ -190,7 +208,7 @@ class Matrix:
                     first, last = State(0, None), last_of_a_life(operations)
                 else:
                     first, last = befores[path], server.state(path)
-                verdicts.append(judge(operations, first, last, faults=cell.faults))
+                verdicts.append(judge(operations, first, last, faults=cell.faults, stale_reads=bool(read_from)))
         result = Result(cell, verdicts, seconds)
         result.complaints = list(complaints(result, accepted))
         return result
@@ -223,6 +241,7 @@ def main() -> int:
         "PUT, in full": (in_full(), given.accepted),
         "The rest, pairwise": (pairwise(), given.fewer),
         "Under lock=": (locked(), given.fewer),
+        "On several machines": (on_several_machines(), given.fewer),
         "With faults": (under_faults(), given.fewer),
     }
     bad = 0
