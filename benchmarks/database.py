@@ -61,6 +61,9 @@ class VersionedRecord(Versioned, Columns, Base):
 
 SCHEMA = RecordSchema()
 
+_fresh = count(1)
+"""One for all who write: where two that share a row count for themselves, the second writes what is there already."""
+
 
 def dump(record: Any) -> dict[str, Any]:
     return SCHEMA.dump(record)  # type: ignore[no-any-return]
@@ -154,14 +157,13 @@ def with_us(database: str, model: type[Columns], etag: Validator | None = None) 
 
 def writes(application: Application) -> Callable[[int], list[Environ]]:
     """Return what gives PUTs of different rows, each with the tag that the row has, and something new to write."""
-    fresh = count(1)
 
     def environs(number: int) -> list[Environ]:
         return [put(f"/records/{row}") for row in range(2, number + 2)]  # the first is the one that is read
 
     def put(path: str) -> Environ:
         etag = ask(application, environ_of(path)).etag
-        return environ_of(path, "PUT", {"place": f"place {next(fresh):09}"}, if_match=etag or '"none"')
+        return environ_of(path, "PUT", {"place": f"place {next(_fresh):09}"}, if_match=etag or '"none"')
 
     return environs
 

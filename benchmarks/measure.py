@@ -55,7 +55,7 @@ class Promise:
 
 
 def measured(cases: Sequence[Case], seconds: float) -> list[Round]:
-    """Check all cases, measure them in turns for as many seconds of processor time as told, and check them again."""
+    """Check all cases, measure them in turns for so many seconds of processor time, and check them again."""
     for case in cases:
         case.check()
     clocks = {case.name: partial(_timed, case, _how_many(case)) for case in cases}

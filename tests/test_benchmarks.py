@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from benchmarks.bodies import bodies, dumps
 from benchmarks.cases import PATH, Case, environ_of, plain, serving
 from benchmarks.contents import contents
 from benchmarks.database import database_cases
-from benchmarks.measure import Spread
+from benchmarks.measure import Spread, serve
 from benchmarks.tables import limit
 
 CONTENTS = dict(contents())
@@ -22,9 +24,15 @@ CONTENTS = dict(contents())
 def rows(tmp_path: Path) -> Iterator[list[Case]]:
     cases = database_cases(f"sqlite:///{tmp_path}/records.db")
     yield cases
+    for engine in engines_of(cases):
+        engine.dispose()
+
+
+def engines_of(cases: list[Case]) -> Iterator[Engine]:
     for case in cases:
-        with case.application.app_context():  # type: ignore[attr-defined]
-            case.application.extensions["sqlalchemy"].engine.dispose()  # type: ignore[attr-defined]
+        app: Any = case.application
+        with app.app_context():
+            yield app.extensions["sqlalchemy"].engine
 
 
 def test_the_bodies_have_the_sizes_that_they_are_called_by() -> None:
@@ -45,6 +53,24 @@ def test_each_request_of_a_row_has_its_status_and_its_tag(rows: list[Case]) -> N
     for case in rows:
         case.check()
     assert {case.status for case in rows} == {200, 304, 412}
+
+
+def test_each_accepted_write_is_one_update_also_where_cases_take_turns(rows: list[Case]) -> None:
+    statements: list[str] = []
+
+    def executed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    writing = [case for case in rows if case.name.endswith("PUT")]
+    assert len(writing) == 4
+    for engine in engines_of(writing):
+        event.listen(engine, "before_cursor_execute", executed)
+    for turn in range(4):
+        for case in writing if turn % 2 else reversed(writing):
+            for environ in case.environs(2):
+                statements.clear()
+                serve(case.application, environ)
+                assert [word.split()[0] for word in statements].count("UPDATE") == 1, case.name
 
 
 @pytest.mark.parametrize(
