@@ -62,7 +62,7 @@ class VersionedRecord(Versioned, Columns, Base):
 SCHEMA = RecordSchema()
 
 _fresh = count(1)
-"""One for all who write: where two that share a row count for themselves, the second writes what is there already."""
+"""One for all who write: where two that share a row count for themselves, the second writes what is there."""
 
 
 def dump(record: Any) -> dict[str, Any]:
