@@ -89,14 +89,14 @@ class TagList:
             raise MalformedField(f"longer than {MAX_FIELD_LENGTH} characters")
         if field.strip(" \t") == "*":
             return cls(wildcard=True)
+        if field.count('"') > 2 * MAX_MEMBERS:  # each member has two, and there are none elsewhere
+            raise MalformedField(f"more than {MAX_MEMBERS} entity tags")
         members: list[EntityTag] = []
         position = _skip_gap(field, 0)
         while position < len(field):
             member = _MEMBER(field, position)
             if member is None:
                 raise MalformedField(f"no entity tag at character {position + 1}")
-            if len(members) == MAX_MEMBERS:
-                raise MalformedField(f"more than {MAX_MEMBERS} entity tags")
             members.append(EntityTag(member[2], weak=member[1] is not None))
             position = _skip_gap(field, member.end())
         return cls(tuple(members))
