@@ -67,6 +67,8 @@ def touch(parent: object) -> None:
         raise TypeError(f"{state.class_.__name__} has no version that could be moved.")
     state.session.flush()
     _bump(state.session, state.mapper, state.identity)
+    for guard in guards_in_force():  # which were told that a write began, and take its end from a flush
+        guard.after_flush_postexec(state.session)
 
 
 def _before_flush(session: Session, *_: object) -> None:
