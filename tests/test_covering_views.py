@@ -6,13 +6,50 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import update
-from sqlalchemy.orm import Session
+from sqlalchemy import ForeignKey, String, update
+from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column, relationship
 
-from flask_etag import require_if_match
-from flask_etag.sqlalchemy import touch
+from flask_etag import require_if_match, resource
+from flask_etag.sqlalchemy import Versioned, covers, touch
+from tests.notes import Base
 from tests.test_covering import Line, Order, Orders
 from tests.test_covering import orders as orders  # noqa: PLC0414 - a fixture
+
+
+class Deal(Versioned, Base):
+    """A parent of one invoice, which it covers, of one memo, which it does not, and of goods."""
+
+    __tablename__ = "deal"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    invoice: Mapped[Invoice | None] = relationship(cascade="all, delete-orphan")
+    memo: Mapped[Memo | None] = relationship()
+    goods: Mapped[list[Good]] = relationship()
+
+
+class OfADeal:
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(80), default="")
+
+    @declared_attr
+    def deal_id(self) -> Mapped[int | None]:
+        return mapped_column(ForeignKey("deal.id"))
+
+
+class Invoice(OfADeal, Base):
+    __tablename__ = "invoice"
+
+
+class Memo(OfADeal, Base):
+    __tablename__ = "memo"
+
+
+class Good(OfADeal, Base):
+    __tablename__ = "good"
+
+
+covers(Deal.invoice)
+covers(Deal.goods)
 
 Step = Callable[[Order, Session], Any]
 
@@ -37,6 +74,10 @@ def delete_line(order: Order, session: Session) -> None:
     session.delete(order.lines[0])
 
 
+def add_line(order: Order, _: Session) -> None:
+    order.lines.append(Line(id=9))
+
+
 def flush(_: Order, session: Session) -> None:
     session.flush()
 
@@ -45,7 +86,7 @@ def commit(_: Order, session: Session) -> None:
     session.commit()
 
 
-TOUCHES: list[tuple[Step, ...]] = [
+STEPS: list[tuple[Step, ...]] = [
     (touch_it,),
     (write_in_bulk, touch_it),
     (touch_it, write_in_bulk),
@@ -55,11 +96,12 @@ TOUCHES: list[tuple[Step, ...]] = [
     (touch_it, delete_line),
     (touch_it, commit, write_order),
     (touch_it, commit, touch_it),
+    (add_line, write_line),
 ]
 
 
-@pytest.mark.parametrize("steps", TOUCHES, ids=lambda steps: ", ".join(step.__name__ for step in steps))
-def test_a_view_may_touch_what_it_was_judged_by(orders: Orders, steps: tuple[Step, ...]) -> None:
+@pytest.mark.parametrize("steps", STEPS, ids=lambda steps: ", ".join(step.__name__ for step in steps))
+def test_a_view_may_write_what_it_was_judged_by_in_any_way(orders: Orders, steps: tuple[Step, ...]) -> None:
     def write(order: Order) -> str:
         for step in steps:
             step(order, orders.db.session())
@@ -83,6 +125,49 @@ def test_a_touch_that_is_rolled_back_leaves_all_as_it_was(orders: Orders) -> Non
     etag = orders.etags()[0]
     assert orders.put("", "/written/1", if_match=etag).status_code == 200
     assert orders.etags()[0] == etag
+
+
+def add_invoice(deal: Deal) -> None:
+    deal.invoice = Invoice(text="new")
+
+
+def change_invoice(deal: Deal) -> None:
+    assert deal.invoice is not None
+    deal.invoice.text = "changed"
+
+
+def remove_invoice(deal: Deal) -> None:
+    deal.invoice = None
+
+
+def change_a_good_beside_a_memo(deal: Deal) -> None:
+    deal.goods[0].text = "changed"
+    deal.memo = Memo()
+
+
+@pytest.mark.parametrize("change", [add_invoice, change_invoice, remove_invoice, change_a_good_beside_a_memo])
+def test_one_to_one_is_covered_as_one_to_many_is(orders: Orders, change: Callable[[Deal], None]) -> None:
+    session = orders.db.session
+
+    @resource
+    def find_deal(deal_id: int) -> Deal | None:
+        return session.get(Deal, deal_id)
+
+    def write(deal: Deal) -> str:
+        change(deal)
+        session.commit()
+        return ""
+
+    orders.app.put("/deals/<int:deal_id>")(require_if_match(find_deal)(write))
+    with orders.app.app_context():
+        is_first = change is add_invoice
+        session.add(Deal(id=1, invoice=None if is_first else Invoice(), goods=[Good()]))
+        session.commit()
+    etag = orders.put("", "/deals/1", if_match='"stale"').headers["ETag"]
+    answer = orders.put("", "/deals/1", if_match=etag)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] != etag
+    assert orders.put("", "/deals/1", if_match=etag).status_code == 412
 
 
 def serve(orders: Orders, view: Callable[[Order], str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Integer, event, inspect, select, update
 from sqlalchemy.orm import (
+    InstanceState,
     InstrumentedAttribute,
     Mapper,
     PassiveFlag,
@@ -147,7 +148,7 @@ def _bump(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> N
     """
     version, generator = mapper.version_id_col, mapper.version_id_generator
     root = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
-    if root is not None and (root in session.deleted or session.is_modified(root, include_collections=False)):
+    if root is not None and (root in session.deleted or _is_updated(instance_state(root))):
         return  # it goes, or gets a new version anyway
     connection = session.connection(bind_arguments={"mapper": mapper})
     table = (mapper.primary_key[0] if version is None else version).table
@@ -169,3 +170,11 @@ def _bump(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> N
         raise StaleDataError("The object has been changed since the request was judged.")
     if root is not None and version is not None:
         session.expire(root, [version_key(instance_state(root))])
+
+
+def _is_updated(state: InstanceState[Any]) -> bool:
+    """Tell whether a flush changes the row of an object itself: a one-to-one relationship is not in it."""
+    relationships = state.mapper.relationships.values()
+    in_row = [each for each in relationships if each.direction is RelationshipDirection.MANYTOONE]
+    names = [each.key for each in (*state.mapper.column_attrs, *in_row)]
+    return any(get_history(state.obj(), name, _NO_LOAD).has_changes() for name in names)

@@ -197,9 +197,10 @@ class SessionGuard(Guard):
         if not self.is_target(target):
             return
         state = instance_state(target)
+        is_held = self._writing or self._written_in is not None or self._locked_in is not None
         self._target = target
         self._writing = self._has_failed = True
-        if self._written_in is None and self._locked_in is None:
+        if not is_held:
             # The view let go of what was judged (a commit, a rollback, a refresh), or writes through another
             # session; another writer's state may have been loaded since, and would be what is replaced.
             if is_versioned(state):
