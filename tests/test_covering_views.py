@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import ForeignKey, String, update
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column, relationship
 
 from flask_etag import require_if_match, resource
@@ -168,6 +169,90 @@ def test_one_to_one_is_covered_as_one_to_many_is(orders: Orders, change: Callabl
     assert answer.status_code == 200
     assert answer.headers["ETag"] != etag
     assert orders.put("", "/deals/1", if_match=etag).status_code == 412
+
+
+def through_another_session(orders: Orders) -> Session:
+    return Session(orders.engine)
+
+
+def after_a_close(orders: Orders) -> Session:
+    orders.db.session.close()
+    return orders.db.session()
+
+
+def after_a_removal(orders: Orders) -> Session:
+    orders.db.session.remove()
+    return orders.db.session()
+
+
+def after_an_expunge(orders: Orders) -> Session:
+    orders.db.session.expunge_all()
+    return orders.db.session()
+
+
+@pytest.mark.parametrize("session_of", [through_another_session, after_a_close, after_a_removal, after_an_expunge])
+def test_a_part_is_written_where_its_whole_is_not_loaded(
+    orders: Orders, session_of: Callable[[Orders], Session]
+) -> None:
+    def write(_: Order) -> str:
+        orders.hold("before commit")
+        with session_of(orders) as session:
+            session.get_one(Line, 1).text += "slow"
+            session.add(Line(id=8, order_id=1))
+            session.commit()
+        return ""
+
+    serve(orders, write)
+    etag = orders.etags()[0]
+    slow, hold = orders.held(
+        "before commit", lambda: orders.put("", "/written/1", if_match=etag, hold="before commit")
+    )
+    assert orders.put("fast", "/orders/1", if_match=etag).status_code == 200
+    hold.released.set()
+    assert slow.answer().status_code == 412
+    etag = orders.etags()[0]
+    answer = orders.put("", "/written/1", if_match=etag)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == orders.etags()[0] != etag
+
+
+@pytest.fixture
+def unchecked_orders(empty_database: Callable[[str], str]) -> Iterator[Orders]:
+    """Orders where a line may name one that is not there: SQLite does not mind, unless it is told to."""
+    orders = Orders(empty_database("sqlite"))
+    yield orders
+    orders.close()
+
+
+def test_a_part_may_outlive_the_whole_that_its_view_deletes(unchecked_orders: Orders) -> None:
+    def write(order: Order) -> str:
+        session = unchecked_orders.db.session
+        session.delete(order)
+        session.flush()
+        session.add(Line(id=9, order_id=1))
+        session.commit()
+        session.add(Line(id=10, order_id=1))
+        session.commit()
+        return ""
+
+    serve(unchecked_orders, write)
+    assert unchecked_orders.put("", "/written/1", if_match=unchecked_orders.etags()[0]).status_code == 200
+
+
+def test_a_part_is_not_written_where_another_deletes_its_whole(unchecked_orders: Orders) -> None:
+    def write(_: Order) -> str:
+        session = after_a_close(unchecked_orders)
+        with Session(unchecked_orders.engine) as another:
+            another.execute(sql_delete(Order).where(Order.id == 1))
+            another.commit()
+        session.get_one(Line, 1).text = "changed"
+        session.commit()
+        return ""
+
+    serve(unchecked_orders, write)
+    assert unchecked_orders.put("", "/written/1", if_match=unchecked_orders.etags()[0]).status_code == 404
+    with Session(unchecked_orders.engine) as session:
+        assert session.get_one(Line, 1).text == ""
 
 
 def serve(orders: Orders, view: Callable[[Order], str]) -> None:

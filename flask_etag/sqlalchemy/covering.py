@@ -146,16 +146,22 @@ def _bump(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> N
     What the request was judged by moves from the version that was judged, or not at all. Any other moves from
     whatever it has: writers of two children of one parent are no rivals.
     """
-    version, generator = mapper.version_id_col, mapper.version_id_generator
-    root = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
-    if root is not None and (root in session.deleted or _is_updated(instance_state(root))):
+    key = mapper.identity_key_from_primary_key(identity)
+    root = session.identity_map.get(key)
+    guards = [guard for guard in guards_in_force() if guard.is_target(key)]
+    if guards and root is None:  # the view let go of it, or writes through another session
+        root = session.get(mapper.class_, identity)
+    if root is None:
+        guards = [guard for guard in guards if not (guard.pending or guard.committed)]  # or it has deleted it
+    elif root in session.deleted or _is_updated(instance_state(root)):
         return  # it goes, or gets a new version anyway
+    version, generator = mapper.version_id_col, mapper.version_id_generator
     connection = session.connection(bind_arguments={"mapper": mapper})
     table = (mapper.primary_key[0] if version is None else version).table
     where = [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
-    guards = [guard for guard in guards_in_force() if root is not None and guard.is_target(root)]
-    for guard in guards:
-        guard.before_write(connection, root)
+    if guards and root is not None:
+        for guard in guards:
+            guard.before_write(connection, root)
         if version is not None:
             where.append(version == version_of(instance_state(root)))
     values: dict[Any, Any]

@@ -176,9 +176,9 @@ class SessionGuard(Guard):
         if not is_judged:
             raise Refused
 
-    def is_target(self, target: object) -> bool:
-        """Tell whether an object is the one that is guarded, in whatever session."""
-        return self._key is not None and (target is self._target or instance_state(target).key == self._key)
+    def is_target(self, key: object) -> bool:
+        """Tell whether an identity key is that of the object that is guarded, in whatever session."""
+        return bool(key == self._key)
 
     # What follows is called by the events of sessions and mappers.
 
@@ -189,14 +189,14 @@ class SessionGuard(Guard):
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
         for target in session.deleted:  # of one that is deleted and added again, nothing else tells
-            if self.is_target(target):
+            if self.is_target(instance_state(target).key):
                 connection = session.connection(bind_arguments={"mapper": inspect(target).mapper})
                 self.before_write(connection, target)
 
     def before_write(self, connection: Connection, target: object) -> None:
-        if not self.is_target(target):
-            return
         state = instance_state(target)
+        if not self.is_target(state.key):
+            return
         is_held = self._writing or self._written_in is not None or self._locked_in is not None
         self._target = target
         self._writing = self._has_failed = True
