@@ -1,16 +1,20 @@
-"""Children that belong to the content of their parent: a change of one is a change of the parent's version.
+"""Parts that belong to the content of a whole: a change of one is a change of the version of the whole.
 
-Otherwise a parent's tag would stay as it is while its lines change: an unchanged read would be stale, and a save
-would overwrite what its sender has not seen. A parent without a version, whose tag is a hash of all that, is
-locked instead, so that no child changes between its judgement and its commit.
+Otherwise the tag of an order would stay as it is while its lines change: an unchanged read would be stale, and a
+save would overwrite what its sender has not seen. A whole without a version, whose tag is a hash of all that, is
+locked instead, so that no part changes between its judgement and its commit.
+
+It is moved when a flush comes to its parts. By then their foreign keys are set, whoever has set them, and the rows
+that they name are there; and no part is written yet, so that all who write one wait for each other at the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, event, inspect, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, event, select, update
 from sqlalchemy.orm import (
     InstanceState,
     InstrumentedAttribute,
@@ -20,16 +24,17 @@ from sqlalchemy.orm import (
     RelationshipProperty,
     Session,
 )
-from sqlalchemy.orm.attributes import History, get_history, instance_state
+from sqlalchemy.orm.attributes import get_history, instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag.sqlalchemy.guard import guards_in_force
-from flask_etag.sqlalchemy.versions import covered, covered_by, is_versioned, version_key, version_of
+from flask_etag.sqlalchemy.versions import covered, is_versioned, version_key, version_of
 
-_Row = tuple[Mapper[Any], tuple[Any, ...]]
-"""A row that may not be loaded: its mapper, and its primary key."""
+_Identity = tuple[Any, ...]
+"""The primary key of a row that may not be loaded."""
 
-_NO_LOAD = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS
+_DONE = "flask_etag_done"
+"""Where a session notes the identity keys of what its flush has inserted, or moved already."""
 
 
 def covers(relationship: InstrumentedAttribute[Any]) -> None:
@@ -40,13 +45,17 @@ def covers(relationship: InstrumentedAttribute[Any]) -> None:
     :func:`~flask_etag.content_hash` that reads these rows.
 
     :param relationship: a one-to-many or one-to-one relationship.
-    :raises TypeError: if it is none.
+    :raises TypeError: if it is none; where its model names classes that are still to come, as soon as they have.
     """
-    prop = getattr(relationship, "property", None)
+    prop = getattr(relationship, "prop", None)  # and not its property, which would have those classes by now
     if not isinstance(prop, RelationshipProperty):
         raise TypeError(f"covers() takes a relationship, such as Order.lines, and was given {relationship!r}.")
-    if not event.contains(Session, "before_flush", _before_flush):
-        event.listen(Session, "before_flush", _before_flush)
+    if prop.key in covered[prop.parent.class_]:
+        return
+    if prop.parent.configured:
+        _listen(prop)
+    else:
+        event.listen(prop.parent, "mapper_configured", lambda *_: _listen(prop))
     covered[prop.parent.class_].add(prop.key)
 
 
@@ -67,78 +76,95 @@ def touch(parent: object) -> None:
     if not is_versioned(state):
         raise TypeError(f"{state.class_.__name__} has no version that could be moved.")
     state.session.flush()
-    _bump(state.session, state.mapper, state.identity)
+    _begin(state.session)
+    _move(state.session, state.mapper, state.identity)
     for guard in guards_in_force():  # which were told that a write began, and take its end from a flush
         guard.after_flush_postexec(state.session)
 
 
-def _before_flush(session: Session, *_: object) -> None:
-    changed = [target for target in session.dirty if session.is_modified(target)]
-    rows: dict[Any, _Row] = {}
-    waiting = [row for target in (*session.new, *changed, *session.deleted) for row in _rows_that_cover(target)]
-    while waiting:
-        mapper, identity = row = waiting.pop()
-        key = mapper.identity_key_from_primary_key(identity)
-        if key not in rows:
-            rows[key] = row
-            if any(mapper.isa(child) for child in _covered_children()):  # its own parent covers it, in turn
-                waiting += _parents_of(session.get_one(mapper.class_, identity))
-    for mapper, identity in rows.values():
-        _bump(session, mapper, identity)
+@event.listens_for(Session, "before_flush")
+def _begin(session: Session, *_: object) -> None:
+    session.info[_DONE] = set()
 
 
-def _rows_that_cover(target: object) -> Iterator[_Row]:
-    """Yield the rows of which an object that is changed is a part; itself, if its parts come or go."""
-    state = instance_state(target)
-    if state.identity is not None:
-        for name in covered_by(state.mapper):
-            if get_history(target, name, _NO_LOAD).has_changes():
-                yield state.mapper, state.identity
-    yield from _parents_of(target)
+def _listen(prop: RelationshipProperty[Any]) -> None:
+    """Let whatever is told of the parts in a relationship move their whole."""
+    whole, part = prop.parent, prop.mapper
+    keys = [whole.get_property_by_column(column) for column in whole.primary_key]
+    pairs = prop.local_remote_pairs if prop.direction is RelationshipDirection.ONETOMANY else []
+    named = {whole.get_property_by_column(key): column for key, column in pairs}
+    ways = [prop, *(part.get_property(back) for back in [prop.back_populates] if back)]
+    if named.keys() != set(keys) or any(way.post_update for way in ways):
+        raise TypeError(
+            f"covers({prop}) is not possible: it takes a relationship whose rows name their parent by its primary "
+            "key, from the first (so without post_update). Call touch(parent) where such a row changes."
+        )
+    covering = _Covering(whole, part, [named[key] for key in keys])
+    _coverings.append(covering)
+    event.listen(whole, "after_insert", _after_insert, propagate=True)
+    event.listen(part, "before_insert", covering.before_write, propagate=True)
+    event.listen(part, "before_update", covering.before_update, propagate=True)
+    event.listen(part, "before_delete", covering.before_write, propagate=True)
 
 
-def _parents_of(target: object) -> Iterator[_Row]:
-    """Yield the rows that cover a child, and those that did before it moved, by its foreign keys."""
-    mapper = instance_state(target).mapper
-    for prop in _covered_relationships():
-        if not mapper.isa(prop.mapper):
-            continue
-        names = {parent: mapper.get_property_by_column(child).key for parent, child in prop.local_remote_pairs}
-        histories = [get_history(target, names[column]) for column in prop.parent.primary_key]
-        for values in {_values(histories, before=False), _values(histories, before=True)}:
-            if None not in values:
-                yield prop.parent, values
-        for relationship in mapper.relationships:
-            if relationship.local_columns == prop.remote_side:  # the way back, which is followed in the flush
-                history = get_history(target, relationship.key, _NO_LOAD)
-                for parent in (*history.added, *history.deleted):
-                    identity = None if parent is None else instance_state(parent).identity
-                    if identity is not None:
-                        yield prop.parent, identity
+@dataclass(frozen=True)
+class _Covering:
+    """A relationship that is covered."""
+
+    whole: Mapper[Any]
+    part: Mapper[Any]
+    columns: list[ColumnElement[Any]]
+    """Those of a part that name its whole, in the order of the primary key of that."""
+
+    def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
+        if _is_updated(instance_state(target)):
+            self.before_write(mapper, connection, target)
+
+    def before_write(self, mapper: Mapper[Any], _: Connection, target: object) -> None:
+        """Move what a part belongs to, and what it belonged to before."""
+        session: Session = instance_state(target).session  # type: ignore[assignment]
+        names = [mapper.get_property_by_column(column).key for column in self.columns]
+        wholes = {tuple(getattr(target, name) for name in names)}
+        stored = session.identity_map.get(mapper.identity_key_from_instance(target))
+        if stored is not None:  # the part itself, or one that is deleted and made again
+            histories = [get_history(stored, name, PassiveFlag.PASSIVE_NO_INITIALIZE) for name in names]
+            loaded: list[Sequence[Any]] = [history.deleted or history.unchanged for history in histories]
+            if all(loaded):
+                wholes.add(tuple(values[0] for values in loaded))
+            else:
+                wholes.add(self.stored_whole(session, mapper.primary_key_from_instance(stored)))
+        for whole in wholes:
+            _move(session, self.whole, whole)
+
+    def stored_whole(self, session: Session, part: _Identity) -> _Identity:
+        """Read what a row names as its whole; nothing where there is no such row."""
+        where = [column == value for column, value in zip(self.part.primary_key, part, strict=True)]
+        connection = session.connection(bind_arguments={"mapper": self.part})
+        named = select(*self.columns).select_from(self.part.persist_selectable).where(*where)
+        return tuple(connection.execute(named).first() or [None])
 
 
-def _values(histories: list[History], *, before: bool) -> tuple[Any, ...]:
-    return tuple(next(iter((before and history.deleted) or history.non_deleted()), None) for history in histories)
+_coverings: list[_Covering] = []
 
 
-def _covered_relationships() -> Iterator[RelationshipProperty[Any]]:
-    for model, names in covered.items():
-        for name in names:
-            prop: RelationshipProperty[Any] = inspect(model).relationships[name]
-            local = {column for column, _ in prop.local_remote_pairs}
-            if prop.direction is not RelationshipDirection.ONETOMANY or local != set(prop.parent.primary_key):
-                raise TypeError(
-                    f"covers({prop}) is not possible: it takes a relationship whose rows name their parent by its "
-                    "primary key. Call touch(parent) where such a row changes."
-                )
-            yield prop
+def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
+    session: Session = instance_state(whole).session  # type: ignore[assignment]
+    session.info[_DONE].add(mapper.identity_key_from_instance(whole))
 
 
-def _covered_children() -> Iterator[Mapper[Any]]:
-    return (prop.mapper for prop in _covered_relationships())
+def _move(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
+    """Move a row, once in a flush, after what it is itself a part of."""
+    key = mapper.identity_key_from_primary_key(identity)
+    if None in identity or key in session.info[_DONE]:
+        return
+    session.info[_DONE].add(key)
+    for covering in _coverings:
+        if mapper.isa(covering.part) or covering.part.isa(mapper):
+            _move(session, covering.whole, covering.stored_whole(session, identity))
+    _bump(session, mapper, identity)
 
 
-def _bump(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> None:
+def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     """Give a row a new version; or, where it has none, write it as it is.
 
     That locks it; and PostgreSQL then refuses whoever has read before this and would lock it later.
@@ -183,4 +209,4 @@ def _is_updated(state: InstanceState[Any]) -> bool:
     relationships = state.mapper.relationships.values()
     in_row = [each for each in relationships if each.direction is RelationshipDirection.MANYTOONE]
     names = [each.key for each in (*state.mapper.column_attrs, *in_row)]
-    return any(get_history(state.obj(), name, _NO_LOAD).has_changes() for name in names)
+    return any(get_history(state.obj(), name, PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes() for name in names)
