@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import ForeignKey, String, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column, relationship
+from sqlalchemy.orm import (
+    DynamicMapped,
+    Mapped,
+    Session,
+    WriteOnlyMapped,
+    declared_attr,
+    mapped_column,
+    relationship,
+)
 
 from flask_etag import require_if_match, resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
@@ -18,7 +26,7 @@ from tests.test_covering import orders as orders  # noqa: PLC0414 - a fixture
 
 
 class Deal(Versioned, Base):
-    """A parent of one invoice, which it covers, of one memo, which it does not, and of goods."""
+    """A parent of parts of every kind; it covers all but its memo."""
 
     __tablename__ = "deal"
 
@@ -26,6 +34,8 @@ class Deal(Versioned, Base):
     invoice: Mapped[Invoice | None] = relationship(cascade="all, delete-orphan")
     memo: Mapped[Memo | None] = relationship()
     goods: Mapped[list[Good]] = relationship()
+    bids: DynamicMapped[Bid] = relationship()
+    stamps: WriteOnlyMapped[Stamp] = relationship()
 
 
 class OfADeal:
@@ -49,8 +59,16 @@ class Good(OfADeal, Base):
     __tablename__ = "good"
 
 
-covers(Deal.invoice)
-covers(Deal.goods)
+class Bid(OfADeal, Base):
+    __tablename__ = "bid"
+
+
+class Stamp(OfADeal, Base):
+    __tablename__ = "stamp"
+
+
+for relation in (Deal.invoice, Deal.goods, Deal.bids, Deal.stamps):
+    covers(relation)
 
 Step = Callable[[Order, Session], Any]
 
@@ -146,8 +164,18 @@ def change_a_good_beside_a_memo(deal: Deal) -> None:
     deal.memo = Memo()
 
 
-@pytest.mark.parametrize("change", [add_invoice, change_invoice, remove_invoice, change_a_good_beside_a_memo])
-def test_one_to_one_is_covered_as_one_to_many_is(orders: Orders, change: Callable[[Deal], None]) -> None:
+def add_bid(deal: Deal) -> None:
+    deal.bids.append(Bid())
+
+
+def add_stamp(deal: Deal) -> None:
+    deal.stamps.add(Stamp())
+
+
+@pytest.mark.parametrize(
+    "change", [add_invoice, change_invoice, remove_invoice, change_a_good_beside_a_memo, add_bid, add_stamp]
+)
+def test_every_kind_of_part_is_covered(orders: Orders, change: Callable[[Deal], None]) -> None:
     session = orders.db.session
 
     @resource
