@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
-from flask import request
+from flask import g, request
 from sqlalchemy import String, TypeDecorator, cast, event, select
 from sqlalchemy.orm import Session, with_parent
 from werkzeug.test import TestResponse
 
 from flask_etag import etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Page
-from tests.notes import Note, Notes, Shelf
+from tests.notes import WAIT, Note, Notes, Shelf
 from tests.papers import Paper
 
 
@@ -118,6 +119,89 @@ def test_a_304_reads_keys_and_versions_alone(listing: Listing) -> None:
     assert [" ".join(statement.split()) for statement in statements] == ["SELECT note.id, note.version"]
     statements.clear()
     assert listing.list(if_none_match='"other"').status_code == 200
+    assert len(statements) == 2
+
+
+def serve_bodies(listing: Listing, between: Callable[[], None], **options: Any) -> None:
+    """Serve the bodies of all notes; something happens between what judges a request and what answers it."""
+
+    @resource(headers=lambda _: between() or {}, **options)  # type: ignore[func-returns-value]
+    def find_all() -> Page[Note]:
+        return Page(listing.db.session, select(Note).order_by(Note.id))
+
+    @listing.app.get("/bodies")
+    @etag_resource(find_all)
+    def read_bodies(notes: Page[Note]) -> list[str]:
+        return [note.body for note in notes]
+
+
+def write_elsewhere(listing: Listing, change: Callable[[Session], object]) -> None:
+    def write() -> None:
+        with Session(listing.engine) as session:
+            change(session)
+            session.commit()
+
+    writer = Thread(target=write)
+    writer.start()
+    writer.join(WAIT)
+    assert not writer.is_alive()
+
+
+def is_unchanged_just_if_it_shows_the_same(listing: Listing, seen: TestResponse) -> bool:
+    client = listing.app.test_client()
+    asked = client.get("/bodies", headers={"If-None-Match": seen.headers["ETag"]})
+    return (asked.status_code == 304) == (seen.json == client.get("/bodies").json)
+
+
+def test_3_7_what_is_added_after_the_request_was_judged_is_under_the_tag_that_shows_it(listing: Listing) -> None:
+    changes: list[Callable[[Session], object]] = [lambda session: session.add(Note(id=9, body="9"))]
+    serve_bodies(listing, lambda: write_elsewhere(listing, changes.pop()) if changes else None)
+    seen = listing.app.test_client().get("/bodies", headers={"If-None-Match": '"other"'})
+    assert changes == []
+    write_elsewhere(listing, lambda session: session.delete(session.get_one(Note, 9)))
+    assert is_unchanged_just_if_it_shows_the_same(listing, seen)
+
+
+@pytest.mark.parametrize("condition", [{}, {"If-None-Match": '"other"'}], ids=["unconditional", "conditional"])
+def test_3_7_a_member_that_was_loaded_before_is_under_the_tag_of_what_is_shown_of_it(
+    listing: Listing, condition: dict[str, str]
+) -> None:
+    """Above the decorator, say, by what decides who may come in."""
+    changes: list[Callable[[Session], object]] = [
+        lambda session: setattr(session.get_one(Note, 1), "body", "edited")
+    ]
+
+    @listing.app.before_request
+    def load_user() -> None:
+        g.user = listing.db.session.get(Note, 1)
+        if changes:
+            write_elsewhere(listing, changes.pop())
+
+    serve_bodies(listing, lambda: None)
+    seen = listing.app.test_client().get("/bodies", headers=condition)
+    assert changes == []
+    assert is_unchanged_just_if_it_shows_the_same(listing, seen)
+
+
+def test_a_page_that_its_loader_has_read_is_not_read_twice(listing: Listing) -> None:
+    statements: list[str] = []
+
+    @resource
+    def find_some() -> Page[Note]:
+        page = Page(listing.db.session, select(Note).order_by(Note.id))
+        assert len(page) == 5
+        return page
+
+    @listing.app.get("/some")
+    @etag_resource(find_some)
+    def read_some(notes: Page[Note]) -> list[int]:
+        return [note.id for note in notes]
+
+    client = listing.app.test_client()
+    etag = client.get("/some").headers["ETag"]
+    event.listen(listing.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert client.get("/some", headers={"If-None-Match": etag}).status_code == 304
+    assert client.get("/some", headers={"If-None-Match": '"other"'}).status_code == 200
     assert len(statements) == 2
 
 

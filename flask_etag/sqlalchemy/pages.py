@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from flask import has_request_context, request
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.orm.attributes import instance_state
@@ -32,8 +32,8 @@ class Page(Generic[T]):
             return Page(db.session, select(Note).order_by(Note.id), page=request.args.get("page", 1, int))
 
     Its tag covers the statement and its parameters, which members there are in which order, and the version of
-    each; and the total, if it is counted. A request that sets conditions is judged by one narrow query, for keys
-    and versions; the rows are loaded when the view asks for them.
+    each; and the total, if it is counted. A GET or HEAD with conditions is judged by one narrow query, for keys
+    and versions. What is not a 304 loads the rows, and has its tag from these.
 
     :param session: the session to read with.
     :param statement: a ``select`` of one model with a version, in an order that is always the same.
@@ -70,6 +70,7 @@ class Page(Generic[T]):
             statement if per_page is None else statement.limit(per_page).offset((page - 1) * per_page)
         )
         self._counted = counted
+        self._is_narrow = False
 
     @cached_property
     def items(self) -> Sequence[T]:
@@ -91,10 +92,16 @@ class Page(Generic[T]):
 
     def __etag__(self) -> State:
         """Return what tells one state of the page from another."""
-        members: Iterable[Iterable[Any]] = (
-            self._members() if "items" in vars(self) or _is_to_be_shown() else self._keys_and_versions()
-        )
+        members = self._keys_and_versions() if self._is_narrow else self._members()
         return State(("page", _text_of(self._statement), str(self.total), *chain.from_iterable(members)))
+
+    def __probe__(self) -> Page[T] | None:
+        """Return a page whose tag is read without the rows; ``None`` where these are loaded already."""
+        if "items" in vars(self):
+            return None
+        narrow = copy(self)
+        narrow._is_narrow = True
+        return narrow
 
     def _members(self) -> list[tuple[Any, ...]]:
         states = map(instance_state, self.items)
@@ -115,10 +122,3 @@ def _text_of(statement: Select[Any]) -> str:
     if key.key not in _texts:
         _texts[key.key] = str(statement)
     return repr((_texts[key.key], [parameter.effective_value for parameter in key.bindparams]))
-
-
-def _is_to_be_shown() -> bool:
-    """Tell whether the request is a read that sets no conditions, so that its rows will be wanted anyway."""
-    fields = request.environ if has_request_context() else {}
-    conditional = "HTTP_IF_NONE_MATCH" in fields or "HTTP_IF_MATCH" in fields
-    return fields.get("REQUEST_METHOD") in ("GET", "HEAD") and not conditional
