@@ -8,13 +8,26 @@ from typing import Any
 
 import pytest
 from flask import g, request
-from sqlalchemy import String, TypeDecorator, cast, event, select
-from sqlalchemy.orm import Session, with_parent
+from sqlalchemy import ForeignKey, Select, String, TypeDecorator, cast, event, func, select
+from sqlalchemy.orm import (
+    Mapped,
+    Session,
+    aliased,
+    declared_attr,
+    has_inherited_table,
+    load_only,
+    mapped_column,
+    with_loader_criteria,
+    with_parent,
+    with_polymorphic,
+)
+from sqlalchemy.orm.attributes import flag_modified
 from werkzeug.test import TestResponse
 
 from flask_etag import etag_resource, require_if_match, resource
-from flask_etag.sqlalchemy import Page
-from tests.notes import WAIT, Note, Notes, Shelf
+from flask_etag.sqlalchemy import Page, Versioned
+from flask_etag.validators import State
+from tests.notes import WAIT, Base, Note, Notes, Shelf
 from tests.papers import Paper
 
 
@@ -224,6 +237,68 @@ def test_a_filter_by_an_object_is_one_by_its_key(listing: Listing) -> None:
             for number in (1, 1, 2)
         ]
         assert states[0] == states[1] != states[2]
+
+
+def states_of(listing: Listing, statement: Select[Note], **options: Any) -> tuple[State, State | None]:
+    """Return the state of a page as its rows tell it, and as the narrow query does."""
+    page = Page(listing.db.session, statement, **options)
+    probe = page.__probe__()
+    return page.__etag__(), None if probe is None else probe.__etag__()
+
+
+class Sheet(Versioned, Base):
+    """What has a key by another name than its column's; some are bound in a book."""
+
+    __tablename__ = "sheet"
+
+    number: Mapped[int] = mapped_column("sheet_number", primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+
+    @declared_attr.directive
+    def __mapper_args__(cls: type[Sheet]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
+        if has_inherited_table(cls):
+            return {"polymorphic_identity": "bound"}
+        return {**super().__mapper_args__, "polymorphic_on": "kind", "polymorphic_identity": "loose"}
+
+
+class BoundSheet(Sheet):
+    __tablename__ = "bound_sheet"
+
+    number: Mapped[int] = mapped_column(ForeignKey("sheet.sheet_number"), primary_key=True)
+    book: Mapped[str] = mapped_column(String(10))
+
+
+def selects() -> dict[str, Select[Any]]:
+    other = aliased(Note)
+    some = aliased(Note, select(Note).where(Note.id > 2).subquery())
+    ids = select(Note.id).where(Note.id > 3).cte()
+    return {
+        "an alias": select(other).where(other.id > 1).order_by(other.id.desc()),
+        "an alias of a part": select(some).order_by(some.id),
+        "a common table expression": select(Note).join(ids, ids.c.id == Note.id).order_by(Note.id),
+        "criteria": select(Note).options(with_loader_criteria(Note, Note.id > 2)).order_by(Note.id),
+        "a group": select(Note).group_by(Note.id).having(func.count() > 0).order_by(func.count(), Note.id),
+        "a limit of its own": select(Note).order_by(Note.id).limit(2),
+        "a subclass": select(BoundSheet).order_by(BoundSheet.book),
+        "a class with its subclasses": select(with_polymorphic(Sheet, "*")).order_by(Sheet.number),
+        "what is loaded in parts": select(Note).options(load_only(Note.body)).order_by(Note.id),
+    }
+
+
+@pytest.mark.parametrize("which", selects())
+def test_keys_and_versions_tell_the_same_as_the_rows(listing: Listing, which: str) -> None:
+    with listing.app.app_context():
+        session = listing.db.session
+        session.add_all([Sheet(number=1), BoundSheet(number=2, book="a"), BoundSheet(number=3, book="b")])
+        session.commit()
+        for statement in (selects()[which], selects()[which].limit(1)):
+            by_rows, by_keys = states_of(listing, statement)
+            assert by_rows == by_keys
+            changed = session.scalars(statement).unique().all()[-1]
+            flag_modified(changed, "body" if isinstance(changed, Note) else "kind")
+            session.commit()
+            after, after_by_keys = states_of(listing, statement)
+            assert after == after_by_keys != by_rows
 
 
 class Uncached(TypeDecorator[str]):

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.util import LRUCache
 
+from flask_etag.sqlalchemy.probes import narrowed, state_names
 from flask_etag.sqlalchemy.versions import mapper_of, version_of
 from flask_etag.validators import State
 
@@ -108,9 +109,7 @@ class Page(Generic[T]):
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
     def _keys_and_versions(self) -> Iterable[Iterable[Any]]:
-        columns = (*self._mapper.primary_key, self._mapper.version_id_col)
-        narrow = self._statement.with_only_columns(*columns, maintain_column_froms=True)  # type: ignore[arg-type]
-        return self._session.execute(narrow)
+        return self._session.execute(narrowed(self._statement, state_names(self._mapper)))
 
 
 def _text_of(statement: Select[Any]) -> str:
