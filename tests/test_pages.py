@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import g, request
-from sqlalchemy import ForeignKey, Select, String, TypeDecorator, cast, event, func, select
+from sqlalchemy import ForeignKey, Select, String, TypeDecorator, cast, event, func, select, text
 from sqlalchemy.orm import (
     Mapped,
     Session,
@@ -27,7 +27,7 @@ from werkzeug.test import TestResponse
 from flask_etag import etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Page, Versioned
 from flask_etag.validators import State
-from tests.notes import WAIT, Base, Note, Notes, Shelf
+from tests.notes import WAIT, Base, Comment, Note, Notes, Shelf
 from tests.papers import Paper
 
 
@@ -301,6 +301,27 @@ def test_keys_and_versions_tell_the_same_as_the_rows(listing: Listing, which: st
             assert after == after_by_keys != by_rows
 
 
+def test_a_distinct_select_in_the_order_of_what_it_shows_is_judged_by_its_rows(listing: Listing) -> None:
+    @resource
+    def find_distinct() -> Page[Note]:
+        found = select(Note).join(Comment, Comment.id >= Note.id).distinct().order_by(Note.body.desc())
+        return Page(listing.db.session, found, counted=True)
+
+    @listing.app.get("/distinct")
+    @etag_resource(find_distinct)
+    def read_distinct(notes: Page[Note]) -> list[Any]:
+        return [*(note.id for note in notes), notes.total]
+
+    with Session(listing.engine) as session:
+        session.add_all(Comment(id=number, body=str(number)) for number in (2, 4))
+        session.commit()
+    client = listing.app.test_client()
+    seen = client.get("/distinct")
+    assert seen.json == [1, 4, 3, 2, 4]
+    assert client.get("/distinct", headers={"If-None-Match": seen.headers["ETag"]}).status_code == 304
+    assert client.get("/distinct", headers={"If-None-Match": '"other"'}).json == seen.json
+
+
 class Uncached(TypeDecorator[str]):
     impl = String
     cache_ok = False
@@ -318,9 +339,10 @@ def test_a_statement_that_sqlalchemy_does_not_cache_has_a_tag_as_well(listing: L
 
 def test_misuse_is_refused_with_advice(listing: Listing) -> None:
     session = listing.db.session
-    for statement in (select(Note.id), select(Note, Paper), select(Paper)):
+    texts = select(Note).from_statement(text("SELECT * FROM note"))
+    for statement in (select(Note.id), select(Note, Paper), select(Paper), Note, texts):
         with pytest.raises(TypeError, match="takes a select of one model with a version"):
-            Page(session, statement)  # type: ignore[arg-type,misc]
+            Page(session, statement)  # type: ignore[arg-type]
     for page, per_page in ((0, None), (1, 0)):
         with pytest.raises(ValueError, match="counted from 1"):
             Page(session, select(Note), page=page, per_page=per_page)

@@ -56,7 +56,7 @@ class Page(Generic[T]):
     ) -> None:
         if page < 1 or (per_page is not None and per_page < 1):
             raise ValueError(f"Pages are counted from 1, and have 1 member or more: not {page} and {per_page}.")
-        mapper = mapper_of(statement)
+        mapper = mapper_of(statement) if isinstance(statement, Select) else None
         if mapper is None or mapper.version_id_col is None:
             raise TypeError(
                 "Page() takes a select of one model with a version, such as select(Note). Give it one, with "
@@ -97,8 +97,11 @@ class Page(Generic[T]):
         return State(("page", _text_of(self._statement), str(self.total), *chain.from_iterable(members)))
 
     def __probe__(self) -> Page[T] | None:
-        """Return a page whose tag is read without the rows; ``None`` where these are loaded already."""
-        if "items" in vars(self):
+        """Return a page whose tag is read without the rows; ``None`` where these are loaded, or have to be.
+
+        What a SELECT DISTINCT is ordered by has to be among what it reads, on PostgreSQL.
+        """
+        if "items" in vars(self) or self._statement._distinct:
             return None
         narrow = copy(self)
         narrow._is_narrow = True
