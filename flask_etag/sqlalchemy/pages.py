@@ -37,7 +37,9 @@ class Page(Generic[T]):
     and versions. What is not a 304 loads the rows, and has its tag from these.
 
     :param session: the session to read with.
-    :param statement: a ``select`` of one model with a version, in an order that is always the same.
+    :param statement: a ``select`` of one model with a version, in an order that is always the same. Where a join
+        repeats members, they are shown once, but counted as often as they are found, also to fill a page: find
+        them by ``.where(Note.tags.any(...))``, say.
     :param page: which page, from 1.
     :param per_page: how many members a page has; ``None`` for all on one.
     :param counted: whether there is a total, which costs a query.
@@ -112,7 +114,7 @@ class Page(Generic[T]):
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
     def _keys_and_versions(self) -> Iterable[Iterable[Any]]:
-        return self._session.execute(narrowed(self._statement, state_names(self._mapper)))
+        return self._session.execute(narrowed(self._statement, state_names(self._mapper))).unique()
 
 
 def _text_of(statement: Select[Any]) -> str:
