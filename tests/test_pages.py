@@ -348,3 +348,8 @@ def test_misuse_is_refused_with_advice(listing: Listing) -> None:
     for page, per_page in ((0, None), (1, 0)):
         with pytest.raises(ValueError, match="counted from 1"):
             Page(session, select(Note), page=page, per_page=per_page)
+    for options in ({"page": "2", "per_page": 10}, {"per_page": "10"}, {"page": None}):
+        with pytest.raises(TypeError, match="page= and per_page= take integers"):
+            Page(session, select(Note), **options)
+    with pytest.raises(ValueError, match="all members are on the first page, so that there is no page 2"):
+        Page(session, select(Note), page=2)

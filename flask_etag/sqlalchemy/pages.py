@@ -30,7 +30,8 @@ class Page(Generic[T]):
 
         @resource
         def find_notes():
-            return Page(db.session, select(Note).order_by(Note.id), page=request.args.get("page", 1, int))
+            page = request.args.get("page", 1, int)
+            return Page(db.session, select(Note).order_by(Note.id), page=page, per_page=50)
 
     Its tag covers the statement and its parameters, which members there are in which order, and the version of
     each; and the total, if it is counted. A GET or HEAD with conditions is judged by one narrow query, for keys
@@ -43,8 +44,8 @@ class Page(Generic[T]):
     :param page: which page, from 1.
     :param per_page: how many members a page has; ``None`` for all on one.
     :param counted: whether there is a total, which costs a query.
-    :raises TypeError: if the statement selects anything else, or the model has no version.
-    :raises ValueError: if a number is less than 1.
+    :raises TypeError: if the statement selects anything else, the model has no version, or a number is none.
+    :raises ValueError: if a number is less than 1, or there is a second page without ``per_page``.
     """
 
     def __init__(
@@ -56,8 +57,17 @@ class Page(Generic[T]):
         per_page: int | None = None,
         counted: bool = False,
     ) -> None:
+        if not (isinstance(page, int) and isinstance(per_page, int | None)):
+            raise TypeError(
+                'page= and per_page= take integers, such as request.args.get("page", 1, int), and were given '
+                f"{page!r} and {per_page!r}."
+            )
         if page < 1 or (per_page is not None and per_page < 1):
             raise ValueError(f"Pages are counted from 1, and have 1 member or more: not {page} and {per_page}.")
+        if page > 1 and per_page is None:
+            raise ValueError(
+                f"Without per_page= all members are on the first page, so that there is no page {page}."
+            )
         mapper = mapper_of(statement) if isinstance(statement, Select) else None
         if mapper is None or mapper.version_id_col is None:
             raise TypeError(
