@@ -172,6 +172,8 @@ class _Several(Guard):
 
 
 def _checked(items: Iterable[Item]) -> list[Item]:
+    if not isinstance(items, Iterable):
+        raise TypeError(f"each= gave {items!r}: it has to give an item for each resource, in a list, say.")
     items = list(items)
     for item in items:
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping)):

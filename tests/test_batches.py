@@ -498,15 +498,23 @@ def test_misuse_is_refused_with_advice(options: dict[str, Any]) -> None:
         require_if_match(find_name, **options)
 
 
-@pytest.mark.parametrize("item", ["abc", ("*", "name"), ["*", {}], ("*", {}, 1)])
-def test_an_item_of_another_shape_is_refused_with_advice(item: object) -> None:
+def put_to_many(items: Any) -> TestResponse:
     app = Flask("shape")
     app.testing = True
     ETag(app)
-    each: Any = lambda: [item]  # noqa: E731
-    app.put("/")(require_if_match(find_name, each=each)(view_of_many))
+    app.put("/")(require_if_match(find_name, each=lambda: items)(view_of_many))
+    return app.test_client().put("/")
+
+
+@pytest.mark.parametrize("item", ["abc", ("*", "name"), ["*", {}], ("*", {}, 1)])
+def test_an_item_of_another_shape_is_refused_with_advice(item: object) -> None:
     with pytest.raises(TypeError, match=r"each= gave .* for an item: it has to give the ETag"):
-        app.test_client().put("/")
+        put_to_many([item])
+
+
+def test_what_are_no_items_is_refused_with_advice() -> None:
+    with pytest.raises(TypeError, match="each= gave None: it has to give an item for each resource"):
+        put_to_many(None)
 
 
 def test_a_read_of_many_is_refused_with_advice(shelf: Flask) -> None:
