@@ -124,7 +124,8 @@ class Page(Generic[T]):
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
     def _keys_and_versions(self) -> Iterable[Iterable[Any]]:
-        return self._session.execute(narrowed(self._statement, state_names(self._mapper))).unique()
+        rows = self._session.execute(narrowed(self._statement, state_names(self._mapper)))
+        return dict.fromkeys(rows)  # as unique() does, at less cost
 
 
 def _text_of(statement: Select[Any]) -> str:
