@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any
 from uuid import UUID
 
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionFailed, PreconditionRequired
@@ -20,6 +20,9 @@ from flask_etag.writing import Target, ToWrite, refuse_unprotected
 
 Item = tuple[EntityTag | str | None, Mapping[str, Any]]
 """One item of a request: its entity tag, as in If-Match, and the arguments of the loader, by name."""
+
+_OF_ONE_TEXT = (str, int, UUID)
+"""Of these, what is equal has the same text, and the other way round."""
 
 
 class Batch(ToWrite):
@@ -40,6 +43,7 @@ class Batch(ToWrite):
     ) -> None:
         exchange.is_unchanged(exchange.preconditions(), Representation())
         self._exchange = exchange
+        self._has_locks = resource.has_lock
         self._arguments: list[Mapping[str, Any]] = []
         self._targets: list[Target] = []
         self._unprotected: list[int] = []
@@ -56,12 +60,8 @@ class Batch(ToWrite):
     def held(self) -> Iterator[None]:
         """Hold the lock of each resource, and of one that is named twice once."""
         with ExitStack() as stack:
-            held: set[str] = set()
-            for index in self._order():
-                name = _name_of(self._arguments[index])
-                if name not in held:
-                    held.add(name)
-                    stack.enter_context(self._targets[index].held())
+            for index in self._each_once() if self._has_locks else ():
+                stack.enter_context(self._targets[index].held())
             yield
 
     def load_to_write(self) -> list[Any]:
@@ -102,6 +102,22 @@ class Batch(ToWrite):
     def _order(self) -> list[int]:
         """Return the one order in which all batches take locks, so that none waits for another for ever."""
         return sorted(range(len(self._targets)), key=lambda index: _name_of(self._arguments[index]))
+
+    def _each_once(self) -> Iterable[int]:
+        """Return, in order, the items whose locks are to be held.
+
+        :raises BadRequest: if two of them may be one by two names, as 1 and 1.0 are: it would wait for itself.
+        """
+        first: dict[str, int] = {}
+        for index in self._order():
+            arguments = self._arguments[index]
+            for name, value in arguments.items():
+                if type(value) not in _OF_ONE_TEXT:
+                    raise BadRequest(f"{name} of item {index} is not a text, an integer or a UUID.")
+            other = first.setdefault(_name_of(arguments), index)
+            if self._arguments[other] != arguments:
+                raise BadRequest(f"Items {other} and {index} have one name, of two types.")
+        return first.values()
 
     def _item(self, index: int, reason: str) -> dict[str, Any]:
         """Name an item: by its index, and by the arguments of the loader that a client can have sent."""
@@ -156,6 +172,8 @@ class _Several(Guard):
 
 
 def _checked(items: Iterable[Item]) -> list[Item]:
+    if not isinstance(items, Iterable):
+        raise TypeError(f"each= gave {items!r}: it has to give an item for each resource, in a list, say.")
     items = list(items)
     for item in items:
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping)):
@@ -174,4 +192,5 @@ def _found(load: Callable[[], Any]) -> Any:
 
 
 def _name_of(arguments: Mapping[str, Any]) -> str:
-    return repr(sorted(arguments.items()))
+    """Name what is named as a URL would, where 1 and "1" are the same."""
+    return repr(sorted((name, str(value)) for name, value in arguments.items()))

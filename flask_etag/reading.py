@@ -10,7 +10,7 @@ from flask_etag.entity_tags import TagList
 from flask_etag.errors import WriteConflict
 from flask_etag.exchange import Exchange
 from flask_etag.guards import refused
-from flask_etag.preconditions import Representation
+from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.probing import Probe
 from flask_etag.resources import Resource
 from flask_etag.validators import LENGTH, digest_of_body
@@ -29,9 +29,17 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if unchanged is not None:
             return unchanged
     target = exchange.load(resource)
+    is_conditional = exchange.is_conditional()
+    if is_conditional and not resource.validator.rereads and hasattr(target, "__probe__"):
+        unchanged = _answer_by_what_is_cheaper(exchange, resource, target.__probe__())
+        if unchanged is not None:
+            return unchanged
     current = exchange.representation(resource, target)
     fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
-    if exchange.is_conditional() and _is_unchanged(exchange, current):
+    if is_conditional and (
+        (current.etag is not None and exchange.revalidates(current.etag))
+        or exchange.is_unchanged(exchange.preconditions(), current)
+    ):
         return exchange.not_modified(current, fields)
     if exchange.settings.is_watched:
         response = serve_watched(exchange, resource, target)
@@ -43,9 +51,8 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
 
 
 def _answer_by_probe(exchange: Exchange, resource: Resource[..., Any], probe: Probe) -> Response | None:
-    """Answer 304 without the loader. Anything else is for that, so that tag and content come from one read."""
-    preconditions = exchange.preconditions()
-    if preconditions.if_none_match is None and preconditions.if_modified_since is None:
+    """Answer 304 without the loader."""
+    if not _may_be_unchanged(exchange.preconditions()):
         return None
     try:
         target = probe(exchange.url_arguments)
@@ -53,13 +60,28 @@ def _answer_by_probe(exchange: Exchange, resource: Resource[..., Any], probe: Pr
         if refused(error):
             raise WriteConflict from error
         raise
-    if target is None:
-        return None
     with probe.explained(resource.name):
-        current = exchange.representation(resource, target)
-        fields = resource.fields(target)
+        return _answer_by_what_is_cheaper(exchange, resource, target)
+
+
+def _answer_by_what_is_cheaper(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response | None:
+    """Answer 304 by what tells the state of a resource, and is not what would be shown.
+
+    Anything else is for that, so that tag and content come from one read.
+
+    :param target: it; ``None`` where that is not known.
+    """
+    preconditions = exchange.preconditions()
+    if target is None or not _may_be_unchanged(preconditions):
+        return None
+    current = exchange.representation(resource, target)
+    fields = resource.fields(target)
     verdict = preconditions.evaluate(exchange.method, current, accept_weakened=exchange.settings.accept_weakened)
     return exchange.not_modified(current, fields) if verdict == "not modified" else None
+
+
+def _may_be_unchanged(preconditions: Preconditions) -> bool:
+    return preconditions.if_none_match is not None or preconditions.if_modified_since is not None
 
 
 def read_body(exchange: Exchange) -> Response:
@@ -100,12 +122,6 @@ def _etag_of_body(response: Response, exchange: Exchange) -> str | None:
     if not body and exchange.method == "HEAD":
         return None
     return f'"{digest_of_body(body, exchange.settings.key, exchange.settings.epoch)}"'
-
-
-def _is_unchanged(exchange: Exchange, current: Representation) -> bool:
-    if current.etag is not None and exchange.revalidates(current.etag):
-        return True
-    return exchange.is_unchanged(exchange.preconditions(), current)
 
 
 def _is_body_unchanged(exchange: Exchange, response: Response, given: set[str], etag: str | None) -> bool:

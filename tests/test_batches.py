@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from time import sleep
 from typing import Any
 from uuid import UUID
@@ -28,7 +30,6 @@ from tests.notes import Note, Racer, named
 from tests.papers import Paper, Papers
 
 TEN = range(1, 11)
-SECRET = object()
 
 
 class Desk(Papers):
@@ -275,11 +276,11 @@ def shelf_with(**config: Any) -> Flask:
         def __exit__(self, *_: object) -> None:
             self.lock.release()
 
-    def lock(section: str, name: str, **_: object) -> Any:
+    def lock(section: str, name: str, number: UUID) -> Any:
         return Waiting(name)
 
     @resource(etag=lambda book: f"v{book['version']}", lock=lock)
-    def find_book(section: str, name: str, number: UUID | None = None, secret: object = None) -> Any:
+    def find_book(section: str, name: str, number: UUID) -> Any:
         if name == "hidden":
             abort(403)
         return {"name": name, "version": books[name]} if name in books else None
@@ -287,7 +288,7 @@ def shelf_with(**config: Any) -> Flask:
     def each(section: str) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         """Take the tags from the query."""
         for name, etag in request.args.items(multi=True):
-            arguments = {"section": section, "name": name, "number": UUID(int=7), "secret": SECRET}
+            arguments = {"section": section, "name": name, "number": UUID(int=7)}
             yield (EntityTag(etag) if etag else None), arguments
 
     @shelf.patch("/<section>")
@@ -317,6 +318,71 @@ def test_what_names_an_item_is_what_a_client_can_have_sent(shelf: Flask) -> None
         {"index": 0, "name": "a", "reason": "stale", "etag": '"v1"', **names},
         {"index": 1, "name": "gone", "reason": "absent", "etag": None, **names},
     ]
+
+
+def test_what_a_client_cannot_have_sent_names_no_item() -> None:
+    app = Flask("secret")
+    app.testing = True
+    ETag(app)
+
+    @resource(etag=lambda text: text)
+    def find(name: str, secret: object) -> str:
+        return name
+
+    @app.put("/")
+    @require_if_match(find, each=lambda: [('"b"', {"name": "a", "secret": object()})])
+    def put(found: list[str]) -> str:
+        raise NotImplementedError
+
+    assert app.test_client().put("/").get_json()["items"] == [
+        {"index": 0, "name": "a", "reason": "stale", "etag": '"a"'}
+    ]
+
+
+def memos_under(lock: Callable[[Any], AbstractContextManager[Any]]) -> Flask:
+    """Return an application whose memos are named by the content, whatever that has for a name."""
+    app = Flask("memos")
+    app.testing = True
+    ETag(app)
+
+    @resource(etag=lambda memo: memo, lock=lock)
+    def find_memo(name: Any) -> str:
+        return "memo"
+
+    @app.patch("/")
+    @require_if_match(find_memo, each=lambda: [("*", {"name": name}) for name in request.get_json()])
+    def patch(found: list[str]) -> list[str]:
+        return found
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        ([1, 1], 200),
+        ([1, 2, 1], 200),
+        ([1, 1.0], 400),
+        ([1, True], 400),
+        ([1, "1"], 400),
+        ([1.0], 400),
+        ([None], 400),
+        ([[1]], 400),
+    ],
+    ids=str,
+)
+def test_a_batch_never_waits_for_its_own_locks(names: list[Any], status: int) -> None:
+    """Neither where 1 and 1.0 are one key, as in a dict, nor where 1 and "1" are, as in the name of a file."""
+    by_key: defaultdict[Any, threading.Lock] = defaultdict(threading.Lock)
+    by_text: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+    for lock in (
+        lambda name: by_key[str(name) if isinstance(name, list) else name],
+        lambda name: by_text[str(name)],
+    ):
+        app = memos_under(lock)
+        answer = Racer(lambda: app.test_client().patch("/", json=names)).answer()  # noqa: B023 - sent at once
+        assert answer.status_code == status
+        assert app.test_client().patch("/", json=[1]).status_code == 200
 
 
 def test_one_that_is_named_twice_is_locked_once(shelf: Flask) -> None:
@@ -432,15 +498,23 @@ def test_misuse_is_refused_with_advice(options: dict[str, Any]) -> None:
         require_if_match(find_name, **options)
 
 
-@pytest.mark.parametrize("item", ["abc", ("*", "name"), ["*", {}], ("*", {}, 1)])
-def test_an_item_of_another_shape_is_refused_with_advice(item: object) -> None:
+def put_to_many(items: Any) -> TestResponse:
     app = Flask("shape")
     app.testing = True
     ETag(app)
-    each: Any = lambda: [item]  # noqa: E731
-    app.put("/")(require_if_match(find_name, each=each)(view_of_many))
+    app.put("/")(require_if_match(find_name, each=lambda: items)(view_of_many))
+    return app.test_client().put("/")
+
+
+@pytest.mark.parametrize("item", ["abc", ("*", "name"), ["*", {}], ("*", {}, 1)])
+def test_an_item_of_another_shape_is_refused_with_advice(item: object) -> None:
     with pytest.raises(TypeError, match=r"each= gave .* for an item: it has to give the ETag"):
-        app.test_client().put("/")
+        put_to_many([item])
+
+
+def test_what_are_no_items_is_refused_with_advice() -> None:
+    with pytest.raises(TypeError, match="each= gave None: it has to give an item for each resource"):
+        put_to_many(None)
 
 
 def test_a_read_of_many_is_refused_with_advice(shelf: Flask) -> None:

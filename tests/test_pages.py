@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
-from flask import request
-from sqlalchemy import String, TypeDecorator, cast, event, select
-from sqlalchemy.orm import Session, with_parent
+from flask import g, request
+from sqlalchemy import ForeignKey, Select, String, TypeDecorator, cast, event, func, select, text
+from sqlalchemy.orm import (
+    Mapped,
+    Session,
+    aliased,
+    declared_attr,
+    has_inherited_table,
+    load_only,
+    mapped_column,
+    with_loader_criteria,
+    with_parent,
+    with_polymorphic,
+)
+from sqlalchemy.orm.attributes import flag_modified
 from werkzeug.test import TestResponse
 
 from flask_etag import etag_resource, require_if_match, resource
-from flask_etag.sqlalchemy import Page
-from tests.notes import Note, Notes, Shelf
+from flask_etag.sqlalchemy import Page, Versioned
+from flask_etag.validators import State
+from tests.notes import WAIT, Base, Comment, Note, Notes, Shelf
 from tests.papers import Paper
 
 
@@ -121,6 +135,89 @@ def test_a_304_reads_keys_and_versions_alone(listing: Listing) -> None:
     assert len(statements) == 2
 
 
+def serve_bodies(listing: Listing, between: Callable[[], None], **options: Any) -> None:
+    """Serve the bodies of all notes; something happens between what judges a request and what answers it."""
+
+    @resource(headers=lambda _: between() or {}, **options)  # type: ignore[func-returns-value]
+    def find_all() -> Page[Note]:
+        return Page(listing.db.session, select(Note).order_by(Note.id))
+
+    @listing.app.get("/bodies")
+    @etag_resource(find_all)
+    def read_bodies(notes: Page[Note]) -> list[str]:
+        return [note.body for note in notes]
+
+
+def write_elsewhere(listing: Listing, change: Callable[[Session], object]) -> None:
+    def write() -> None:
+        with Session(listing.engine) as session:
+            change(session)
+            session.commit()
+
+    writer = Thread(target=write)
+    writer.start()
+    writer.join(WAIT)
+    assert not writer.is_alive()
+
+
+def is_unchanged_just_if_it_shows_the_same(listing: Listing, seen: TestResponse) -> bool:
+    client = listing.app.test_client()
+    asked = client.get("/bodies", headers={"If-None-Match": seen.headers["ETag"]})
+    return (asked.status_code == 304) == (seen.json == client.get("/bodies").json)
+
+
+def test_3_7_what_is_added_after_the_request_was_judged_is_under_the_tag_that_shows_it(listing: Listing) -> None:
+    changes: list[Callable[[Session], object]] = [lambda session: session.add(Note(id=9, body="9"))]
+    serve_bodies(listing, lambda: write_elsewhere(listing, changes.pop()) if changes else None)
+    seen = listing.app.test_client().get("/bodies", headers={"If-None-Match": '"other"'})
+    assert changes == []
+    write_elsewhere(listing, lambda session: session.delete(session.get_one(Note, 9)))
+    assert is_unchanged_just_if_it_shows_the_same(listing, seen)
+
+
+@pytest.mark.parametrize("condition", [{}, {"If-None-Match": '"other"'}], ids=["unconditional", "conditional"])
+def test_3_7_a_member_that_was_loaded_before_is_under_the_tag_of_what_is_shown_of_it(
+    listing: Listing, condition: dict[str, str]
+) -> None:
+    """Above the decorator, say, by what decides who may come in."""
+    changes: list[Callable[[Session], object]] = [
+        lambda session: setattr(session.get_one(Note, 1), "body", "edited")
+    ]
+
+    @listing.app.before_request
+    def load_user() -> None:
+        g.user = listing.db.session.get(Note, 1)
+        if changes:
+            write_elsewhere(listing, changes.pop())
+
+    serve_bodies(listing, lambda: None)
+    seen = listing.app.test_client().get("/bodies", headers=condition)
+    assert changes == []
+    assert is_unchanged_just_if_it_shows_the_same(listing, seen)
+
+
+def test_a_page_that_its_loader_has_read_is_not_read_twice(listing: Listing) -> None:
+    statements: list[str] = []
+
+    @resource
+    def find_some() -> Page[Note]:
+        page = Page(listing.db.session, select(Note).order_by(Note.id))
+        assert len(page) == 5
+        return page
+
+    @listing.app.get("/some")
+    @etag_resource(find_some)
+    def read_some(notes: Page[Note]) -> list[int]:
+        return [note.id for note in notes]
+
+    client = listing.app.test_client()
+    etag = client.get("/some").headers["ETag"]
+    event.listen(listing.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert client.get("/some", headers={"If-None-Match": etag}).status_code == 304
+    assert client.get("/some", headers={"If-None-Match": '"other"'}).status_code == 200
+    assert len(statements) == 2
+
+
 def test_a_collection_may_be_required_to_be_as_it_was_seen(listing: Listing) -> None:
     client = listing.app.test_client()
     etag = listing.list().headers["ETag"]
@@ -142,6 +239,91 @@ def test_a_filter_by_an_object_is_one_by_its_key(listing: Listing) -> None:
         assert states[0] == states[1] != states[2]
 
 
+def states_of(listing: Listing, statement: Select[Note], **options: Any) -> tuple[State, State | None]:
+    """Return the state of a page as its rows tell it, and as the narrow query does."""
+    page = Page(listing.db.session, statement, **options)
+    probe = page.__probe__()
+    return page.__etag__(), None if probe is None else probe.__etag__()
+
+
+class Sheet(Versioned, Base):
+    """What has a key by another name than its column's; some are bound in a book."""
+
+    __tablename__ = "sheet"
+
+    number: Mapped[int] = mapped_column("sheet_number", primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+
+    @declared_attr.directive
+    def __mapper_args__(cls: type[Sheet]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
+        if has_inherited_table(cls):
+            return {"polymorphic_identity": "bound"}
+        return {**super().__mapper_args__, "polymorphic_on": "kind", "polymorphic_identity": "loose"}
+
+
+class BoundSheet(Sheet):
+    __tablename__ = "bound_sheet"
+
+    number: Mapped[int] = mapped_column(ForeignKey("sheet.sheet_number"), primary_key=True)
+    book: Mapped[str] = mapped_column(String(10))
+
+
+def selects() -> dict[str, Select[Any]]:
+    other = aliased(Note)
+    some = aliased(Note, select(Note).where(Note.id > 2).subquery())
+    ids = select(Note.id).where(Note.id > 3).cte()
+    return {
+        "an alias": select(other).where(other.id > 1).order_by(other.id.desc()),
+        "an alias of a part": select(some).order_by(some.id),
+        "a common table expression": select(Note).join(ids, ids.c.id == Note.id).order_by(Note.id),
+        "criteria": select(Note).options(with_loader_criteria(Note, Note.id > 2)).order_by(Note.id),
+        "a group": select(Note).group_by(Note.id).having(func.count() > 0).order_by(func.count(), Note.id),
+        "a limit of its own": select(Note).order_by(Note.id).limit(2),
+        "a subclass": select(BoundSheet).order_by(BoundSheet.book),
+        "a class with its subclasses": select(with_polymorphic(Sheet, "*")).order_by(Sheet.number),
+        "a join that repeats members": select(Note).join(Comment, Comment.id >= Note.id).order_by(Note.id),
+        "what is loaded in parts": select(Note).options(load_only(Note.body)).order_by(Note.id),
+    }
+
+
+@pytest.mark.parametrize("which", selects())
+def test_keys_and_versions_tell_the_same_as_the_rows(listing: Listing, which: str) -> None:
+    with listing.app.app_context():
+        session = listing.db.session
+        session.add_all(Comment(id=number, body=str(number)) for number in (2, 4))
+        session.add_all([Sheet(number=1), BoundSheet(number=2, book="a"), BoundSheet(number=3, book="b")])
+        session.commit()
+        for statement in (selects()[which], selects()[which].limit(1)):
+            by_rows, by_keys = states_of(listing, statement)
+            assert by_rows == by_keys
+            changed = session.scalars(statement).unique().all()[-1]
+            flag_modified(changed, "body" if isinstance(changed, Note) else "kind")
+            session.commit()
+            after, after_by_keys = states_of(listing, statement)
+            assert after == after_by_keys != by_rows
+
+
+def test_a_distinct_select_in_the_order_of_what_it_shows_is_judged_by_its_rows(listing: Listing) -> None:
+    @resource
+    def find_distinct() -> Page[Note]:
+        found = select(Note).join(Comment, Comment.id >= Note.id).distinct().order_by(Note.body.desc())
+        return Page(listing.db.session, found, counted=True)
+
+    @listing.app.get("/distinct")
+    @etag_resource(find_distinct)
+    def read_distinct(notes: Page[Note]) -> list[Any]:
+        return [*(note.id for note in notes), notes.total]
+
+    with Session(listing.engine) as session:
+        session.add_all(Comment(id=number, body=str(number)) for number in (2, 4))
+        session.commit()
+    client = listing.app.test_client()
+    seen = client.get("/distinct")
+    assert seen.json == [1, 4, 3, 2, 4]
+    assert client.get("/distinct", headers={"If-None-Match": seen.headers["ETag"]}).status_code == 304
+    assert client.get("/distinct", headers={"If-None-Match": '"other"'}).json == seen.json
+
+
 class Uncached(TypeDecorator[str]):
     impl = String
     cache_ok = False
@@ -159,9 +341,15 @@ def test_a_statement_that_sqlalchemy_does_not_cache_has_a_tag_as_well(listing: L
 
 def test_misuse_is_refused_with_advice(listing: Listing) -> None:
     session = listing.db.session
-    for statement in (select(Note.id), select(Note, Paper), select(Paper)):
+    texts = select(Note).from_statement(text("SELECT * FROM note"))
+    for statement in (select(Note.id), select(Note, Paper), select(Paper), Note, texts):
         with pytest.raises(TypeError, match="takes a select of one model with a version"):
-            Page(session, statement)  # type: ignore[arg-type,misc]
+            Page(session, statement)  # type: ignore[arg-type]
     for page, per_page in ((0, None), (1, 0)):
         with pytest.raises(ValueError, match="counted from 1"):
             Page(session, select(Note), page=page, per_page=per_page)
+    for options in ({"page": "2", "per_page": 10}, {"per_page": "10"}, {"page": None}):
+        with pytest.raises(TypeError, match="page= and per_page= take integers"):
+            Page(session, select(Note), **options)
+    with pytest.raises(ValueError, match="all members are on the first page, so that there is no page 2"):
+        Page(session, select(Note), page=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -276,9 +277,31 @@ def test_an_async_probe_is_refused_with_advice() -> None:
         resource(probe=probe)
 
 
-def test_a_version_is_no_hash_of_the_content() -> None:
-    with pytest.raises(TypeError, match=r"probe=Report reads a version, and content_hash\(\) needs the content"):
-        resource(probe=Report, etag=content_hash(vars))
+class Own(Report):
+    def __etag__(self) -> str:
+        raise NotImplementedError
+
+
+def etag_of(report: Report) -> str:
+    return report.owner
+
+
+@pytest.mark.parametrize(
+    ("model", "etag", "maker"),
+    [
+        (Report, content_hash(vars), "content_hash()"),
+        (Report, etag_of, "etag=etag_of"),
+        (Own, None, "its __etag__()"),
+    ],
+)
+def test_what_makes_a_tag_of_more_than_a_version_has_no_model_for_a_probe(
+    model: Any, etag: Any, maker: str
+) -> None:
+    with pytest.raises(
+        TypeError, match=re.escape(f"probe={model.__name__} reads a version, and {maker} needs more")
+    ):
+        resource(probe=model, etag=etag)
+    resource(probe=lambda **_: select(model), etag=etag)
 
 
 @pytest.mark.parametrize(
@@ -305,15 +328,16 @@ def test_what_cannot_be_probed_is_refused_with_advice(
         {"headers": lambda report: {"Content-Language": report.owner}},
         {"variant": lambda report: str(report.parts)},
         {"last_modified": lambda report: report.updated_at},
-        {"etag": lambda report: report.owner},
+        {"etag": etag_of, "probe": lambda report_id: select(Report).where(Report.id == report_id)},
     ],
 )
 def test_what_a_probe_has_not_read_is_no_none(reports: Reports, options: dict[str, Any]) -> None:
-    reports.serve(probe=Report, **options)
+    reports.serve(**{"probe": Report, **options})
     with pytest.raises(DetachedInstanceError) as raised:
         reports.get(if_none_match='"other"')
     [note] = raised.value.__notes__
     assert note.startswith("This was met in what the probe of Reports.load found.")
+    assert "For etag=, __etag__(), last_modified=, headers= or variant= to use more" in note
 
 
 def test_without_flask_sqlalchemy_a_probe_brings_its_own_session() -> None:

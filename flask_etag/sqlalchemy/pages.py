@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from flask import has_request_context, request
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.util import LRUCache
 
+from flask_etag.sqlalchemy.probes import narrowed, state_names
 from flask_etag.sqlalchemy.versions import mapper_of, version_of
 from flask_etag.validators import State
 
@@ -29,19 +30,22 @@ class Page(Generic[T]):
 
         @resource
         def find_notes():
-            return Page(db.session, select(Note).order_by(Note.id), page=request.args.get("page", 1, int))
+            page = request.args.get("page", 1, int)
+            return Page(db.session, select(Note).order_by(Note.id), page=page, per_page=50)
 
     Its tag covers the statement and its parameters, which members there are in which order, and the version of
-    each; and the total, if it is counted. A request that sets conditions is judged by one narrow query, for keys
-    and versions; the rows are loaded when the view asks for them.
+    each; and the total, if it is counted. A GET or HEAD with conditions is judged by one narrow query, for keys
+    and versions. What is not a 304 loads the rows, and has its tag from these.
 
     :param session: the session to read with.
-    :param statement: a ``select`` of one model with a version, in an order that is always the same.
+    :param statement: a ``select`` of one model with a version, in an order that is always the same. Where a join
+        repeats members, they are shown once, but counted as often as they are found, also to fill a page: find
+        them by ``.where(Note.tags.any(...))``, say.
     :param page: which page, from 1.
     :param per_page: how many members a page has; ``None`` for all on one.
     :param counted: whether there is a total, which costs a query.
-    :raises TypeError: if the statement selects anything else, or the model has no version.
-    :raises ValueError: if a number is less than 1.
+    :raises TypeError: if the statement selects anything else, the model has no version, or a number is none.
+    :raises ValueError: if a number is less than 1, or there is a second page without ``per_page``.
     """
 
     def __init__(
@@ -53,9 +57,18 @@ class Page(Generic[T]):
         per_page: int | None = None,
         counted: bool = False,
     ) -> None:
+        if not (isinstance(page, int) and isinstance(per_page, int | None)):
+            raise TypeError(
+                'page= and per_page= take integers, such as request.args.get("page", 1, int), and were given '
+                f"{page!r} and {per_page!r}."
+            )
         if page < 1 or (per_page is not None and per_page < 1):
             raise ValueError(f"Pages are counted from 1, and have 1 member or more: not {page} and {per_page}.")
-        mapper = mapper_of(statement)
+        if page > 1 and per_page is None:
+            raise ValueError(
+                f"Without per_page= all members are on the first page, so that there is no page {page}."
+            )
+        mapper = mapper_of(statement) if isinstance(statement, Select) else None
         if mapper is None or mapper.version_id_col is None:
             raise TypeError(
                 "Page() takes a select of one model with a version, such as select(Note). Give it one, with "
@@ -70,6 +83,7 @@ class Page(Generic[T]):
             statement if per_page is None else statement.limit(per_page).offset((page - 1) * per_page)
         )
         self._counted = counted
+        self._is_narrow = False
 
     @cached_property
     def items(self) -> Sequence[T]:
@@ -91,19 +105,27 @@ class Page(Generic[T]):
 
     def __etag__(self) -> State:
         """Return what tells one state of the page from another."""
-        members: Iterable[Iterable[Any]] = (
-            self._members() if "items" in vars(self) or _is_to_be_shown() else self._keys_and_versions()
-        )
+        members = self._keys_and_versions() if self._is_narrow else self._members()
         return State(("page", _text_of(self._statement), str(self.total), *chain.from_iterable(members)))
+
+    def __probe__(self) -> Page[T] | None:
+        """Return a page whose tag is read without the rows; ``None`` where these are loaded, or have to be.
+
+        What a SELECT DISTINCT is ordered by has to be among what it reads, on PostgreSQL.
+        """
+        if "items" in vars(self) or self._statement._distinct:
+            return None
+        narrow = copy(self)
+        narrow._is_narrow = True
+        return narrow
 
     def _members(self) -> list[tuple[Any, ...]]:
         states = map(instance_state, self.items)
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
     def _keys_and_versions(self) -> Iterable[Iterable[Any]]:
-        columns = (*self._mapper.primary_key, self._mapper.version_id_col)
-        narrow = self._statement.with_only_columns(*columns, maintain_column_froms=True)  # type: ignore[arg-type]
-        return self._session.execute(narrow)
+        rows = self._session.execute(narrowed(self._statement, state_names(self._mapper)))
+        return dict.fromkeys(rows)  # as unique() does, at less cost
 
 
 def _text_of(statement: Select[Any]) -> str:
@@ -115,10 +137,3 @@ def _text_of(statement: Select[Any]) -> str:
     if key.key not in _texts:
         _texts[key.key] = str(statement)
     return repr((_texts[key.key], [parameter.effective_value for parameter in key.bindparams]))
-
-
-def _is_to_be_shown() -> bool:
-    """Tell whether the request is a read that sets no conditions, so that its rows will be wanted anyway."""
-    fields = request.environ if has_request_context() else {}
-    conditional = "HTTP_IF_NONE_MATCH" in fields or "HTTP_IF_MATCH" in fields
-    return fields.get("REQUEST_METHOD") in ("GET", "HEAD") and not conditional

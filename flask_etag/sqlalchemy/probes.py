@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Select, inspect, select
@@ -34,10 +34,8 @@ def probe(
             f"There is no Flask-SQLAlchemy whose session could probe {mapper.class_.__name__}: let probe= be a "
             "function that returns what it has read with a session of its own."
         )
-    names = sorted(_names(mapper, attributes))
-    entity = statement.column_descriptions[0]["expr"]
-    columns = [getattr(entity, name) for name in names]
-    row = session.execute(statement.with_only_columns(*columns, maintain_column_froms=True)).one_or_none()
+    names = sorted({*state_names(mapper), *_checked(mapper, attributes)})
+    row = session.execute(narrowed(statement, names)).one_or_none()
     if row is None:
         return None
     found: object = mapper.class_manager.new_instance()
@@ -60,16 +58,26 @@ def _by_key(mapper: Mapper[Any], arguments: Mapping[str, object]) -> Select[Any]
     return select(mapper).filter_by(**{name: arguments[name] for name in names})
 
 
-def _names(mapper: Mapper[Any], attributes: frozenset[str]) -> set[str]:
+def narrowed(statement: Select[Any], names: Iterable[str]) -> Select[Any]:
+    """Return the statement that reads some attributes of what another one selects, which may be an alias."""
+    entity = statement.column_descriptions[0]["expr"]
+    return statement.with_only_columns(*(getattr(entity, name) for name in names), maintain_column_froms=True)
+
+
+def state_names(mapper: Mapper[Any]) -> list[str]:
+    """Name the attributes that tell the state of an object: its key, and its version if it has one."""
+    version = mapper.version_id_col
+    return _key_names(mapper) + ([] if version is None else [mapper.get_property_by_column(version).key])
+
+
+def _checked(mapper: Mapper[Any], attributes: frozenset[str]) -> frozenset[str]:
     unknown = attributes - set(mapper.column_attrs.keys())
     if unknown:
         raise TypeError(
             f"{mapper.class_.__name__} has no column {', '.join(unknown)}, which its resource names, so that no "
             "probe can read it: let probe= be a function that returns an object which has it."
         )
-    version = mapper.version_id_col
-    own = [] if version is None else [mapper.get_property_by_column(version).key]
-    return {*_key_names(mapper), *own, *attributes}
+    return attributes
 
 
 def _key_names(mapper: Mapper[Any]) -> list[str]:
