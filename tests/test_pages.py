@@ -249,7 +249,7 @@ def states_of(listing: Listing, statement: Select[Note], **options: Any) -> tupl
 class Sheet(Versioned, Base):
     """What has a key by another name than its column's; some are bound in a book."""
 
-    __tablename__ = "sheet"
+    __tablename__ = "leaflet"
 
     number: Mapped[int] = mapped_column("sheet_number", primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
@@ -264,7 +264,7 @@ class Sheet(Versioned, Base):
 class BoundSheet(Sheet):
     __tablename__ = "bound_sheet"
 
-    number: Mapped[int] = mapped_column(ForeignKey("sheet.sheet_number"), primary_key=True)
+    number: Mapped[int] = mapped_column(ForeignKey("leaflet.sheet_number"), primary_key=True)
     book: Mapped[str] = mapped_column(String(10))
 
 
