@@ -91,7 +91,23 @@ def test_a_write_without_a_base_and_an_answer_fills_one_gap_and_no_two() -> None
 
 def test_a_read_of_an_older_state_than_was_read_before_is_noticed() -> None:
     assert kinds(*GOOD, read(10, 1)) == {"out of order"}
-    assert kinds(*GOOD, read(10, 1), stale_reads=True) == set()
+
+
+def test_a_replica_may_be_behind_the_writes_but_not_behind_itself() -> None:
+    behind = [write(2, 1), write(6, 2), read(10, 1), read(12, 2)]
+    assert kinds(*behind, stale_reads=True) == set()
+    assert kinds(*behind, write(14, 2, 412, etag='"2"'), stale_reads=True) == set()
+    assert kinds(*behind, read(14, 1), stale_reads=True) == {"out of order"}
+    assert kinds(*behind, write(14, 2, 412, etag='"1"'), stale_reads=True) >= {"out of order"}
+
+
+def test_a_replica_shows_nothing_that_was_never_there() -> None:
+    one = write(4, 1)
+    assert kinds(one, read(6, 99), last=1, stale_reads=True) == {"a state outside the chain"}
+    assert kinds(one, read(6, -5), last=1, stale_reads=True) == {"a state outside the chain"}
+    assert kinds(one, read(0, 1), last=1, stale_reads=True) == {"a state of the future"}
+    vanished = [one, write(6, 2, None), read(8, 2), read(10, 1)]
+    assert kinds(*vanished, last=1, stale_reads=True) >= {"a state outside the chain"}
 
 
 def test_a_read_that_does_not_see_an_acknowledged_write_is_noticed() -> None:
