@@ -214,6 +214,7 @@ def test_with_faults_a_write_is_still_not_lost() -> None:
 @pytest.mark.parametrize("status", [302, 400, 404, 428])
 def test_no_other_answer_is_expected(status: int) -> None:
     assert kinds(*GOOD, read(12, 2, status=status)) == {"unexpected answer"}
+    assert kinds(*GOOD, write(6.5, 2, status)) == {"unexpected answer"}
 
 
 def test_what_makes_no_sense_is_noticed() -> None:

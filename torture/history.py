@@ -17,8 +17,6 @@ from math import inf
 from operator import attrgetter
 from typing import NamedTuple
 
-REFUSALS = {404, 412}
-
 
 class State(NamedTuple):
     """One state of the resource: its number and its entity tag, which is ``None`` where there is no resource."""
@@ -100,7 +98,9 @@ def judge(
     history.check_tags_that_only_refusals_show()
     history.check_refusals()
     for of_replica in (False, True):
-        history.check_order([each for each in history.operations if (stale_reads and not each.writes) == of_replica])
+        history.check_order(
+            [each for each in history.operations if (stale_reads and not each.writes) == of_replica]
+        )
     return history.verdict
 
 
@@ -127,7 +127,10 @@ class _History:
         return operation.writes and (status is None or (self.faults and status >= 500))
 
     def is_refused(self, operation: Operation) -> bool:
-        return operation.writes and operation.status in REFUSALS
+        return operation.writes and (operation.status == 412 or self.is_absent(operation))
+
+    def is_absent(self, operation: Operation) -> bool:
+        return operation.status == 404 and bool(self.absent)
 
     def check_answers(self) -> None:
         verdict = self.verdict
@@ -145,7 +148,7 @@ class _History:
                 verdict.refused += 1
             elif operation.writes and status == 409:
                 verdict.conflicts += 1
-            elif not (operation.accepted or status is None or (status == 404 and self.absent)):
+            elif not (operation.accepted or status is None or self.is_absent(operation)):
                 self.problem("unexpected answer", operation)
             if self.is_unknown(operation):
                 verdict.unknown += 1
@@ -174,7 +177,7 @@ class _History:
             return operation.number
         if operation.status == 412:
             return self.numbers.get(operation.etag)
-        if operation.status == 404 and self.absent:
+        if self.is_absent(operation):
             return self.absent[0 if operation.start <= self.first_ended else -1]
         return None
 
