@@ -72,6 +72,11 @@ def test_one_tag_for_two_states_is_noticed() -> None:
     assert "one tag of two states" in kinds(*GOOD[:3], write(6, 2, etag='"1"'), last=2)
 
 
+def test_an_answer_without_a_tag_is_noticed() -> None:
+    assert kinds(*GOOD[:3], write(6, 2, etag=None), GOOD[4]) == {"no tag"}
+    assert kinds(*GOOD, read(10, 2, etag=None)) == {"no tag"}
+
+
 def test_a_state_that_nobody_made_is_noticed() -> None:
     assert kinds(write(2, 1), read(8, 2)) == {"a state that nobody made"}
 

@@ -237,7 +237,7 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
 
     @counters.post("/<int:counter_id>/both")
     @require_if_match(find_counter)
-    def increase_both(counter: Any, counter_id: int) -> dict[str, int]:
+    def increase_both(counter: Any, counter_id: int) -> dict[str, Any]:
         """Increase this counter and the next one, in one transaction."""
         locked: dict[str, Any] = (
             {} if counter_class.__mapper__.version_id_col is not None else {"with_for_update": True}
@@ -246,8 +246,10 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
         number, others = counter.number + 1, other.number + 1
         _view_takes_its_time()
         answer = increased(counter, number) | {"other": increased(other, others)["number"]}
+        db.session.flush()
+        etag = str(find_counter.etag_of(other))
         db.session.commit()
-        return answer
+        return answer | {"etag": etag}
 
     def sent_counters() -> list[tuple[Any, dict[str, int]]]:
         sent: list[dict[str, Any]] = request.get_json()

@@ -207,7 +207,7 @@ def both(client: Client) -> bool:
     path, operation = client.operations.pop()
     client.operations.append((path.removesuffix("/both"), operation))
     if answer.status is None or answer.status == 200 or answer.status >= 500:
-        other = replace(operation, number=answer.body.get("other"), base=None, etag=None)
+        other = replace(operation, number=answer.body.get("other"), base=None, etag=answer.body.get("etag"))
         client.operations.append((path.removesuffix("1/both") + "2", other))
     return True
 

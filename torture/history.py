@@ -160,8 +160,11 @@ class _History:
         for operation in self.operations:
             if operation.number is None:
                 continue
-            if operation.accepted and operation.etag is not None:
-                self.name(operation.number, operation.etag, operation)
+            if operation.accepted:
+                if operation.etag is None and operation.number not in self.absent:
+                    self.problem("no tag", operation)
+                else:
+                    self.name(operation.number, operation.etag, operation)
             if operation.writes and operation.base is not None:
                 self.name(operation.number - 1, operation.base, operation)
 
