@@ -37,6 +37,7 @@ class Operation:
     :param base: the tag in If-Match; ``None`` if the write does not name the state that it replaces.
     :param status: the answer's; ``None`` if it was lost.
     :param etag: the answer's tag, if it has one.
+    :param note: what was answered, where that makes no sense.
     """
 
     start: float
@@ -46,6 +47,7 @@ class Operation:
     base: str | None = None
     status: int | None = None
     etag: str | None = None
+    note: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -64,10 +66,12 @@ class Problem(NamedTuple):
 class Verdict:
     """What a history comes to.
 
+    :param made: how many states were made, by the numbers of the first and the last.
     :param lost: how many writes were accepted, and vanished.
     :param unknown: how many writes had no answer; each is in the chain, or is not.
     """
 
+    made: int
     accepted: int = 0
     refused: int = 0
     conflicts: int = 0
@@ -110,7 +114,7 @@ class _History:
         self.first = first
         self.last = last
         self.faults = faults
-        self.verdict = Verdict()
+        self.verdict = Verdict(last.number - first.number)
         self.states = range(first.number, last.number + 1)
         self.etags: dict[int, str | None] = {}
         self.numbers: dict[str | None, int] = {}
