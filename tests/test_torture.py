@@ -111,9 +111,7 @@ def test_a_restart_of_the_database_loses_no_update(
             restart_postgresql(url)
         else:
             request.getfixturevalue("restart_mariadb")()
-        histories: dict[str, list[Operation]] = {}
-        crowd.add_to(histories)
-        check_it_serves_again(server, before, histories)
+        check_it_serves_again(server, before, crowd.histories())
 
 
 def test_two_machines_share_a_database_and_read_from_a_replica_that_is_behind(
