@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urljoin
+from urllib.request import urlopen
 
 import pytest
 
+from tests.notes import WAIT
 from torture.clients import Client, Crowd, Plan, collide
 from torture.faults import Restart, killed_workers, restart_postgresql, restarting_mariadb
 from torture.history import Operation, State, judge
@@ -76,6 +79,16 @@ def test_killed_workers_and_clients_that_disconnect_lose_no_update(
         with killed_workers(server, 0.3):
             histories = collide(Plan(urls(server), ACCEPTED // 2, hang_up=10))
         check_it_serves_again(server, before, histories)
+
+
+def test_the_clock_that_tells_whether_a_date_is_old_enough_to_be_shown_jumps_too(tmp_path: Path) -> None:
+    with serving(database=f"sqlite:///{tmp_path / 'one.db'}", kind="datetime", clock="3600") as server:
+        time.sleep(1)  # the date is old enough by now
+        deadline, shown = time.monotonic() + WAIT, set[bool]()
+        while len(shown) < 2:
+            assert time.monotonic() < deadline
+            with urlopen(server.url) as answer:  # noqa: S310 - our own
+                shown.add("Last-Modified" in answer.headers)
 
 
 def check_it_serves_again(server: Server, before: dict[str, State], histories: dict[str, list[Operation]]) -> None:

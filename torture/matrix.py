@@ -115,7 +115,8 @@ def under_faults() -> list[Cell]:
         "SQLite, WAL, real BEGINs",
         *(f"{name}, {LEVELS[1]}" for name in ("PostgreSQL", "MariaDB")),
     ]
-    return [Cell(database, kind, faults=True) for database in databases for kind in ("versioned", "unversioned")]
+    cells = [(kind, move) for kind in ("versioned", "unversioned") for move in ("put", "chain", *OF_TWO)]
+    return [Cell(database, *cell, faults=True) for database in databases for cell in [*cells, ("datetime", "put")]]
 
 
 def on_several_machines() -> list[Cell]:
