@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urljoin
+from urllib.request import urlopen
 
 import pytest
 
+from tests.notes import WAIT
 from torture.clients import Client, Crowd, Plan, collide
 from torture.faults import Restart, killed_workers, restart_postgresql, restarting_mariadb
 from torture.history import Operation, State, judge
@@ -78,6 +81,16 @@ def test_killed_workers_and_clients_that_disconnect_lose_no_update(
         check_it_serves_again(server, before, histories)
 
 
+def test_the_clock_that_tells_whether_a_date_is_old_enough_to_be_shown_jumps_too(tmp_path: Path) -> None:
+    with serving(database=f"sqlite:///{tmp_path / 'one.db'}", kind="datetime", clock="3600") as server:
+        time.sleep(1)  # the date is old enough by now
+        deadline, shown = time.monotonic() + WAIT, set[bool]()
+        while len(shown) < 2:
+            assert time.monotonic() < deadline
+            with urlopen(server.url) as answer:  # noqa: S310 - our own
+                shown.add("Last-Modified" in answer.headers)
+
+
 def check_it_serves_again(server: Server, before: dict[str, State], histories: dict[str, list[Operation]]) -> None:
     after = states(server)
     unknown = 0
@@ -111,9 +124,7 @@ def test_a_restart_of_the_database_loses_no_update(
             restart_postgresql(url)
         else:
             request.getfixturevalue("restart_mariadb")()
-        histories: dict[str, list[Operation]] = {}
-        crowd.add_to(histories)
-        check_it_serves_again(server, before, histories)
+        check_it_serves_again(server, before, crowd.histories())
 
 
 def test_two_machines_share_a_database_and_read_from_a_replica_that_is_behind(

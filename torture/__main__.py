@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 
-from torture.clients import Client, Plan, collide
-from torture.history import State, Verdict, judge
+from torture.clients import Client, Crowd, Plan
+from torture.history import Operation, State, Verdict, judge
+
+WAIT = 60  # seconds, for a server that was away as the clients ended
 
 
 def report(verdict: Verdict, seconds: float) -> str:
@@ -23,6 +26,43 @@ def report(verdict: Verdict, seconds: float) -> str:
     return "\n".join(lines)
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (name.strip() and colon):
+        raise ValueError
+    return name.strip(), value.strip()
+
+
+def state(client: Client, seconds: float) -> State:
+    """Return the state of the resource, if a server tells it within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = client.send("GET", client.url())
+        if answer.status == 200 and answer.etag is not None and answer.number is not None:
+            return State(answer.number, answer.etag)
+        if time.monotonic() > deadline:
+            sys.exit(
+                f"{answer}. It has to be 200, an ETag and a JSON object with an integer {client.plan.member}."
+            )
+        time.sleep(0.02)
+
+
+def histories(crowd: Crowd) -> dict[str, list[Operation]]:
+    """Return what the clients saw, until Ctrl-C at the latest."""
+    try:
+        return crowd.histories()
+    except KeyboardInterrupt:
+        crowd.stop()
+        return crowd.histories()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m torture",
@@ -30,41 +70,29 @@ def main() -> int:
         "GET has to answer a JSON object with an integer member, and an ETag; PUT takes that object back.",
     )
     parser.add_argument("urls", nargs="+", metavar="URL", help="the resource; several, if several servers have it")
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--accepted", type=int, default=2000, help="by how much to increase the number")
+    parser.add_argument("--clients", type=positive, default=8)
+    parser.add_argument("--accepted", type=positive, default=2000, help="by how much to increase the number")
     parser.add_argument("--member", default="number", help="the member of the JSON object (default: number)")
-    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="sent each time")
+    parser.add_argument(
+        "--header", type=header, action="append", default=[], metavar="NAME:VALUE", help="sent each time"
+    )
     parser.add_argument(
         "--hang-up", type=int, default=0, metavar="PERCENT", help="of writes that are not waited for"
     )
     parser.add_argument("--seconds", type=float, default=600, help="after which to stop in any case")
     parser.add_argument("--faults", action="store_true", help="take a server error for an answer that was lost")
     given = parser.parse_args()
-    headers = {name.strip(): value.strip() for name, _, value in (each.partition(":") for each in given.header)}
-
-    def state() -> State:
-        answer = Client(Plan(given.urls, 0, headers=headers), 0).send("GET", given.urls[0])
-        number = answer.body.get(given.member)
-        if answer.status != 200 or answer.etag is None or not isinstance(number, int):
-            sys.exit(f"GET {given.urls[0]} has to answer 200, an ETag and an integer {given.member}: {answer}")
-        return State(number, answer.etag)
-
-    first = state()
-    plan = Plan(
-        given.urls,
-        first.number + given.accepted,
-        given.seconds,
-        hang_up=given.hang_up,
-        member=given.member,
-        headers=headers,
-    )
+    plan = Plan(given.urls, 0, given.seconds, member=given.member, headers=dict(given.header))
+    first = state(Client(plan, 0), 0)
     start = time.monotonic()
-    histories = collide(plan, given.clients)
+    with Crowd(replace(plan, goal=first.number + given.accepted, hang_up=given.hang_up), given.clients) as crowd:
+        operations = [operation for history in histories(crowd).values() for operation in history]
     seconds = time.monotonic() - start
-    operations = [operation for history in histories.values() for operation in history]
-    verdict = judge(operations, first, state(), faults=given.faults)
+    verdict = judge(operations, first, state(Client(plan, 0), WAIT), faults=given.faults)
     print(report(verdict, seconds))
-    return 1 if verdict.problems else 0
+    if verdict.made < given.accepted:
+        print(f"increased by {verdict.made}, and not by {given.accepted}")
+    return 0 if verdict.accepted and verdict.made >= given.accepted and not verdict.problems else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The application under test: counters, guarded in one way or another; gunicorn serves ``create_app()``.
 
 The environment tells how: TORTURE_DATABASE is SQLAlchemy's URL of the database, TORTURE_KIND one of ``KINDS``,
-TORTURE_ISOLATION an isolation level, TORTURE_SLOW how many seconds a view takes between its check and its commit.
+TORTURE_ISOLATION an isolation level, TORTURE_SLOW how many seconds a view takes between its check and its commit,
+TORTURE_CLOCK by how many seconds the clock jumps.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+import time_machine
 from flask import Blueprint, Flask, abort, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import DateTime, Engine, FetchedValue, Integer, Uuid, event
@@ -119,7 +121,9 @@ def create_app() -> Flask:
         _serve_locked(app, first)
     else:
         _serve_mapped(app, {"counters": first, **{kind: kind for kind in others}})
-    _step_the_clock()
+    step = float(os.environ.get("TORTURE_CLOCK", "0"))
+    if step:
+        _step_the_clock(app, step)
     return app
 
 
@@ -127,13 +131,15 @@ def _view_takes_its_time() -> None:
     time.sleep(float(os.environ.get("TORTURE_SLOW", SLOW)))
 
 
-def _step_the_clock() -> None:
-    """Let this process' clock jump to and fro, where TORTURE_CLOCK says by how many seconds at most."""
-    step = float(os.environ.get("TORTURE_CLOCK", "0"))
-    if step:
-        real, reals = time.time, time.time_ns
-        time.time = lambda: real() + step * (hash(int(time.monotonic())) % 7 - 3) / 3
-        time.time_ns = lambda: reals() + int((time.time() - real()) * 1e9)
+def _step_the_clock(app: Flask, step: float) -> None:
+    """Let all that tells the time of day jump to and fro, ten times a second, by so many seconds at most."""
+    ahead = time.time() - time.monotonic()
+    clock = time_machine.travel(time.time()).start()
+
+    @app.before_request
+    def jump() -> None:
+        now = time.monotonic()
+        clock.move_to(ahead + now + step * ((int(now * 10) + os.getpid()) % 7 - 3) / 3)
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -192,7 +198,10 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
         "datetime": version_column("version"),
     }.get(kind)
     is_async = os.environ.get("TORTURE_ASYNC") == "1"
-    find_counter: Resource[[int], Any] = resource(etag=etag)(find_later if is_async else find)
+    modified = "version" if kind == "datetime" else None
+    find_counter: Resource[[int], Any] = resource(etag=etag, last_modified=modified)(
+        find_later if is_async else find
+    )
 
     def increased(counter: Any, number: int) -> dict[str, int]:
         """Write a number, and return what to answer, as it is before the commit."""
@@ -237,7 +246,7 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
 
     @counters.post("/<int:counter_id>/both")
     @require_if_match(find_counter)
-    def increase_both(counter: Any, counter_id: int) -> dict[str, int]:
+    def increase_both(counter: Any, counter_id: int) -> dict[str, Any]:
         """Increase this counter and the next one, in one transaction."""
         locked: dict[str, Any] = (
             {} if counter_class.__mapper__.version_id_col is not None else {"with_for_update": True}
@@ -246,8 +255,10 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
         number, others = counter.number + 1, other.number + 1
         _view_takes_its_time()
         answer = increased(counter, number) | {"other": increased(other, others)["number"]}
+        db.session.flush()
+        etag = str(find_counter.etag_of(other))
         db.session.commit()
-        return answer
+        return answer | {"etag": etag}
 
     def sent_counters() -> list[tuple[Any, dict[str, int]]]:
         sent: list[dict[str, Any]] = request.get_json()
@@ -278,7 +289,7 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
 
 
 def _now() -> datetime:
-    return datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _sent_number() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -52,13 +54,29 @@ class Plan:
 
 @dataclass
 class Answer:
-    """What came back, and when."""
+    """What came back, and when.
 
-    status: int | None
+    :ivar number: the member that the plan names, if it is an integer.
+    :ivar body: the JSON object that came, if one did.
+    """
+
+    request: str
+    status: int | None = None
     etag: str | None = None
+    number: int | None = None
     body: dict[str, Any] = field(default_factory=dict)
+    content: bytes = b""
     start: float = 0
     end: float = 0
+
+    def __str__(self) -> str:
+        return f"{self.request} was answered by {self.status or 'nothing'}: {self.content[:80]!r}"
+
+
+def target(url: str) -> str:
+    """Return what a request asks a server for."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 class Client:
@@ -69,6 +87,10 @@ class Client:
         self.random = random.Random(seed)
         self.deadline = time.monotonic() + plan.seconds
         self.operations: list[tuple[str, Operation]] = []
+
+    def stop(self) -> None:
+        """Finish the round."""
+        self.deadline = 0
 
     def run(self) -> None:
         move = MOVES[self.plan.move]
@@ -86,16 +108,14 @@ class Client:
         if body is not None:
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
-        answer = Answer(None, start=time.monotonic())
+        answer = Answer(f"{method} {url}", start=time.monotonic())
         try:
-            connection.request(method, parts.path or "/", content, headers)
+            connection.request(method, target(url), content, headers)
             if method != "GET" and self.random.randrange(100) < self.plan.hang_up:
                 time.sleep(self.random.random() * 0.01)
                 raise ConnectionError
             response = connection.getresponse()
-            text = response.read()
-            if "json" in (response.getheader("Content-Type") or ""):
-                answer.body = json.loads(text)
+            answer.content = response.read()
             answer.etag = response.getheader("ETag")
             answer.status = response.status
         except (OSError, HTTPException):
@@ -103,23 +123,31 @@ class Client:
         finally:
             answer.end = time.monotonic()
             connection.close()
+        with suppress(ValueError):
+            body = json.loads(answer.content)
+            if isinstance(body, dict):
+                answer.body = body
+                number = body.get(self.plan.member)
+                answer.number = number if isinstance(number, int) else None
         return answer
 
     def record(self, url: str, answer: Answer, number: int | None, **more: Any) -> None:
-        operation = Operation(answer.start, answer.end, number, status=answer.status, etag=answer.etag, **more)
-        self.operations.append((urlsplit(url).path, operation))
+        note = str(answer) if number is None else ""
+        operation = Operation(
+            answer.start, answer.end, number, status=answer.status, etag=answer.etag, note=note, **more
+        )
+        self.operations.append((target(url), operation))
 
     def read(self, url: str) -> Answer:
         answer = self.send("GET", url)
-        number = answer.body.get(self.plan.member) if answer.status == 200 else None
-        self.record(url, answer, number)
+        self.record(url, answer, answer.number if answer.status == 200 else None)
         return answer
 
     def write(self, method: str, url: str, body: object, number: int | None, **conditions: str) -> Answer:
         answer = self.send(method, url, body, **conditions)
         base = conditions.get("If-Match")
         if number is None and answer.status == 200:
-            number = answer.body.get(self.plan.member)
+            number = answer.number
         self.record(url, answer, number, writes=True, base=None if base == "*" else base)
         return answer
 
@@ -131,8 +159,8 @@ class Client:
         url = self.url()
         while time.monotonic() < self.deadline:
             seen = self.read(self.plan.read_from or url)
-            if seen.status == 200:
-                return (url, seen) if seen.body[self.plan.member] < self.plan.goal else None
+            if seen.status == 200 and seen.number is not None:
+                return (url, seen) if seen.number < self.plan.goal else None
         return None
 
     def put(self, url: str, seen: dict[str, Any], etag: str) -> Answer:
@@ -207,7 +235,7 @@ def both(client: Client) -> bool:
     path, operation = client.operations.pop()
     client.operations.append((path.removesuffix("/both"), operation))
     if answer.status is None or answer.status == 200 or answer.status >= 500:
-        other = replace(operation, number=answer.body.get("other"), base=None, etag=None)
+        other = replace(operation, number=answer.body.get("other"), base=None, etag=answer.body.get("etag"))
         client.operations.append((path.removesuffix("1/both") + "2", other))
     return True
 
@@ -292,10 +320,8 @@ MOVES: dict[str, Callable[[Client], bool]] = {
 
 def collide(plan: Plan, clients: int = 8) -> dict[str, list[Operation]]:
     """Let clients loose; return the history of each path."""
-    histories: dict[str, list[Operation]] = {}
     with Crowd(plan, clients) as crowd:
-        crowd.add_to(histories)
-    return histories
+        return crowd.histories()
 
 
 class Crowd:
@@ -304,14 +330,14 @@ class Crowd:
     def __init__(self, plan: Plan, clients: int = 8) -> None:
         self._plan = plan
         arguments = json.dumps(plan.__dict__)
+        self._outputs = [TemporaryFile("w+") for _ in range(clients)]  # noqa: SIM115 - __exit__ closes them
         self._processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "torture.clients", arguments, str(seed)],
                 cwd=Path(__file__).parent.parent,
-                stdout=subprocess.PIPE,
-                text=True,
+                stdout=output,
             )
-            for seed in range(clients)
+            for seed, output in enumerate(self._outputs)
         ]
 
     def __enter__(self) -> Self:
@@ -320,28 +346,37 @@ class Crowd:
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
             process.kill()
-        for process in self._processes:
-            with process:
-                """Close its pipe, and wait for it."""
+        for process, output in zip(self._processes, self._outputs, strict=True):
+            process.wait()
+            output.close()
 
     def is_at_work(self) -> bool:
         return any(process.poll() is None for process in self._processes)
 
-    def add_to(self, histories: dict[str, list[Operation]]) -> None:
-        """Wait for them all, and add what they saw to the history of each path."""
+    def stop(self) -> None:
+        """Have them finish their rounds."""
         for process in self._processes:
-            output, _ = process.communicate(timeout=self._plan.seconds + TIMEOUT)
-            if process.returncode != 0:
+            process.send_signal(signal.SIGINT)
+
+    def histories(self) -> dict[str, list[Operation]]:
+        """Wait for them all; return what they saw of each path."""
+        for process in self._processes:
+            # Whoever is stopped before the beginning has seen nothing.
+            if process.wait(self._plan.seconds + 2 * TIMEOUT) not in (0, -signal.SIGINT):
                 raise RuntimeError("A client has failed.")
-            for line in output.splitlines():
+        histories: dict[str, list[Operation]] = {}
+        for output in self._outputs:
+            output.seek(0)
+            for line in output:
                 path, values = json.loads(line)
                 histories.setdefault(path, []).append(Operation(*values))
+        return histories
 
 
 def main(arguments: Sequence[str]) -> None:
     client = Client(Plan(**json.loads(arguments[0])), int(arguments[1]))
-    with suppress(KeyboardInterrupt):
-        client.run()
+    signal.signal(signal.SIGINT, lambda *_: client.stop())
+    client.run()
     for path, operation in client.operations:
         print(json.dumps([path, astuple(operation)]))
 

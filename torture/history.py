@@ -1,9 +1,11 @@
 """What the clients saw, and whether it can have happened without a lost update.
 
 A resource goes through states that are numbered: each write that takes effect makes the state whose number is one
-more than that of the state that it replaces. So the chain of states is known, and a history is right if every
-accepted write has a place of its own in it, and every answer fits that chain at some moment between the request's
-start and its end.
+more than that of the state that it replaces. So the chain of states is known, and of each state its tag, when it
+can have begun at the earliest (with the first write that can have made it, and never before the state that it
+replaces), and when it has ended at the latest (once somebody has seen a later one). A history is right if every
+accepted write has a place of its own in the chain, and every answer shows a state that was there at some moment
+between the request's start and its end.
 """
 
 from __future__ import annotations
@@ -11,10 +13,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from operator import attrgetter
 from typing import NamedTuple
-
-REFUSALS = {404, 412}
 
 
 class State(NamedTuple):
@@ -36,6 +37,7 @@ class Operation:
     :param base: the tag in If-Match; ``None`` if the write does not name the state that it replaces.
     :param status: the answer's; ``None`` if it was lost.
     :param etag: the answer's tag, if it has one.
+    :param note: what was answered, where that makes no sense.
     """
 
     start: float
@@ -45,6 +47,7 @@ class Operation:
     base: str | None = None
     status: int | None = None
     etag: str | None = None
+    note: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -63,10 +66,12 @@ class Problem(NamedTuple):
 class Verdict:
     """What a history comes to.
 
+    :param made: how many states were made, by the numbers of the first and the last.
     :param lost: how many writes were accepted, and vanished.
     :param unknown: how many writes had no answer; each is in the chain, or is not.
     """
 
+    made: int
     accepted: int = 0
     refused: int = 0
     conflicts: int = 0
@@ -88,14 +93,18 @@ def judge(
     :param first: the state before all of it.
     :param last: the state after all of it, once nothing is at work any more.
     :param faults: whether servers were killed meanwhile: an answer of 5xx is as good as none, then.
-    :param stale_reads: whether reads come from a replica, which may be behind.
+    :param stale_reads: whether reads come from a replica, which may be behind the writes, but not behind itself.
     """
     history = _History(sorted(operations, key=attrgetter("start")), first, last, faults)
     history.check_answers()
     history.check_tags()
     history.check_chain()
+    history.check_tags_that_only_refusals_show()
     history.check_refusals()
-    history.check_order(stale_reads)
+    for of_replica in (False, True):
+        history.check_order(
+            [each for each in history.operations if (stale_reads and not each.writes) == of_replica]
+        )
     return history.verdict
 
 
@@ -105,11 +114,14 @@ class _History:
         self.first = first
         self.last = last
         self.faults = faults
-        self.verdict = Verdict()
+        self.verdict = Verdict(last.number - first.number)
+        self.states = range(first.number, last.number + 1)
         self.etags: dict[int, str | None] = {}
-        self.numbers: dict[str, int] = {}
-        self.makers: dict[int, list[Operation]] = defaultdict(list)
-        self.begun: dict[int, float] = {}
+        self.numbers: dict[str | None, int] = {}
+        self.begun: dict[int | None, float] = {first.number: -inf}
+        self.absent = [state.number for state in (first, last) if state.etag is None]
+        moved = (each.end for each in operations if each.accepted and (each.number or 0) > first.number)
+        self.first_ended = min(moved, default=inf)
 
     def problem(self, kind: str, where: object) -> None:
         self.verdict.problems.append(Problem(kind, str(where)))
@@ -117,6 +129,12 @@ class _History:
     def is_unknown(self, operation: Operation) -> bool:
         status = operation.status
         return operation.writes and (status is None or (self.faults and status >= 500))
+
+    def is_refused(self, operation: Operation) -> bool:
+        return operation.writes and (operation.status == 412 or self.is_absent(operation))
+
+    def is_absent(self, operation: Operation) -> bool:
+        return operation.status == 404 and bool(self.absent)
 
     def check_answers(self) -> None:
         verdict = self.verdict
@@ -130,18 +148,14 @@ class _History:
                 self.problem("no sense", operation)
             elif operation.writes and operation.accepted:
                 verdict.accepted += 1
-            elif operation.writes and status in REFUSALS:
+            elif self.is_refused(operation):
                 verdict.refused += 1
             elif operation.writes and status == 409:
                 verdict.conflicts += 1
-            elif not (operation.accepted or status is None or (status == 404 and self.may_be_absent)):
+            elif not (operation.accepted or status is None or self.is_absent(operation)):
                 self.problem("unexpected answer", operation)
             if self.is_unknown(operation):
                 verdict.unknown += 1
-
-    @property
-    def may_be_absent(self) -> bool:
-        return None in (self.first.etag, self.last.etag)
 
     def check_tags(self) -> None:
         """See that each state has one tag, and each tag is of one state."""
@@ -150,8 +164,11 @@ class _History:
         for operation in self.operations:
             if operation.number is None:
                 continue
-            if operation.accepted and operation.etag is not None:
-                self.name(operation.number, operation.etag, operation)
+            if operation.accepted:
+                if operation.etag is None and operation.number not in self.absent:
+                    self.problem("no tag", operation)
+                else:
+                    self.name(operation.number, operation.etag, operation)
             if operation.writes and operation.base is not None:
                 self.name(operation.number - 1, operation.base, operation)
 
@@ -161,71 +178,87 @@ class _History:
         if etag is not None and self.numbers.setdefault(etag, number) != number:
             self.problem("one tag of two states", where)
 
+    def shown(self, operation: Operation) -> int | None:
+        """Return the state that an answer shows, if it does."""
+        if operation.accepted:
+            return operation.number
+        if operation.status == 412:
+            return self.numbers.get(operation.etag)
+        if self.is_absent(operation):
+            return self.absent[0 if operation.start <= self.first_ended else -1]
+        return None
+
+    def seen(self, operations: Iterable[Operation]) -> dict[int, float]:
+        """Return by when each state, or a later one, was there for sure: a refused write tells it of its own."""
+        ends: dict[int, float] = defaultdict(lambda: inf)
+        for operation in operations:
+            for number in (self.shown(operation), operation.number if self.is_refused(operation) else None):
+                begun = self.begun.get(number, -inf)
+                if number is not None and number in self.states and begun <= operation.end:
+                    ends[number] = min(ends[number], operation.end)
+        for number in reversed(self.states):
+            ends[number] = min(ends[number], ends[number + 1])
+        return ends
+
     def check_chain(self) -> None:
-        """See that each accepted write has a state of its own, and that each state in the end was made by one."""
-        perhaps: dict[int | None, list[Operation]] = defaultdict(list)
+        """See that each accepted write has a state of its own, and that each state was made by a write."""
+        makers: dict[int, list[float]] = defaultdict(list)
+        perhaps: dict[int | None, list[float]] = defaultdict(list)
         for operation in self.operations:
             if operation.writes and operation.accepted and operation.number is not None:
-                self.makers[operation.number].append(operation)
+                if makers[operation.number] or operation.number not in self.states[1:]:
+                    self.verdict.lost += 1
+                    self.problem("lost update", operation)
+                makers[operation.number].append(operation.start)
             elif self.is_unknown(operation):
-                perhaps[operation.number].append(operation)
-        for number, makers in self.makers.items():
-            self.begun[number] = min(maker.start for maker in makers)
-            spare = makers if not self.first.number < number <= self.last.number else makers[1:]
-            self.verdict.lost += len(spare)
-            for maker in spare:
-                self.problem("lost update", maker)
-        blind = perhaps.pop(None, [])
-        for number in range(self.first.number + 1, self.last.number + 1):
-            if number not in self.makers and number not in perhaps:
-                if not blind:
-                    self.problem("a state that nobody made", number)
-                    continue
-                perhaps[number].append(blind.pop(0))
-        for made, operations in perhaps.items():
-            if made is not None:
-                start = min(operation.start for operation in operations)
-                self.begun[made] = min(start, self.begun.get(made, start))
+                perhaps[operation.number].append(operation.start)
+        seen = self.seen(self.operations)
+        blind = perhaps[None]
+        for number in self.states[1:]:
+            in_time = [start for start in perhaps[number] if start <= seen[number]]
+            starts = makers[number] or in_time + blind[:1]
+            if not starts:
+                self.problem("a state that nobody made", number)
+            elif not makers[number] and not in_time:
+                blind = blind[1:]
+            self.begun[number] = max(self.begun[number - 1], min(starts, default=-inf))
+
+    def check_tags_that_only_refusals_show(self) -> None:
+        """See that each is of a state whose tag nobody else saw, and that was there at the time."""
+        refusals: dict[str, list[Operation]] = defaultdict(list)
+        for operation in self.operations:
+            if operation.status == 412 and operation.etag is not None and operation.etag not in self.numbers:
+                refusals[operation.etag].append(operation)
+        seen = self.seen(self.operations)
+        for etag, operations in sorted(refusals.items(), key=lambda each: min(one.end for one in each[1])):
+            start, end = max(one.start for one in operations), min(one.end for one in operations)
+            for number in self.states:
+                if number not in self.etags and self.begun[number] <= end and start <= seen[number + 1]:
+                    self.name(number, etag, operations[0])
+                    break
+            else:
+                self.problem("a tag of no state", operations[0])
 
     def check_refusals(self) -> None:
         """See that a 412, or a 404, has a reason: its base was being replaced, by the time of the answer."""
         for operation in self.operations:
-            if operation.writes and operation.status in REFUSALS and operation.number is not None:
-                if self.begun.get(operation.number, operation.end) >= operation.end:
+            if self.is_refused(operation):
+                if self.begun.get(operation.number, inf) > operation.end:
                     self.problem("refused without a reason", operation)
                 if operation.base is not None and operation.base == operation.etag:
                     self.problem("refused by its own tag", operation)
 
-    def check_order(self, stale_reads: bool) -> None:
+    def check_order(self, operations: list[Operation]) -> None:
         """See that no answer is older than what was answered before its request was sent, or of the future."""
-        seen = self.first.number
-        ended = sorted(self.operations, key=attrgetter("end"))
-        numbers: dict[int, int] = {}
-        position = 0
-        for operation in self.operations:
-            while position < len(ended) and ended[position].end < operation.start:
-                # It was sent before this one, so that its own number is known by now.
-                seen = max(seen, numbers.get(id(ended[position]), seen))
-                position += 1
-            number = self.number_of(operation, seen)
-            if number is None or (stale_reads and not operation.writes):
+        seen = self.seen(operations)
+        for operation in operations:
+            number = self.shown(operation)
+            if number is None:
                 continue
-            numbers[id(operation)] = number
-            made = operation.writes and operation.accepted
-            if number < seen or (made and number == seen):
+            later = number if operation.writes and operation.accepted else number + 1
+            if operation.start > seen[later]:
                 self.problem("out of order", operation)
-            if not self.first.number <= number <= self.last.number:
+            if number not in self.states:
                 self.problem("a state outside the chain", operation)
-            elif self.begun.get(number, operation.start) > operation.end:
+            elif self.begun[number] > operation.end:
                 self.problem("a state of the future", operation)
-
-    def number_of(self, operation: Operation, seen: int) -> int | None:
-        """Return the state that an answer speaks of, if it does."""
-        if operation.accepted:
-            return operation.number
-        if operation.status == 404 and self.may_be_absent:
-            absent = (state.number for state in (self.first, self.last) if state.etag is None)
-            return next((number for number in absent if number >= seen), seen - 1)
-        if operation.status == 412 and operation.etag is not None:
-            return self.numbers.get(operation.etag)
-        return None

@@ -57,7 +57,7 @@ class Server:
         while time.monotonic() < deadline:
             answer = Client(Plan([], 0), 0).send("GET", url)
             if answer.status == 200:
-                return State(answer.body.get("number", 0), answer.etag)
+                return State(answer.number or 0, answer.etag)
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
