@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 from urllib.request import urlopen
 
@@ -30,6 +31,10 @@ def urls(*servers: Server) -> list[str]:
     return [urljoin(server.url, path) for server in servers for path in PATHS]
 
 
+def plan(urls: list[str], goal: int, **more: Any) -> Plan:
+    return Plan(urls, goal, nonce="writer", **more)
+
+
 def states(server: Server) -> dict[str, State]:
     return {path: server.state(path) for path in PATHS}
 
@@ -37,7 +42,7 @@ def states(server: Server) -> dict[str, State]:
 def test_clients_that_collide_lose_no_update_and_meet_no_server_error(database_url: str) -> None:
     with serving(database=database_url, kind=BOTH) as server:
         before = states(server)
-        histories = collide(Plan(urls(server), ACCEPTED))
+        histories = collide(plan(urls(server), ACCEPTED))
         after = states(server)
     for path in PATHS:
         verdict = judge(histories[path], before[path], after[path])
@@ -52,7 +57,7 @@ def test_batches_that_collide_with_single_writes_write_all_or_nothing(database_u
         for folder in ("/counters", "/unversioned"):
             paths = [f"{folder}/1", f"{folder}/2"]
             before = [server.state(path) for path in paths]
-            histories = collide(Plan([urljoin(server.url, paths[0])], ACCEPTED // 2, move="batch"), clients=4)
+            histories = collide(plan([urljoin(server.url, paths[0])], ACCEPTED // 2, move="batch"), clients=4)
             for path, first in zip(paths, before, strict=True):
                 verdict = judge(histories[path], first, server.state(path))
                 assert verdict.problems == [], path
@@ -77,7 +82,7 @@ def test_killed_workers_and_clients_that_disconnect_lose_no_update(
     with serving(database=empty_database("sqlite"), kind=BOTH, slow="0.01", clock="3600") as server:
         before = states(server)
         with killed_workers(server, 0.3):
-            histories = collide(Plan(urls(server), ACCEPTED // 2, hang_up=10))
+            histories = collide(plan(urls(server), ACCEPTED // 2, hang_up=10))
         check_it_serves_again(server, before, histories)
 
 
@@ -117,7 +122,7 @@ def test_a_restart_of_the_database_loses_no_update(
     url = empty_database(kind)
     with serving(database=url, kind=BOTH) as server, ExitStack() as stack:
         before = states(server)
-        crowd = stack.enter_context(Crowd(Plan(urls(server), ACCEPTED, hang_up=2, pause=0.05)))
+        crowd = stack.enter_context(Crowd(plan(urls(server), ACCEPTED, hang_up=2, pause=0.05)))
         while server.state().number < ACCEPTED // 3:
             assert crowd.is_at_work()
         if kind == "postgresql":
@@ -138,15 +143,15 @@ def test_two_machines_share_a_database_and_read_from_a_replica_that_is_behind(
         replica_of(url) as behind,
         serving(database=behind, create="0") as replica,
     ):
-        histories = collide(Plan([one.url, two.url], ACCEPTED))["/counters/1"]
+        histories = collide(plan([one.url, two.url], ACCEPTED))["/counters/1"]
         middle = one.state()
         verdict = judge(histories, one.first, middle)
         assert verdict.problems == []
         assert verdict.conflicts == 0
         assert two.state() == middle
 
-        plan = Plan([one.url, two.url], middle.number + ACCEPTED // 3, read_from=replica.url)
-        histories = collide(plan)["/counters/1"]
+        from_replica = plan([one.url, two.url], middle.number + ACCEPTED // 3, read_from=replica.url)
+        histories = collide(from_replica)["/counters/1"]
         verdict = judge(histories, middle, one.state(), stale_reads=True)
         assert verdict.problems == []
         assert verdict.accepted >= ACCEPTED // 3

@@ -30,6 +30,7 @@ class Store:
         self.numbers: Counter[str] = Counter()
         self.reads: Counter[str] = Counter()
         self.ghosts: Counter[str] = Counter()
+        self.texts: list[str] = []
         self._lock = Lock()
         self.app = Flask("store")
         self.app.add_url_rule("/", view_func=self.read)
@@ -61,6 +62,7 @@ class Store:
                 return self.tagged(Response(status=412), -1)
             if str(self.numbers[key]) not in request.if_match:
                 return self.tagged(Response(status=412), self.numbers[key])
+            self.texts.append(request.get_json().get("text"))
             self.numbers[key] = request.get_json()["number"]
             return self.tagged({}, self.numbers[key])
 
@@ -112,6 +114,12 @@ def test_the_query_is_part_of_the_resource(store: Store, url: str) -> None:
     assert output.startswith("accepted 5, ")
     assert code == 0
     assert store.numbers == {"a": 5}
+
+
+def test_each_write_can_be_told_from_the_others(store: Store, url: str) -> None:
+    code, _ = run(f"{url}?id=a", "--accepted", "5", "--nonce", "text")
+    assert code == 0
+    assert len(set(store.texts)) == 5
 
 
 @pytest.mark.parametrize(("key", "more"), [("409", []), ("500", ["--faults"])])

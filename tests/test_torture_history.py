@@ -72,6 +72,12 @@ def test_one_tag_for_two_states_is_noticed() -> None:
     assert "one tag of two states" in kinds(*GOOD[:3], write(6, 2, etag='"1"'), last=2)
 
 
+def test_an_acknowledged_write_that_one_without_an_answer_overwrote_is_noticed() -> None:
+    again = write(7, 2, None, end=9)
+    assert "two tags of one state" in kinds(*GOOD, again, read(10, 2, etag='"2, again"'))
+    assert "two tags of one state" in judge([*GOOD, again], FIRST, State(2, '"2, again"')).kinds()
+
+
 def test_an_answer_without_a_tag_is_noticed() -> None:
     assert kinds(*GOOD[:3], write(6, 2, etag=None), GOOD[4]) == {"no tag"}
     assert kinds(*GOOD, read(10, 2, etag=None)) == {"no tag"}

@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("--clients", type=positive, default=8)
     parser.add_argument("--accepted", type=positive, default=2000, help="by how much to increase the number")
     parser.add_argument("--member", default="number", help="the member of the JSON object (default: number)")
+    parser.add_argument("--nonce", metavar="MEMBER", help="one that each write fills with a text of its own")
     parser.add_argument(
         "--header", type=header, action="append", default=[], metavar="NAME:VALUE", help="sent each time"
     )
@@ -82,7 +83,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="after which to stop in any case")
     parser.add_argument("--faults", action="store_true", help="take a server error for an answer that was lost")
     given = parser.parse_args()
-    plan = Plan(given.urls, 0, given.seconds, member=given.member, headers=dict(given.header))
+    plan = Plan(given.urls, 0, given.seconds, member=given.member, nonce=given.nonce, headers=dict(given.header))
     first = state(Client(plan, 0), 0)
     start = time.monotonic()
     with Crowd(replace(plan, goal=first.number + given.accepted, hang_up=given.hang_up), given.clients) as crowd:

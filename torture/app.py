@@ -23,7 +23,7 @@ from uuid import uuid4
 import time_machine
 from flask import Blueprint, Flask, abort, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Engine, FetchedValue, Integer, Uuid, event
+from sqlalchemy import DateTime, Engine, FetchedValue, Integer, String, Uuid, event
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
@@ -54,6 +54,7 @@ class _Counter:
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     number: Mapped[int]
+    writer: Mapped[str] = mapped_column(String(32), default="")  # who wrote it, so that no two write the same
 
 
 class _Integer:
@@ -109,8 +110,8 @@ KINDS: dict[str, tuple[type, ...]] = {
 LOCKED = ("dict", "file")  # not mapped, and guarded by lock=
 
 
-def dump(counter: Any) -> dict[str, int]:
-    return {"number": counter.number}
+def dump(counter: Any) -> dict[str, Any]:
+    return {"number": counter.number, "writer": counter.writer}
 
 
 def create_app() -> Flask:
@@ -203,9 +204,9 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
         find_later if is_async else find
     )
 
-    def increased(counter: Any, number: int) -> dict[str, int]:
+    def increased(counter: Any, number: int, sent: dict[str, Any]) -> dict[str, int]:
         """Write a number, and return what to answer, as it is before the commit."""
-        counter.number = number
+        counter.number, counter.writer = number, sent.get("writer", "")
         if kind == "revision":
             counter.version += 1
         elif kind == "datetime":
@@ -214,18 +215,19 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
 
     @counters.get("/<int:counter_id>")
     @require_if_match(find_counter)
-    def read_counter(counter: Any) -> dict[str, int]:
+    def read_counter(counter: Any) -> dict[str, Any]:
         return dump(counter)
 
     def replace_counter(counter: Any, counter_id: int) -> tuple[dict[str, int], int]:
-        number, status = _sent_number(), 200
+        sent, status = _sent(), 200
+        number, writer = sent["number"], sent.get("writer", "")
         if counter is None:
-            counter, status = counter_class(id=counter_id, number=number), 201
+            counter, status = counter_class(id=counter_id, number=number, writer=writer), 201
             if kind == "datetime":
                 counter.version = _now()
             db.session.add(counter)
         _view_takes_its_time()
-        answer = increased(counter, number) if status == 200 else {"number": number}
+        answer = increased(counter, number, sent) if status == 200 else {"number": number}
         db.session.commit()
         return answer, status
 
@@ -240,7 +242,7 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
     def increase_counter(counter: Any) -> dict[str, int]:
         number = counter.number + 1
         _view_takes_its_time()
-        answer = increased(counter, number)
+        answer = increased(counter, number, request.get_json())
         db.session.commit()
         return answer
 
@@ -252,9 +254,9 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
             {} if counter_class.__mapper__.version_id_col is not None else {"with_for_update": True}
         )
         other = db.session.get_one(counter_class, counter_id + 1, populate_existing=True, **locked)
-        number, others = counter.number + 1, other.number + 1
+        number, others, sent = counter.number + 1, other.number + 1, request.get_json()
         _view_takes_its_time()
-        answer = increased(counter, number) | {"other": increased(other, others)["number"]}
+        answer = increased(counter, number, sent) | {"other": increased(other, others, sent)["number"]}
         db.session.flush()
         etag = str(find_counter.etag_of(other))
         db.session.commit()
@@ -269,7 +271,7 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
     def replace_counters(found: list[Any]) -> dict[str, Any]:
         """Write several counters, flushed one by one, so that batches in other orders can meet half-way."""
         for counter, sent in zip(found, request.get_json(), strict=True):
-            increased(counter, sent["number"])
+            increased(counter, sent["number"], sent)
             db.session.flush()
             _view_takes_its_time()
         etags = [str(find_counter.etag_of(counter)) for counter in found]
@@ -292,11 +294,11 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _sent_number() -> int:
+def _sent() -> dict[str, Any]:
     body = request.get_json()
     if not isinstance(body, dict) or not isinstance(body.get("number"), int):
         abort(422)
-    return int(body["number"])
+    return body
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -319,7 +321,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 def _serve_locked(app: Flask, kind: str) -> None:
     folder = Path(os.environ["TORTURE_DATABASE"])
-    counters: dict[int, dict[str, int]] = {1: {"number": 0}, 2: {"number": 0}}
+    counters: dict[int, dict[str, Any]] = {1: {"number": 0}, 2: {"number": 0}}
     locks: dict[int, Lock] = defaultdict(Lock)
 
     @contextmanager
@@ -328,12 +330,12 @@ def _serve_locked(app: Flask, kind: str) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def find_in_dict(counter_id: int) -> dict[str, int] | None:
+    def find_in_dict(counter_id: int) -> dict[str, Any] | None:
         return counters.get(counter_id)
 
-    def find_in_file(counter_id: int) -> dict[str, int] | None:
+    def find_in_file(counter_id: int) -> dict[str, Any] | None:
         try:
-            loaded: dict[str, int] = json.loads((folder / f"{counter_id}.json").read_text())
+            loaded: dict[str, Any] = json.loads((folder / f"{counter_id}.json").read_text())
         except FileNotFoundError:
             return None
         return loaded
@@ -344,37 +346,37 @@ def _serve_locked(app: Flask, kind: str) -> None:
     lock: Any = locked_entry if kind == "dict" else locked_file
     find_counter = resource(etag=content_hash(dict), lock=lock)(find_in_dict if kind == "dict" else find_in_file)
 
-    def save(counter_id: int, number: int) -> dict[str, int]:
+    def save(counter_id: int, counter: dict[str, Any]) -> dict[str, Any]:
         if kind == "dict":
-            counters[counter_id] = {"number": number}
+            counters[counter_id] = counter
         else:
             new = folder / f"{counter_id}.{uuid4()}"
-            new.write_text(json.dumps({"number": number}))
+            new.write_text(json.dumps(counter))
             new.replace(folder / f"{counter_id}.json")
-        return {"number": number}
+        return counter
 
     @app.get("/counters/<int:counter_id>")
     @require_if_match(find_counter)
-    def read_counter(counter: dict[str, int]) -> dict[str, int]:
+    def read_counter(counter: dict[str, Any]) -> dict[str, Any]:
         return counter
 
     @app.put("/counters/<int:counter_id>")
     @require_if_match(find_counter, create=True)
-    def replace_counter(counter: dict[str, int] | None, counter_id: int) -> tuple[dict[str, int], int]:
-        number = _sent_number()
+    def replace_counter(counter: dict[str, Any] | None, counter_id: int) -> tuple[dict[str, Any], int]:
+        sent = _sent()
         _view_takes_its_time()
-        return save(counter_id, number), 200 if counter else 201
+        return save(counter_id, sent), 200 if counter else 201
 
     @app.patch("/counters/<int:counter_id>")
     @require_if_match(find_counter)
-    def increase_counter(counter: dict[str, int], counter_id: int) -> dict[str, int]:
+    def increase_counter(counter: dict[str, Any], counter_id: int) -> dict[str, Any]:
         number = counter["number"] + 1
         _view_takes_its_time()
-        return save(counter_id, number)
+        return save(counter_id, {"number": number, **request.get_json()})
 
     @app.delete("/counters/<int:counter_id>")
     @require_if_match(find_counter)
-    def delete_counter(counter: dict[str, int], counter_id: int) -> tuple[str, int]:
+    def delete_counter(counter: dict[str, Any], counter_id: int) -> tuple[str, int]:
         del counter
         _view_takes_its_time()
         if kind == "dict":
@@ -384,5 +386,5 @@ def _serve_locked(app: Flask, kind: str) -> None:
         return "", 204
 
     if os.environ.get("TORTURE_CREATE") == "1" and kind == "file":
-        for counter_id in counters:
-            save(counter_id, 0)
+        for counter_id, counter in counters.items():
+            save(counter_id, counter)

@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Self
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from torture.history import Operation
 
@@ -38,6 +39,7 @@ class Plan:
     :param hang_up: how many of a hundred writes are not waited for: the client disconnects.
     :param read_from: where to read, if not where it writes.
     :param member: the integer in the JSON object.
+    :param nonce: the member that each write fills with a text of its own, so that no two write the same.
     :param headers: to send with every request.
     """
 
@@ -48,6 +50,7 @@ class Plan:
     hang_up: int = 0
     read_from: str | None = None
     member: str = "number"
+    nonce: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     pause: float = 0
 
@@ -163,9 +166,15 @@ class Client:
                 return (url, seen) if seen.number < self.plan.goal else None
         return None
 
+    def own(self) -> dict[str, str]:
+        """Return what tells a write from all others."""
+        return {self.plan.nonce: uuid4().hex} if self.plan.nonce else {}
+
     def put(self, url: str, seen: dict[str, Any], etag: str) -> Answer:
         number = seen[self.plan.member] + 1
-        return self.write("PUT", url, {**seen, self.plan.member: number}, number, **{"If-Match": etag})
+        return self.write(
+            "PUT", url, {**seen, self.plan.member: number, **self.own()}, number, **{"If-Match": etag}
+        )
 
 
 def folder_of(url: str) -> str:
@@ -190,7 +199,7 @@ def patch(client: Client) -> bool:
     if client.random.random() < 0.5:
         client.put(url, seen.body, seen.etag or "")
     else:
-        client.write("PATCH", url, {}, seen.body["number"] + 1, **{"If-Match": seen.etag or ""})
+        client.write("PATCH", url, client.own(), seen.body["number"] + 1, **{"If-Match": seen.etag or ""})
     return True
 
 
@@ -212,7 +221,7 @@ def chain(client: Client) -> bool:
 
 def star(client: Client) -> bool:
     """PATCH with ``If-Match: *``: whatever the number is, the server increases it."""
-    answer = client.write("PATCH", client.url(), {}, None, **{"If-Match": "*"})
+    answer = client.write("PATCH", client.url(), client.own(), None, **{"If-Match": "*"})
     return not (answer.status == 200 and answer.body["number"] >= client.plan.goal)
 
 
@@ -231,7 +240,7 @@ def both(client: Client) -> bool:
     if seen.body["number"] >= client.plan.goal:
         return False
     number = seen.body["number"] + 1
-    answer = client.write("POST", f"{first}/both", {}, number, **{"If-Match": seen.etag or ""})
+    answer = client.write("POST", f"{first}/both", client.own(), number, **{"If-Match": seen.etag or ""})
     path, operation = client.operations.pop()
     client.operations.append((path.removesuffix("/both"), operation))
     if answer.status is None or answer.status == 200 or answer.status >= 500:
@@ -258,7 +267,7 @@ def batch(client: Client) -> bool:
         "PATCH",
         folder,
         [
-            {"id": int(url.rpartition("/")[2]), "number": one.body["number"] + 1, "etag": one.etag}
+            {"id": int(url.rpartition("/")[2]), "number": one.body["number"] + 1, "etag": one.etag, **client.own()}
             for url, one in zip(urls, both_seen, strict=True)
         ],
     )
@@ -277,7 +286,7 @@ def create(client: Client) -> bool:
     for key in _others(client):
         url = f"{folder_of(client.url())}/{key}"
         # Numbers begin at 1: 0 is the state of not being there.
-        client.write("PUT", url, {"number": 1}, 1, **{"If-None-Match": "*"})
+        client.write("PUT", url, {"number": 1, **client.own()}, 1, **{"If-None-Match": "*"})
         seen = client.read(url)
         if seen.status == 200 and seen.body["number"] < 3:
             client.put(url, seen.body, seen.etag or "")

@@ -210,6 +210,7 @@ class Matrix:
                         goal,
                         seconds=max(600, accepted),
                         move=move,
+                        nonce="writer",
                         hang_up=5 if cell.faults else 0,
                         read_from=read_from,
                     )
