@@ -164,7 +164,8 @@ class ProductEditor extends HTMLElement {
 
   async #delete() {
     await this.#trying("deleted", async () => {
-      if (await remove(this.dataset.api, this.#base, {send: this.#send})) {
+      const theirs = await remove(this.dataset.api, this.#base, {send: this.#send});
+      if (theirs.content === null) {
         const texts = this.#texts();
         this.#adopt(ABSENT);
         this.type(texts);
@@ -175,7 +176,7 @@ class ProductEditor extends HTMLElement {
           "Not deleted: it has been changed in the meantime. Save, or discard, and look first.",
         );
       } else {
-        this.show(await read(this.dataset.api, {send: this.#send}));
+        this.show(theirs);
         this.#tell("refused", "Not deleted: it has been changed in the meantime. This is what is there now.");
       }
     });
@@ -267,9 +268,12 @@ class ProductEditor extends HTMLElement {
   #mine() {
     const content = this.#base.content;
     const changed = new Set(content === null ? NAMES : this.#changes());
-    return Object.fromEntries(
-      NAMES.map((name) => [name, changed.has(name) ? parsed(name, this.#control(name).value) : content[name]]),
-    );
+    return {
+      ...content,
+      ...Object.fromEntries(
+        NAMES.filter((name) => changed.has(name)).map((name) => [name, parsed(name, this.#control(name).value)]),
+      ),
+    };
   }
 
   /** The merge that is open, or null. It follows what is typed in the form meanwhile. */
