@@ -202,8 +202,14 @@ def test_the_panes_and_the_switch_are_as_they_were_after_a_reload(page: Page) ->
     page.reload()
     expect(field(bob, "description")).to_have_value("Typed by hand.")
     expect(page.get_by_role("switch")).to_be_checked()
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Begin again").click()
+    expect(field(bob, "description")).to_have_value("Typed by hand.")
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Begin again").click()
     expect(field(bob, "description")).not_to_have_value("Typed by hand.")
+    assert asked == ["What Bob typed is not saved. Drop it?"]
 
 
 def test_two_tabs_that_changed_different_fields_are_merged_by_themselves(
