@@ -23,7 +23,7 @@ const START = Object.freeze({
   base: ABSENT, // what the texts in the form are changes of
   theirs: null, // what a save met, as long as a clash with it is open
   decided: {}, // by member, the text that ends the clash
-  asked: null, // a save that has no answer yet: its base, what it saves, and the texts on the screen at that time
+  asked: null, // a save that has no answer yet: its base, what it saves, and what was typed on the screen at that time
   began: null, // what was typed for the first of several attempts, and on what
   attempts: 0,
 });
@@ -130,7 +130,7 @@ class ProductEditor extends HTMLElement {
     if (!this.#isValid()) return;
     const {base, theirs, began} = this.#work;
     const [on, mine] = clash ? [theirs, this.#resolved(clash)] : [base, this.#mine()];
-    this.#work.asked = {base: on, mine, texts: this.#texts()};
+    this.#work.asked = {base: on, mine, texts: this.#texts(), changed: Object.keys(this.changes)};
     this.#work.began = clash && began ? began : {base, mine: this.#mine()};
     this.#retries = 0;
     await this.#sendAsked();
@@ -139,23 +139,23 @@ class ProductEditor extends HTMLElement {
   async #sendAsked() {
     if (!this.#work.asked) return;
     await this.#during("saved", async () => {
-      const {base, mine, texts} = this.#work.asked;
+      const {base, mine, texts, changed} = this.#work.asked;
       const outcome = await this.saver(base, mine);
       this.#work.asked = null;
       this.#work.attempts += outcome.attempts;
       const settle = {saved: this.#saved, clash: this.#clashed, gone: this.#gone, busy: this.#missed}[
         outcome.state
       ];
-      settle.call(this, outcome, difference(this.#texts(), texts));
+      settle.call(this, outcome, difference(this.#texts(), texts), changed);
     });
   }
 
-  #saved(outcome, typedSince) {
+  #saved(outcome, typedSince, changed) {
     const {copy, theirs} = outcome;
     const {attempts, began, decided} = this.#work;
     const met = theirs ?? this.#work.theirs;
     const others = NAMES.filter(
-      (name) => met && !(name in decided) && String(copy.content?.[name]) !== String(began.mine[name]),
+      (name) => met && !changed.includes(name) && String(copy.content?.[name]) !== String(began.mine[name]),
     );
     this.#begin({...START, base: copy}, typedSince);
     if (others.length > 0 && Object.keys(decided).length === 0) {

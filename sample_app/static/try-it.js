@@ -136,7 +136,7 @@ class TryIt extends HTMLElement {
     card.querySelector(".told").replaceChildren(...this.#told());
   }
 
-  /** Tell what became of each change: it is in the store, somebody who saw it put another in its place, or it is lost. */
+  /** Tell what became of each change: it is in the store, somebody who saw it put another there, or it is lost. */
   #told() {
     const {mode, saves} = this.#round;
     const {makers, lost, now} = historyOf(saves);
@@ -240,8 +240,8 @@ function historyOf(saves) {
       const [was, saw, is] = [before, seen, outcome.copy].map(({content}) => String(content?.[name]));
       if (now === null ? was !== saw : was !== String(now[name])) makers[name] = SOMEBODY;
       if (is === was) continue;
-      if (was !== saw) lost.push({who: makers[name], name, text: was});
-      makers[name] = who;
+      if (was !== saw && makers[name]) lost.push({who: makers[name], name, text: was});
+      makers[name] = String(outcome.mine[name]) === saw ? null : who; // who overwrites unseen makes nothing
     }
     now = outcome.copy.content;
   }
