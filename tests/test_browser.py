@@ -12,7 +12,16 @@ from urllib.request import Request, urlopen
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Locator,
+    Page,
+    Route,
+    expect,
+)
 
 from tests.browser import ChromiumMissingError, chromium, listening, shop_on
 from tests.conftest import unavailable
@@ -212,7 +221,12 @@ def test_the_panes_and_the_switch_are_as_they_were_after_a_reload(page: Page) ->
     expect(field(bob, "description")).to_have_value("Typed by hand.")
     expect(page.get_by_role("switch")).to_be_checked()
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def keep(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", keep)
     page.get_by_role("button", name="Begin again").click()
     expect(field(bob, "description")).to_have_value("Typed by hand.")
     page.once("dialog", lambda dialog: dialog.accept())
