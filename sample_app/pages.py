@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
 
@@ -23,7 +23,6 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -36,11 +35,15 @@ _SEED = {
 }
 
 
-@pages.after_request
+@pages.after_app_request
 def restrict(response: Response) -> Response:
-    """Tell browsers to run the pages' own scripts alone, to show the pages in no frame, and to keep no old one."""
-    response.headers.extend(_HEADERS)
-    response.headers.setdefault("Cache-Control", "no-store")  # static files have one, and an ETag
+    """Tell browsers to run the pages' own scripts alone, to show the pages in no frame, and to keep no old one.
+
+    That goes for where no route leads too: the answer is a page.
+    """
+    if not request.blueprints or pages.name in request.blueprints:
+        response.headers.extend(_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")  # static files have one, and an ETag
     return response
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 from marshmallow import ValidationError
 from sqlalchemy import update
-from werkzeug.exceptions import Forbidden, HTTPException, NotFound
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound, ServiceUnavailable
 
 from sample_app.content import check_content, read_object
 from sample_app.models import Product, session
@@ -24,11 +24,17 @@ unprotected.register_error_handler(ValidationError, answer_invalid)
 unprotected.register_error_handler(HTTPException, answer_error)
 
 
+@unprotected.errorhandler(OperationalError)
+def answer_collision(_: OperationalError) -> Response:
+    """Answer a write that the database refuses while another is at the row, as SERIALIZABLE does."""
+    return answer_error(ServiceUnavailable("The database could not save it at this moment. Try again."))
+
+
 @unprotected.before_request
 def refuse_other_sites() -> None:
     """Refuse what a page of another site has a browser send; every browser says which page it was."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    own = {"Origin": request.host_url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    if any(request.headers.get(name, value) != value for name, value in own.items()):
         raise Forbidden("Only the pages of this site may save here.")
 
 

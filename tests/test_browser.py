@@ -12,7 +12,16 @@ from urllib.request import Request, urlopen
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Locator,
+    Page,
+    Route,
+    expect,
+)
 
 from tests.browser import ChromiumMissingError, chromium, listening, shop_on
 from tests.conftest import unavailable
@@ -20,6 +29,7 @@ from tests.conftest import unavailable
 # What Chromium itself logs of an answer that is no success, or of none.
 REFUSALS = re.compile(r"Failed to load resource: (the server responded with a status of 4|net::ERR_)")
 POT = "/products/teapot"
+DEMO = "teapot-for-two"
 INTERVAL = 3_000  # milliseconds, between two questions of the catalogue
 WAIT = 10_000  # for what a busy machine takes its time for
 
@@ -82,11 +92,11 @@ def stored(shop: str, sku: str = "teapot") -> dict[str, Any]:
     return product
 
 
-def send(shop: str, method: str, **members: Any) -> None:
+def send(shop: str, method: str, sku: str = "teapot", *, condition: str = "If-Match", **members: Any) -> None:
     """Change the teapot, or delete it, from elsewhere."""
-    headers = {"If-Match": "*", "Content-Type": "application/json"}
+    headers = {condition: "*", "Content-Type": "application/json"}
     body = json.dumps(members).encode()
-    urlopen(Request(f"{shop}/api{POT}", body, headers, method=method)).close()  # noqa: S310 - as above
+    urlopen(Request(f"{shop}/api/products/{sku}", body, headers, method=method)).close()  # noqa: S310 - as above
 
 
 def type_in(editor: Page | Locator, **texts: str) -> None:
@@ -119,6 +129,14 @@ def compared(editor: Page | Locator, member: str) -> Locator:
     return editor.locator(f".conflict [data-member={member}] .value")
 
 
+def try_it(page: Page) -> tuple[Locator, Locator]:
+    """Open the two panes; return Ann's and Bob's."""
+    page.goto("/#try-it")
+    ann, bob = window_of(page, "Ann"), window_of(page, "Bob")
+    expect(told(bob)).to_contain_text("Not saved yet")
+    return ann, bob
+
+
 def test_within_a_minute_a_conflict_is_caught_and_merged_and_without_the_extension_lost(
     page: Page, shop: str
 ) -> None:
@@ -137,11 +155,11 @@ def test_within_a_minute_a_conflict_is_caught_and_merged_and_without_the_extensi
     expect(compared(bob, "stock")).to_have_text(["12", "11", "10"])
     save(bob)
     expect(told(bob)).to_have_text("Decide first: stock.")
-    assert stored(shop, "teapot-for-two")["stock"] == 11
+    assert stored(shop, DEMO)["stock"] == 11
     bob.get_by_label("Stock to save").fill("9")
     save(bob)
     expect(told(bob)).to_have_text("Saved on the 2nd try. Merged: price as Ann saved it; stock as you decided.")
-    product = stored(shop, "teapot-for-two")
+    product = stored(shop, DEMO)
     assert (product["name"], product["price"], product["stock"]) == ("Teapot for two, blue", "36.00", 9)
     protected = page.locator(".outcome[data-mode=with]")
     expect(protected).to_contain_text("Nothing is lost. Whoever was second was asked.")
@@ -156,7 +174,7 @@ def test_within_a_minute_a_conflict_is_caught_and_merged_and_without_the_extensi
     unprotected = page.locator(".outcome[data-mode=without]")
     expect(unprotected).to_contain_text("Gone: Ann’s price and Ann’s stock. Both were told “200 OK”.")
     expect(protected).to_be_visible()
-    product = stored(shop, "teapot-for-two")
+    product = stored(shop, DEMO)
     assert (product["price"], product["stock"]) == ("36.00", 7)
     for exchange in wire(page, "Bob", "/unprotected/").all():
         assert "If-Match" not in exchange.inner_text()
@@ -187,7 +205,7 @@ def test_it_can_be_tried_by_keyboard_alone(page: Page, shop: str) -> None:
     expect(bob.get_by_label("Stock to save")).to_have_value("10")
     page.keyboard.press("Enter")
     expect(told(bob)).to_contain_text("Saved on the 2nd try.")
-    assert stored(shop, "teapot-for-two")["stock"] == 10
+    assert stored(shop, DEMO)["stock"] == 10
 
 
 def test_the_panes_and_the_switch_are_as_they_were_after_a_reload(page: Page) -> None:
@@ -202,8 +220,19 @@ def test_the_panes_and_the_switch_are_as_they_were_after_a_reload(page: Page) ->
     page.reload()
     expect(field(bob, "description")).to_have_value("Typed by hand.")
     expect(page.get_by_role("switch")).to_be_checked()
+    asked: list[str] = []
+
+    def keep(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", keep)
+    page.get_by_role("button", name="Begin again").click()
+    expect(field(bob, "description")).to_have_value("Typed by hand.")
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Begin again").click()
     expect(field(bob, "description")).not_to_have_value("Typed by hand.")
+    assert asked == ["What Bob typed is not saved. Drop it?"]
 
 
 def test_two_tabs_that_changed_different_fields_are_merged_by_themselves(
@@ -219,6 +248,8 @@ def test_two_tabs_that_changed_different_fields_are_merged_by_themselves(
     product = stored(shop)
     assert (product["name"], product["price"], product["stock"]) == ("Pot", "40.00", 3)
     expect(field(other, "price")).to_have_value("40.00")
+    expect(other.get_by_role("heading", level=1)).to_have_text("Pot")
+    expect(other).to_have_title("Pot · Flask-ETag")
     expect(compared(other, "price")).to_have_text(["34.50", "40.00", "34.50"])
     expect(compared(other, "stock")).to_have_text(["12", "12", "3"])
     type_in(other, stock="4")
@@ -247,7 +278,7 @@ def test_two_tabs_that_changed_the_same_long_text_see_where_and_one_of_them_deci
     other.reload()
     expect(other.get_by_role("radio").first).to_be_checked()
     save(other)
-    expect(told(other)).to_contain_text("Saved")
+    expect(told(other)).to_have_text("Saved on the 2nd try. Merged: description as you decided.")
     assert stored(shop)["description"] == text.replace("two large cups", "2 large cups")
     assert stored(shop)["stock"] == 3
 
@@ -382,7 +413,7 @@ def test_an_unprotected_save_is_kept_offline_too(context: BrowserContext, page: 
     expect(told(bob)).to_contain_text("No connection.")
     context.set_offline(False)
     expect(told(bob)).to_have_text("Saved.")
-    assert stored(shop, "teapot-for-two")["stock"] == 10
+    assert stored(shop, DEMO)["stock"] == 10
 
 
 def test_a_save_whose_answer_was_lost_is_not_taken_for_somebody_else_s(
@@ -480,8 +511,32 @@ def test_polling_costs_no_body_until_something_changes_which_lights_up(page: Pag
     expect(page.get_by_role("log")).to_have_text("Stoneware teapot has just been changed.")
     expect(page.locator(".lit")).to_have_count(1)
     send(shop, "DELETE")
+    send(shop, "PATCH", "lantern", stock=5)
+    send(shop, "PATCH", "umbrella", name="Rug")
     page.clock.run_for(INTERVAL)
     expect(row).to_have_count(0)
+    news = "Storm lantern has just been changed.Rug has just been changed.Stoneware teapot is not here any more."
+    expect(page.get_by_role("log")).to_have_text(news)
+
+
+def test_an_answer_that_was_overtaken_is_not_shown(page: Page, shop: str) -> None:
+    page.clock.install()
+    page.goto("/")
+    expect(wire(page, "Catalogue", "200 OK")).to_have_count(1)
+    stock = page.locator("[data-sku=teapot] [data-member=stock]")
+
+    def ask_again(route: Route) -> None:
+        older = route.fetch()
+        send(shop, "PATCH", stock=42)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(stock).to_have_text("42")
+        route.fulfill(response=older)
+
+    send(shop, "PATCH", stock=41)
+    page.route("**/api/products", ask_again, times=1)
+    page.clock.run_for(INTERVAL)
+    expect(wire(page, "Catalogue", "200 OK")).to_have_count(3)
+    expect(stock).to_have_text("42")
 
 
 def test_the_catalogue_says_that_it_is_offline_and_is_back_at_once(context: BrowserContext, page: Page) -> None:
@@ -507,7 +562,7 @@ def test_who_does_not_look_is_not_polled_for(page: Page) -> None:
     expect(wire(page, "Catalogue", "304 Not Modified")).to_have_count(1)
 
 
-def test_no_accessibility_violation_and_nothing_wider_than_the_window(page: Page) -> None:
+def test_no_accessibility_violation_and_nothing_wider_than_the_window(page: Page, shop: str) -> None:
     def check() -> None:
         for width, scheme in ((400, "light"), (400, "dark"), (1400, "light"), (1400, "dark")):
             page.set_viewport_size({"width": width, "height": 1000})
@@ -515,10 +570,9 @@ def test_no_accessibility_violation_and_nothing_wider_than_the_window(page: Page
             assert Axe().run(page).response["violations"] == [], f"{scheme}, {width} px"
             assert page.evaluate("document.documentElement.scrollWidth") <= width
 
-    page.goto("/")
-    page.get_by_role("button", name="Try it").click()
-    ann, bob = window_of(page, "Ann"), window_of(page, "Bob")
-    expect(field(bob, "stock")).to_have_value("10")
+    send(shop, "PATCH", name="x" * 200)
+    ann, bob = try_it(page)
+    type_in(bob, name="y" * 200)
     save(ann)
     expect(told(ann)).to_contain_text("Saved")
     save(bob)
@@ -539,6 +593,245 @@ def test_no_accessibility_violation_and_nothing_wider_than_the_window(page: Page
     save(page)
     expect(told(page)).to_contain_text("Not saved.")
     check()
+
+
+def test_what_is_typed_before_the_page_is_ready_stays(page: Page) -> None:
+    def type_first(route: Route) -> None:
+        type_in(page, name="Early")
+        route.continue_()
+
+    page.route("**/static/editor.js", type_first)
+    page.goto(POT)
+    expect(told(page)).to_have_text("Not saved yet: name.")
+    expect(field(page, "name")).to_have_value("Early")
+
+
+def test_the_panes_wait_for_their_product(page: Page) -> None:
+    def look(route: Route) -> None:
+        expect(window_of(page, "Ann").locator("form")).to_have_attribute("inert", "")
+        route.continue_()
+
+    page.route(f"**/api/products/{DEMO}", look, times=1)
+    ann, _ = try_it(page)
+    type_in(ann, name="Pot")
+
+
+@pytest.mark.parametrize("is_third", [False, True], ids=["saved", "another-clash"])
+def test_what_is_typed_into_a_decision_that_is_under_way_stays(
+    opened: Callable[[str], Page], shop: str, is_third: bool
+) -> None:
+    tab = opened(POT)
+    type_in(tab, stock="3")
+    send(shop, "PATCH", stock=5)
+    save(tab)
+    tab.get_by_label("Stock to save").fill("4")
+
+    def type_meanwhile(route: Route) -> None:
+        if is_third:
+            send(shop, "PATCH", stock=6)
+        tab.get_by_label("Stock to save").fill("44")
+        route.continue_()
+
+    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    save(tab)
+    if is_third:
+        expect(compared(tab, "stock")).to_have_text(["5", "6", "44"])
+    else:
+        expect(told(tab)).to_contain_text("Merged: stock as you decided. Not saved yet: stock.")
+        expect(field(tab, "stock")).to_have_value("44")
+        expect(field(tab, "stock")).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    ("action", "said"), [("discard", "Not saved yet: name."), ("delete", "Save, or discard, and look first.")]
+)
+def test_what_is_typed_while_something_else_is_under_way_stays(
+    opened: Callable[[str], Page], shop: str, action: str, said: str
+) -> None:
+    tab = opened(POT)
+    if action == "discard":
+        type_in(tab, stock="3")
+    send(shop, "PATCH", stock=5)
+
+    def type_meanwhile(route: Route) -> None:
+        if route.request.method == "GET":
+            type_in(tab, name="Pot")
+        route.continue_()
+
+    tab.route(f"**/api{POT}", type_meanwhile)
+    tab.locator(f"[data-action={action}]").click()
+    expect(told(tab)).to_contain_text(said)
+    expect(field(tab, "name")).to_have_value("Pot")
+
+
+def test_what_is_undone_or_emptied_while_a_save_clashes_can_still_be_saved(
+    opened: Callable[[str], Page], shop: str
+) -> None:
+    tab = opened(POT)
+    typed: list[dict[str, str]] = [{"name": ""}, {"stock": "5"}]
+
+    def type_meanwhile(route: Route) -> None:
+        type_in(tab, **typed.pop(0))
+        route.continue_()
+
+    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    type_in(tab, stock="3")
+    send(shop, "PATCH", stock=4)
+    save(tab)
+    tab.get_by_role("radio").last.check()
+    save(tab)
+    expect(field(tab, "name")).to_be_focused()  # it was put away, but nothing can be saved without it
+    type_in(tab, name="Pot")
+    save(tab)
+    expect(told(tab)).to_have_text("Saved on the 2nd try. Merged: stock as you decided.")
+    assert (stored(shop)["name"], stored(shop)["stock"]) == ("Pot", 3)
+
+    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    type_in(tab, stock="6")
+    send(shop, "PATCH", stock=5)
+    save(tab)
+    expect(told(tab)).to_have_text("Not saved yet: somebody else saved first. Save again.")
+    save(tab)
+    expect(told(tab)).to_contain_text("Saved on the 2nd try.")
+    assert stored(shop)["stock"] == 5
+
+
+def test_what_is_too_long_is_told_and_not_cut(opened: Callable[[str], Page], shop: str) -> None:
+    tab = opened(POT)
+    name = field(tab, "name")
+    type_in(tab, name="😀" * 201)
+    save(tab)
+    expect(name).to_have_js_property("validationMessage", "These are 201 characters, of 200 at most.")
+    type_in(tab, name="😀" * 200)
+    save(tab)
+    expect(told(tab)).to_have_text("Saved.")
+    assert stored(shop)["name"] == "😀" * 200
+
+
+def test_a_save_that_found_no_server_is_sent_again_by_itself(opened: Callable[[str], Page], shop: str) -> None:
+    tab = opened(POT)
+    tab.clock.install()
+    tab.route(f"**/api{POT}", lambda route: route.abort(), times=2)
+    type_in(tab, stock="3")
+    save(tab)
+    expect(told(tab)).to_contain_text("No connection. What you typed is kept here, also over a reload.")
+    type_in(tab, name="Pot")
+    tab.clock.run_for(2_000)
+    expect(wire(tab, "You", "no answer")).to_have_count(2)
+    tab.clock.run_for(4_000)
+    expect(told(tab)).to_have_text("Saved. Not saved yet: name.")
+    assert (stored(shop)["name"], stored(shop)["stock"]) == ("Stoneware teapot", 3)
+
+    tab.route(f"**/api{POT}", lambda route: route.abort(), times=1)
+    save(tab)
+    expect(told(tab)).to_contain_text("No connection.")
+    tab.reload()
+    expect(told(tab)).to_have_text("Saved.")
+    assert stored(shop)["name"] == "Pot"
+
+
+def test_an_answer_that_is_no_json_is_no_lost_connection(opened: Callable[[str], Page]) -> None:
+    tab = opened(POT)
+    tab.route(f"**/api{POT}", lambda route: route.fulfill(status=413, body="<h1>Too large</h1>"))
+    type_in(tab, stock="3")
+    save(tab)
+    expect(told(tab)).to_have_text("Not saved. The server answered 413.")
+
+
+def test_what_was_deleted_and_lives_again_can_be_seen(opened: Callable[[str], Page], shop: str) -> None:
+    tab = opened(POT)
+    tab.get_by_role("button", name="Delete").click()
+    expect(told(tab)).to_contain_text("Deleted.")
+    send(shop, "PUT", condition="If-None-Match", name="Anew", description="", price="1.00", stock=1)
+    tab.reload()
+    expect(told(tab)).to_contain_text("Somebody has made it anew.")
+    expect(field(tab, "name")).to_have_value("Stoneware teapot")
+    tab.get_by_role("button", name="Discard my changes").click()
+    expect(field(tab, "name")).to_have_value("Anew")
+
+
+def test_where_the_browser_stores_nothing_all_else_goes_on(context: BrowserContext, page: Page, shop: str) -> None:
+    context.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('', 'SecurityError'); }})"
+    )
+    page.goto(POT)
+    type_in(page, stock="3")
+    expect(told(page)).to_contain_text("It goes with this page: your browser lets it store nothing.")
+    save(page)
+    expect(told(page)).to_have_text("Saved.")
+    assert stored(shop)["stock"] == 3
+    ann, _ = try_it(page)
+    expect(field(ann, "price")).to_have_value("36.00")
+
+
+def test_a_change_that_was_overwritten_unseen_is_told_though_its_author_saved_twice(page: Page, shop: str) -> None:
+    ann, bob = try_it(page)
+    page.get_by_role("switch").check()
+    expect(bob.locator(".etag")).to_have_count(0)
+    save(ann)
+    expect(told(ann)).to_have_text("Saved.")
+    type_in(ann, stock="10")
+    save(ann)
+    expect(told(ann)).to_have_text("Saved.")
+    save(bob)
+    card = page.locator(".outcome[data-mode=without]")
+    expect(card).to_contain_text("Gone: Ann’s price. Both were told “200 OK”.")
+    assert (stored(shop, DEMO)["price"], stored(shop, DEMO)["stock"]) == ("34.50", 10)
+    save(ann)  # on what she has seen, and so over Bob's
+    expect(card).to_contain_text("Gone: Bob’s name. Both were told “200 OK”.")
+    page.get_by_role("button", name="Begin again").click()
+    expect(told(ann)).to_contain_text("Not saved yet")
+    send(shop, "DELETE", DEMO)
+    save(ann)
+    expect(told(ann)).to_have_text("Not saved. It has been deleted: begin again, which makes it anew.")
+
+
+def test_what_a_third_has_changed_is_not_told_as_lost_nor_as_ann_s(page: Page, shop: str) -> None:
+    ann, bob = try_it(page)
+    save(bob)  # first, for once
+    expect(page.locator("[aria-current=step]")).to_have_text("Ann has not seen that. Save as Ann.")
+    send(shop, "PATCH", DEMO, name="Pot")
+    save(ann)
+    expect(told(ann)).to_contain_text("somebody else saved first. You both changed stock")
+    ann.get_by_role("radio").first.check()
+    save(ann)
+    expect(told(ann)).to_contain_text("Merged: name as somebody else saved it; stock as you decided.")
+    card = page.locator(".outcome[data-mode=with]")
+    expect(card).to_contain_text("Nothing is lost.")
+    expect(card.get_by_role("row").filter(has_text="Name")).to_contain_text("somebody else changed it")
+
+
+def test_what_is_decided_stays_when_the_switch_is_moved_and_a_save_belongs_to_its_own_round(
+    page: Page, shop: str
+) -> None:
+    ann, bob = try_it(page)
+    save(ann)
+    expect(told(ann)).to_have_text("Saved.")
+    save(bob)
+    bob.get_by_label("Stock to save").fill("7")
+    type_in(ann, description="Typed by Ann.")
+
+    def switch(route: Route) -> None:
+        page.get_by_role("switch").check()
+        route.continue_()
+
+    page.route(f"**/api/products/{DEMO}", switch, times=1)
+    save(ann)
+    expect(ann.locator(".etag")).to_have_count(0)
+    expect(field(ann, "description")).to_have_value("Typed by Ann.")
+    expect(field(bob, "stock")).to_have_value("7")
+    expect(page.locator("[aria-current=step]")).to_have_text("Both have typed. Save as Ann.")
+    assert stored(shop, DEMO)["description"] == "Typed by Ann."
+
+
+def test_both_can_save_a_product_that_is_at_its_limits(page: Page, shop: str) -> None:
+    limits = {"name": "x" * 200, "description": "", "price": "99999999.99", "stock": 2**31 - 1}
+    send(shop, "PUT", DEMO, condition="If-None-Match", **limits)
+    ann, bob = try_it(page)
+    save(ann)
+    expect(told(ann)).to_have_text("Saved.")
+    save(bob)
+    expect(told(bob)).to_contain_text("decide")
 
 
 OTHER_SITE = """
@@ -572,14 +865,14 @@ def test_a_page_of_another_site_writes_nothing(browser: Browser, shop: str) -> N
     page.goto(shop)
     page.get_by_role("button", name="Try it").click()
     expect(field(window_of(page, "Bob"), "stock")).to_have_value("10")
-    before = stored(shop, "teapot-for-two")
+    before = stored(shop, DEMO)
     other = Flask("other")
     other.get("/")(lambda: "another site")
     with listening(other) as url:
         page.goto(url.replace("127.0.0.1", "localhost"))
         answers = page.evaluate(OTHER_SITE, {"shop": shop})
     assert set(answers) == {"refused", "opaque"}
-    assert stored(shop, "teapot-for-two") == before
+    assert stored(shop, DEMO) == before
     with urlopen(f"{shop}/api/products") as answer:  # noqa: S310 - the server that was started here
         assert "evil" not in answer.read().decode()
     page.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from tests.shop import NEW, POT, engine_of, opened
 
 DEMO = "/api/products/teapot-for-two"
 UNPROTECTED = "/unprotected/products/teapot-for-two"
+OTHER_ORIGINS = [
+    "https://evil.example", "null", "", "http://localhost:8080", "http://localhost.evil", "https://localhost",
+    "http://[::1",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -25,7 +30,8 @@ def shop(tmp_path: Path) -> Iterator[FlaskClient]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/products/teapot", "/products/nothing", "/products/.", "/static/style.css"]
+    "path",
+    ["/", "/products/teapot", "/products/nothing", "/products/.", "/static/style.css", "/nothing", UNPROTECTED],
 )
 def test_no_page_runs_a_script_of_others_or_is_framed(shop: FlaskClient, path: str) -> None:
     answer = shop.get(path)
@@ -49,7 +55,9 @@ def test_the_catalogue_has_every_product_and_no_page_that_is_none(shop: FlaskCli
     assert "34.50" in page
     assert 'aria-label="Pages of the catalogue"' not in page
     assert 'href="?page=1"' in shop.get("/?page=2").text
-    assert 'href="?page=3"' in shop.get("/?page=2&per_page=2").text
+    of_query = shop.get("/?page=2&per_page=2&sort=name&q=%26").text
+    assert 'href="?page=1&amp;per_page=2&amp;sort=name&amp;q=%26"' in of_query
+    assert 'href="?page=3&amp;per_page=2' in shop.get("/?page=2&per_page=2").text
     assert shop.get("/?page=0").status_code == 404
 
 
@@ -99,11 +107,22 @@ def test_only_the_product_of_the_demonstration_is_unprotected(shop: FlaskClient)
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost:8080", "http://localhost.evil"]
+    "headers",
+    [
+        *[{"Origin": origin} for origin in OTHER_ORIGINS],
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
 )
-def test_the_unprotected_route_refuses_other_sites(shop: FlaskClient, origin: str) -> None:
-    assert shop.put(UNPROTECTED, json=POT, headers={"Origin": origin}).status_code == 403
-    assert shop.put(UNPROTECTED, json=POT, headers={"Origin": "http://localhost"}).status_code == 200
+def test_the_unprotected_route_refuses_other_sites(shop: FlaskClient, headers: dict[str, str]) -> None:
+    assert shop.put(UNPROTECTED, json=POT, headers=headers).status_code == 403
+
+
+def test_the_unprotected_route_takes_what_its_own_pages_send(shop: FlaskClient) -> None:
+    own = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+    assert shop.put(UNPROTECTED, json=POT, headers=own).status_code == 200
 
 
 def test_the_unprotected_route_refuses_what_the_protected_one_does(shop: FlaskClient) -> None:
@@ -112,6 +131,19 @@ def test_the_unprotected_route_refuses_what_the_protected_one_does(shop: FlaskCl
     answer = shop.put(UNPROTECTED, json={**POT, "stock": -1})
     assert answer.status_code == 422
     assert set((answer.json or {})["errors"]) == {"stock"}
+
+
+def test_the_unprotected_route_says_so_where_the_database_refuses(tmp_path: Path) -> None:
+    database = tmp_path / "store.db"
+    with opened(f"sqlite:///{database}?timeout=0") as client, sqlite3.connect(database) as other:
+        client.put(DEMO, json=POT, headers=NEW)
+        other.execute("BEGIN IMMEDIATE")
+        answer = client.put(UNPROTECTED, json=POT)
+        other.rollback()
+        assert client.put(UNPROTECTED, json=POT).status_code == 200
+    other.close()
+    assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+    assert "Try again" in (answer.json or {})["detail"]
 
 
 def test_the_audit_finds_the_unprotected_route_and_no_other(shop: FlaskClient) -> None:

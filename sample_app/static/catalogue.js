@@ -9,6 +9,7 @@ const LIT = 4_000;
 
 class ProductCatalogue extends HTMLElement {
   #copy = ABSENT;
+  #turn = 0; // of the questions, of which the last one's answer counts
   #send = sendAs("Catalogue");
 
   connectedCallback() {
@@ -21,29 +22,41 @@ class ProductCatalogue extends HTMLElement {
   async #poll() {
     clearTimeout(this.timer);
     if (document.hidden) return; // who does not look costs nothing
+    const turn = ++this.#turn;
+    let state = `Up to date. Asks every ${INTERVAL / 1000} seconds.`;
     try {
       const copy = await read(this.dataset.api + location.search, {known: this.#copy, send: this.#send});
-      if (copy !== this.#copy) this.#show(copy);
-      this.#tell(`Up to date. Asks every ${INTERVAL / 1000} seconds.`);
+      if (turn === this.#turn && copy !== this.#copy) this.#show(copy);
     } catch {
-      this.#tell("No answer. Asks again in a moment.");
+      state = "No answer. Asks again in a moment.";
     }
-    clearTimeout(this.timer);
+    if (turn !== this.#turn) return;
+    this.#tell(state);
     this.timer = setTimeout(() => this.#poll(), INTERVAL);
   }
 
   #show(copy) {
     const isFirst = this.#copy === ABSENT;
     const rows = new Map([...this.querySelectorAll("tbody tr")].map((row) => [row.dataset.sku, row]));
+    const news = [];
     const shown = copy.content.map((product) => {
       const row = rows.get(product.sku) ?? this.#row(product.sku);
       const isNew = row.dataset.etag !== product.etag;
       row.dataset.etag = product.etag;
       for (const cell of row.querySelectorAll("[data-member]")) cell.textContent = product[cell.dataset.member];
-      if (isNew && !isFirst) this.#lightUp(row, product.name);
+      if (isNew && !isFirst) {
+        news.push(`${product.name} has just been changed.`);
+        row.classList.add("lit");
+        setTimeout(() => row.classList.remove("lit"), LIT);
+      }
+      rows.delete(product.sku);
       return row;
     });
+    for (const row of rows.values()) news.push(`${row.querySelector("a").textContent} is not here any more.`);
+    const focused = this.contains(document.activeElement) ? document.activeElement : null;
     this.querySelector("tbody").replaceChildren(...shown);
+    focused?.focus({preventScroll: true}); // which is lost on the way
+    this.querySelector("[role=log]").replaceChildren(...news.map((text) => element("p", {}, text)));
     this.#copy = copy;
   }
 
@@ -52,12 +65,6 @@ class ProductCatalogue extends HTMLElement {
     row.dataset.sku = sku;
     row.querySelector("a").href += encodeURIComponent(sku);
     return row;
-  }
-
-  #lightUp(row, name) {
-    row.classList.add("lit");
-    setTimeout(() => row.classList.remove("lit"), LIT);
-    this.querySelector("[role=log]").replaceChildren(element("span", {}, `${name} has just been changed.`));
   }
 
   #tell(text) {

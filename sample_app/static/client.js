@@ -7,6 +7,9 @@
  *     const outcome = await save("/api/notes/1", copy, {...copy.content, title: "Plan B"});
  *     if (outcome.state === "clash") ...                          // ask, and save on outcome.theirs
  *
+ * What is saved is the whole: a member that is left out is deleted. Members that the server alone sets, such as a
+ * time of change, are sent as they were read.
+ *
  * @module client
  */
 
@@ -25,7 +28,7 @@ export const ABSENT = Object.freeze({content: null, etag: null});
 /** The server has answered, and it was no. `status` and `problem`, a problem document if it sent one, say why. */
 export class Refused extends Error {
   constructor({status, content}) {
-    super(content?.detail ?? `The server answered ${status}.`);
+    super(content?.detail ?? `The server answered ${status}${status < 300 ? ", but not in JSON" : ""}.`);
     this.status = status;
     this.problem = content;
   }
@@ -33,6 +36,9 @@ export class Refused extends Error {
 
 /** No answer came, or not all of it: whether a save was made is not known. Saving again finds out. */
 export class Unreachable extends Error {}
+
+/** The server gives no entity tag, so that nothing can be saved without the risk that somebody's work is lost. */
+export class Untagged extends Error {}
 
 /**
  * Read what a URL names.
@@ -47,7 +53,7 @@ export async function read(url, {known = ABSENT, send = fetch} = {}) {
   const answer = await request(send, "GET", url, known.etag ? {"If-None-Match": known.etag} : {});
   if (answer.status === 304) return known;
   if (answer.status === 404) return ABSENT;
-  return copyOf(answer);
+  return {content: contentOf(answer), etag: answer.etag};
 }
 
 /**
@@ -56,33 +62,36 @@ export async function read(url, {known = ABSENT, send = fetch} = {}) {
  * A refused save is merged with what is there now, and tried again. Where both sides have changed the same members,
  * nobody but a person can merge, so it ends there.
  *
+ * An answer that was lost makes the next save look stale. It is known by what is there: nothing is left to be saved.
+ * If somebody has set it all back in the meantime, though, it is not known, and what was saved once is saved again.
+ *
  * @param {string} url
  * @param {Copy} base the copy that the work began with.
  * @param {Object} mine the members as they are to be.
- * @param {{attempts?: number, send?: typeof fetch}} [options] `attempts`: how often to try at most.
+ * @param {{attempts?: number, send?: typeof fetch}} [options] `attempts`: how often to try at most; at least once.
  * @returns {Promise<{state: "saved"|"clash"|"gone"|"busy", attempts: number, base: Copy, mine: Object, theirs: Copy|null,
  *     copy?: Copy, clashes?: string[]}>} `saved`: `copy` is what is there now. `clash`: both have changed the members in
  *     `clashes`; decide on them, and save on `theirs`. `gone`: it has been deleted; saved on ABSENT, it is created anew.
  *     `busy`: in every attempt somebody else was first. `base` and `mine` are what the last attempt began with, and
  *     `theirs` what it met.
- * @throws {Refused|Unreachable}
+ * @throws {Refused|Unreachable|Untagged}
  */
 export async function save(url, base, mine, {attempts = ATTEMPTS, send = fetch} = {}) {
   let theirs = null;
   for (let attempt = 1; ; attempt++) {
-    const condition = base.etag ? {"If-Match": base.etag} : {"If-None-Match": "*"};
+    const condition = base.content === null ? {"If-None-Match": "*"} : ifStill(url, base);
     const answer = await request(send, "PUT", url, condition, mine);
     const outcome = (state, more) => ({state, attempts: attempt, base, mine, theirs, ...more});
-    if (answer.status < 300) return outcome("saved", {copy: copyOf(answer)});
+    if (answer.status < 300) return outcome("saved", {copy: await copyAfter(answer, url, mine, send)});
     if (![404, 409, 412].includes(answer.status)) throw new Refused(answer);
     await pause(attempt);
     theirs = await read(url, {send});
     if (theirs.content === null && base.content !== null) return outcome("gone");
-    // An answer that was lost makes the next attempt look stale. Perhaps ours has landed.
-    if (theirs.content !== null && isIn(mine, theirs.content)) return outcome("saved", {copy: theirs});
     const {merged, clashes} = merge(base.content, mine, theirs.content);
+    if (same(merged, theirs.content)) return outcome("saved", {copy: theirs});
+    if (theirs.etag === base.etag && !isRace(answer)) throw new Refused(answer); // and so would be the next
     if (clashes.length > 0) return outcome("clash", {clashes});
-    if (attempt === attempts) return outcome("busy");
+    if (attempt >= attempts) return outcome("busy");
     [base, mine] = [theirs, merged];
   }
 }
@@ -93,43 +102,72 @@ export async function save(url, base, mine, {attempts = ATTEMPTS, send = fetch} 
  * @param {string} url
  * @param {Copy} copy
  * @param {{send?: typeof fetch}} [options]
- * @returns {Promise<boolean>} whether it is gone.
- * @throws {Refused|Unreachable}
+ * @returns {Promise<Copy>} what is there now: ABSENT, or what somebody has changed, and which was not deleted therefore.
+ * @throws {Refused|Unreachable|Untagged}
  */
 export async function remove(url, copy, {send = fetch} = {}) {
-  const answer = await request(send, "DELETE", url, {"If-Match": copy.etag});
-  if (answer.status < 300 || answer.status === 404) return true;
-  if ([409, 412].includes(answer.status)) return false;
-  throw new Refused(answer);
+  const answer = await request(send, "DELETE", url, ifStill(url, copy));
+  if (answer.status < 300 || answer.status === 404) return ABSENT;
+  if (![409, 412].includes(answer.status)) throw new Refused(answer);
+  const theirs = await read(url, {send});
+  if (theirs.etag === copy.etag) throw new Refused(answer);
+  return theirs;
 }
 
 /**
- * Merge three ways: what only one side has changed is taken from that side.
+ * Merge three ways: what only one side has changed, added or left out is taken from that side.
  *
  * @param {Object|null} base what both began with.
- * @param {Object} mine the members to merge.
+ * @param {Object|null} mine
  * @param {Object|null} theirs
  * @returns {{merged: Object, clashes: string[]}} `clashes`: the members that both have changed, and not to the same;
  *     `merged` has mine of them.
  */
 export function merge(base, mine, theirs) {
-  const isMine = (name) => !same(mine[name], base?.[name]);
-  const isTheirs = (name) => !same(theirs?.[name], base?.[name]);
-  const names = Object.keys(mine);
+  const [before, ours, others] = [base, mine, theirs].map((side) => new Map(Object.entries(side ?? {})));
+  const names = [...new Set([...before.keys(), ...ours.keys(), ...others.keys()])];
+  const isMine = (name) => !same(ours.get(name), before.get(name));
+  const isTheirs = (name) => !same(others.get(name), before.get(name));
+  const merged = names.map((name) => [name, (isMine(name) ? ours : others).get(name)]);
   return {
-    merged: Object.fromEntries(names.map((name) => [name, isMine(name) || !theirs ? mine[name] : theirs[name]])),
-    clashes: theirs
-      ? names.filter((name) => isMine(name) && isTheirs(name) && !same(mine[name], theirs[name]))
-      : [],
+    merged: Object.fromEntries(merged.filter(([, value]) => value !== undefined)),
+    clashes: names.filter(
+      (name) => isMine(name) && isTheirs(name) && !same(ours.get(name), others.get(name)),
+    ),
   };
 }
 
-const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+/** Whether two values are the same JSON; the order of members means nothing there. */
+const same = (one, other) => inOrder(one) === inOrder(other);
 
-const isIn = (members, content) => Object.keys(members).every((name) => same(members[name], content[name]));
+const inOrder = (value) =>
+  JSON.stringify(value, (_, part) =>
+    part === null || typeof part !== "object" || Array.isArray(part)
+      ? part
+      : Object.fromEntries(Object.keys(part).sort().map((name) => [name, part[name]])),
+  );
+
+/** Whether a refusal is of this moment alone, though nothing has changed: Flask-ETag's own 409. */
+const isRace = ({status, content}) => status === 409 && content?.reason === "conflict";
 
 /** Wait a random time, longer with each attempt, so that those who have collided do not do so again. */
 const pause = (attempt) => new Promise((resume) => setTimeout(resume, Math.random() * 50 * 2 ** attempt));
+
+function ifStill(url, {etag}) {
+  if (etag === null) throw new Untagged(`There is no ETag of ${url}: nobody could tell whether it has changed.`);
+  return {"If-Match": etag};
+}
+
+/** What is there after a save, whose answer may lack the content, or the tag (RFC 9110 section 9.3.4). */
+async function copyAfter(answer, url, mine, send) {
+  const content = answer.text ? contentOf(answer) : mine;
+  return answer.etag ? {content, etag: answer.etag} : await read(url, {send});
+}
+
+function contentOf(answer) {
+  if (answer.status >= 300 || answer.content === undefined) throw new Refused(answer);
+  return answer.content;
+}
 
 /** Send, and take the whole answer in. The browser's own cache is passed by: it would hide the 304s. */
 async function request(send, method, url, headers, content) {
@@ -139,13 +177,17 @@ async function request(send, method, url, headers, content) {
     const signal = AbortSignal.timeout(PATIENCE);
     const answer = await send(url, {method, headers, body, signal, cache: "no-store"});
     const text = await answer.text();
-    return {status: answer.status, etag: answer.headers.get("ETag"), content: text ? JSON.parse(text) : null};
+    return {status: answer.status, etag: answer.headers.get("ETag"), text, content: parsed(text)};
   } catch (cause) {
     throw new Unreachable(`No answer came to ${method} ${url}.`, {cause});
   }
 }
 
-function copyOf(answer) {
-  if (answer.status >= 300) throw new Refused(answer);
-  return {content: answer.content, etag: answer.etag};
+/** What a text is in JSON; nothing where it is none, such as a page that a proxy made. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

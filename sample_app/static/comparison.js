@@ -43,6 +43,7 @@ function clash(name, texts, {decided, fieldOf, decide}) {
   const [before, ...others] = excerpt(...texts);
   const field = fieldOf(name);
   field.removeAttribute("name");
+  field.disabled = false;
   field.dataset.result = name;
   field.placeholder = "choose above, or type";
   field.value = decided[name] ?? "";

@@ -3,33 +3,50 @@
  *
  *     <product-editor data-api="/api/products/teapot" data-who="Ann" data-copy='{"content": {...}, "etag": "..."}'>
  *
- * Attributes: `data-other`, what others are called, if there is only one of them.
+ * Without `data-copy` nobody can type until it is shown one.
  * Events: `saved`, with what has been typed, from which base, and the outcome; `clash`.
  */
 
-import {ABSENT, Refused, Unreachable, merge, read, remove, save} from "./client.js";
+import {ABSENT, Refused, Unreachable, Untagged, merge, read, remove, save} from "./client.js";
 import {comparison, excerpt} from "./comparison.js";
+import {keep, kept} from "./drafts.js";
 import {tagOf} from "./elements.js";
 import {NAMES, LABELS, listed, parsed} from "./product.js";
 import {sendAs} from "./wire.js";
+
+const PAUSE = 2_000; // milliseconds, before what could not be sent is sent again; it doubles each time
+const LONGEST_PAUSE = 60_000;
+const RETRIES = 15;
+
+/** Where the work on a product is. With the texts in the form, it is all that a draft keeps. */
+const START = Object.freeze({
+  base: ABSENT, // what the texts in the form are changes of
+  theirs: null, // what a save met, as long as a clash with it is open
+  decided: {}, // by member, the text that ends the clash
+  asked: null, // a save that has no answer yet: its base, what it saves, and what was typed on the screen at that time
+  began: null, // what was typed for the first of several attempts, and on what
+  attempts: 0,
+});
 
 class ProductEditor extends HTMLElement {
   /** How a save is made; another one may be put here. */
   saver = (base, mine) => save(this.dataset.api, base, mine, {send: this.#send});
 
-  #base = ABSENT; // what the work began with
-  #theirs = null; // what a save met, as long as a clash with it is open
-  #decided = {}; // by member, the text that ends the clash
-  #merged = null; // what the last save met and merged by itself, to be looked at
-  #began = null; // what was typed for the first of several attempts, and on what
-  #attempts = 0;
-  #busy = false;
+  /** Who has made a copy, by name; another one that knows may be put here. */
+  authorOf = () => undefined;
+
+  #work = START;
   #shown = {}; // by member, the base's text as the form has it
+  #merged = null; // what the last save met and merged by itself, to be looked at
+  #task = null; // a promise of what is under way
+  #isAskedAgain = false; // whether somebody has asked for a save meanwhile
+  #retries = 0;
   #send;
 
   connectedCallback() {
     if (this.form) return;
     this.form = this.querySelector("form");
+    this.form.inert = true;
     this.#send = sendAs(this.dataset.who);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -40,32 +57,39 @@ class ProductEditor extends HTMLElement {
     });
     this.#on("discard", () => this.reload());
     this.#on("delete", () => this.#delete());
-    window.addEventListener("online", () => this.dataset.state === "unsent" && this.save());
-    if (this.dataset.copy) this.open(JSON.parse(this.dataset.copy));
+    window.addEventListener("online", () => this.#sendAsked());
+    if (this.dataset.copy) this.open(JSON.parse(this.dataset.copy), this.#early());
   }
 
   /** Whether something is typed that is not saved. */
   get isDirty() {
-    return this.#changes().length > 0;
+    return Object.keys(this.changes).length > 0;
   }
 
   /** What is typed that is not saved, by member. */
   get changes() {
-    return Object.fromEntries(this.#changes().map((name) => [name, this.#control(name).value]));
+    return difference(this.#texts(), this.#shown);
   }
 
-  /** Show a copy, with what was typed on it, or on an earlier one, before the page was left. */
-  open(copy) {
-    const draft = JSON.parse(sessionStorage.getItem(this.#key));
-    this.#adopt(draft?.base ?? copy);
-    if (!draft) {
+  /** Resolve when nothing is under way. */
+  async idle() {
+    while (this.#task) await this.#task;
+  }
+
+  /** Show a copy, with what was typed on it, or on an earlier one, before the page was left; and further texts. */
+  open(copy, early = {}) {
+    const {texts, ...work} = {...START, base: copy, ...kept(this.#key)};
+    this.#begin(work, {...texts, ...early});
+    if (texts === undefined) {
       if (copy.content === null) this.#tell("absent", "There is no such product yet. You can create it.");
-      return;
-    }
-    this.#type(draft.texts);
-    [this.#theirs, this.#decided] = [draft.theirs, draft.decided];
-    this.#render();
-    this.#tell(this.#theirs ? "clash" : "edited", "What you typed before, and did not save, is here again.");
+      else this.#edited();
+    } else if (work.base.content === null && !work.theirs && copy.content !== null) {
+      this.#tell(
+        "absent",
+        "Somebody has made it anew. What you typed is here as well: save it to compare, or discard it.",
+      );
+    } else this.#tell(work.theirs ? "clash" : "edited", "What you typed before, and did not save, is here again.");
+    if (work.asked) this.#sendAsked();
   }
 
   /** Type something into fields, as a person would. */
@@ -76,79 +100,90 @@ class ProductEditor extends HTMLElement {
 
   /** Drop what is typed, and show what is there now. */
   async reload() {
-    await this.#trying("loaded", async () => this.show(await read(this.dataset.api, {send: this.#send})));
+    const before = this.#texts();
+    await this.#during("loaded", async () => {
+      const copy = await read(this.dataset.api, {send: this.#send});
+      this.show(copy, difference(this.#texts(), before));
+    });
   }
 
-  /** Show a copy, and drop what is typed. */
-  show(copy) {
-    this.#forget();
-    this.#adopt(copy);
-    this.#tell(copy.content === null ? "absent" : "clean", copy.content === null ? "It has been deleted." : "");
+  /** Show a copy, and drop what is typed, but for some texts. */
+  show(copy, texts = {}) {
+    this.#begin({...START, base: copy}, texts);
+    if (copy.content === null) this.#tell("absent", "There is no such product. You can create it.");
+    else this.#edited();
   }
 
   /** Save what is typed; merge and ask as needed. */
   async save() {
-    if (this.#busy) return;
+    if (this.#task) {
+      this.#isAskedAgain = true;
+      return;
+    }
     const clash = this.#clash();
-    if (clash && clash.clashes.some((name) => !(name in this.#decided))) {
-      this.#tell("clash", `Decide first: ${listed(clash.clashes.filter((name) => !(name in this.#decided)))}.`);
+    const undecided = (clash?.clashes ?? []).filter((name) => !(name in this.#work.decided));
+    if (undecided.length > 0) {
+      this.#tell("clash", `Decide first: ${listed(undecided)}.`);
       this.querySelector(".conflict input[type=radio]").focus();
       return;
     }
-    if (!this.form.reportValidity()) return;
-    const [base, mine] = clash ? [this.#theirs, this.#resolved(clash)] : [this.#base, this.#mine()];
-    const sent = this.#texts();
-    if (!clash || !this.#began) this.#began = {base: this.#base, mine: this.#mine()};
-    await this.#trying("saved", async () => {
+    if (!this.#isValid()) return;
+    const {base, theirs, began} = this.#work;
+    const [on, mine] = clash ? [theirs, this.#resolved(clash)] : [base, this.#mine()];
+    this.#work.asked = {base: on, mine, texts: this.#texts(), changed: Object.keys(this.changes)};
+    this.#work.began = clash && began ? began : {base, mine: this.#mine()};
+    this.#retries = 0;
+    await this.#sendAsked();
+  }
+
+  async #sendAsked() {
+    if (!this.#work.asked) return;
+    await this.#during("saved", async () => {
+      const {base, mine, texts, changed} = this.#work.asked;
       const outcome = await this.saver(base, mine);
-      this.#attempts += outcome.attempts;
+      this.#work.asked = null;
+      this.#work.attempts += outcome.attempts;
       const settle = {saved: this.#saved, clash: this.#clashed, gone: this.#gone, busy: this.#missed}[
         outcome.state
       ];
-      settle.call(this, outcome, sent);
+      settle.call(this, outcome, difference(this.#texts(), texts), changed);
     });
   }
 
-  #saved({copy, theirs, mine}, sent) {
-    const [attempts, began, decided] = [this.#attempts, this.#began, this.#decided];
-    const others = NAMES.filter((name) => !(name in decided) && String(mine[name]) !== String(began.mine[name]));
-    const typedSince = this.#typedSince(sent);
-    this.#forget();
+  #saved(outcome, typedSince, changed) {
+    const {copy, theirs} = outcome;
+    const {attempts, began, decided} = this.#work;
+    const met = theirs ?? this.#work.theirs;
+    const others = NAMES.filter(
+      (name) => met && !changed.includes(name) && String(copy.content?.[name]) !== String(began.mine[name]),
+    );
+    this.#begin({...START, base: copy}, typedSince);
     if (others.length > 0 && Object.keys(decided).length === 0) {
-      this.#merged = {base: began.base.content, theirs: theirs.content, mine: began.mine, clashes: []};
+      this.#merged = {base: began.base.content ?? {}, theirs: met.content, mine: began.mine, clashes: [], by: met};
+      this.#renderConflict();
     }
-    this.#adopt(copy);
-    if (Object.keys(typedSince).length > 0) this.type(typedSince);
     const merged = [
-      others.length > 0 && `${listed(others)} as ${this.#other} saved it`,
+      others.length > 0 && `${listed(others)} as ${this.#nameOf(met)} saved it`,
       Object.keys(decided).length > 0 && `${listed(Object.keys(decided))} as you decided`,
     ].filter(Boolean);
     const how = merged.length > 0 ? ` Merged: ${merged.join("; ")}.` : "";
     const often = attempts > 1 ? ` on the ${ordinal(attempts)} try` : "";
-    this.#tell("saved", `Saved${often}.${how}`);
-    const detail = {who: this.dataset.who, ...began, copy, theirs, decided, attempts};
+    const more = this.isDirty ? ` Not saved yet: ${listed(Object.keys(this.changes))}.` : "";
+    this.#tell("saved", `Saved${often}.${how}${more}`);
+    const detail = {who: this.dataset.who, typed: began, outcome, decided, attempts};
     this.dispatchEvent(new CustomEvent("saved", {detail, bubbles: true}));
   }
 
-  #clashed({base, mine, theirs, clashes}, sent) {
-    const texts = {...textsOf(mine), ...this.#typedSince(sent)};
-    this.#adopt(base);
-    this.#type(texts);
-    [this.#theirs, this.#decided] = [theirs, {}];
-    this.#keep();
-    this.#render();
-    this.#tell(
-      "clash",
-      `Not saved yet: ${this.#other} saved first. You both changed ${listed(clashes)}: decide, and save.`,
-    );
+  #clashed({base, mine, theirs}, typedSince) {
+    this.#begin({...this.#work, base, theirs, decided: {}}, {...textsOf(mine), ...typedSince});
+    const {clashes} = this.#clash();
+    const open = clashes.length > 0 ? `You both changed ${listed(clashes)}: decide, and save.` : "Save again.";
+    this.#tell("clash", `Not saved yet: ${this.#nameOf(theirs)} saved first. ${open}`);
     this.dispatchEvent(new CustomEvent("clash", {detail: {who: this.dataset.who, clashes}, bubbles: true}));
   }
 
-  #gone({mine}, sent) {
-    const texts = {...textsOf(mine), ...this.#typedSince(sent)};
-    [this.#theirs, this.#decided] = [null, {}];
-    this.#adopt(ABSENT);
-    this.type(texts);
+  #gone({mine}, typedSince) {
+    this.#begin({...START, attempts: this.#work.attempts}, {...textsOf(mine), ...typedSince});
     this.#tell(
       "absent",
       "This product has been deleted in the meantime. What you typed is still here: you can create it anew.",
@@ -163,11 +198,10 @@ class ProductEditor extends HTMLElement {
   }
 
   async #delete() {
-    await this.#trying("deleted", async () => {
-      if (await remove(this.dataset.api, this.#base, {send: this.#send})) {
-        const texts = this.#texts();
-        this.#adopt(ABSENT);
-        this.type(texts);
+    await this.#during("deleted", async () => {
+      const theirs = await remove(this.dataset.api, this.#work.base, {send: this.#send});
+      if (theirs.content === null) {
+        this.#begin(START, this.#texts());
         this.#tell("absent", "Deleted. What it was is still here: you can create it anew.");
       } else if (this.isDirty) {
         this.#tell(
@@ -175,138 +209,167 @@ class ProductEditor extends HTMLElement {
           "Not deleted: it has been changed in the meantime. Save, or discard, and look first.",
         );
       } else {
-        this.show(await read(this.dataset.api, {send: this.#send}));
+        this.show(theirs);
         this.#tell("refused", "Not deleted: it has been changed in the meantime. This is what is there now.");
       }
     });
   }
 
-  /** What somebody has typed while a save was under way. */
-  #typedSince(sent) {
-    return Object.fromEntries(Object.entries(this.#texts()).filter(([name, text]) => text !== sent[name]));
-  }
-
-  /** Do what needs an answer of the server; whatever comes instead of one, what is typed stays. */
-  async #trying(what, task) {
-    if (this.#busy) return;
-    this.#busy = true;
+  /** Do what needs an answer of the server, one thing at a time; whatever comes instead, what is typed stays. */
+  async #during(what, task) {
+    if (this.#task) return;
     const button = this.#button("save");
     button.setAttribute("aria-busy", "true");
+    clearTimeout(this.timer);
     for (const control of this.form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+    this.#task = task().catch((error) => this.#failed(what, error));
     try {
-      await task();
-    } catch (error) {
-      if (error instanceof Unreachable && what === "saved") {
-        this.#tell(
-          "unsent",
-          "No connection. What you typed is kept here, also over a reload. It is sent when the connection is back, or when you save again.",
-        );
-      } else if (error instanceof Unreachable) {
-        this.#tell("refused", `Not ${what}: there is no connection.`);
-      } else if (error instanceof Refused) {
-        const wrong = Object.entries(error.problem?.errors ?? {}).filter(([name]) => NAMES.includes(name));
-        const said = wrong.map(([name, texts]) => `${LABELS[name]}: ${[texts].flat().join(" ")}`).join(" ");
-        this.#tell("refused", `Not ${what}. ${said || error.message}`);
-        for (const [name] of wrong) {
-          (this.querySelector(`[data-result=${name}]`) ?? this.#control(name)).setAttribute(
-            "aria-invalid",
-            "true",
-          );
-        }
-      } else throw error;
+      await this.#task;
     } finally {
-      this.#busy = false;
+      this.#task = null;
       button.removeAttribute("aria-busy");
+      this.#keep();
     }
+    const isSettled = ["saved", "unsent"].includes(this.dataset.state);
+    const isWanted = this.#isAskedAgain && isSettled && this.isDirty;
+    this.#isAskedAgain = false;
+    if (isWanted) await this.save();
+    else if (this.#work.asked && this.#retries < RETRIES) {
+      const pause = Math.min(PAUSE * 2 ** this.#retries++, LONGEST_PAUSE);
+      this.timer = setTimeout(() => this.#sendAsked(), pause);
+    }
+  }
+
+  #failed(what, error) {
+    if (error instanceof Unreachable && what === "saved") {
+      const kept = `What you typed is kept here${this.#keep() ? ", also over a reload" : ""}.`;
+      const then = this.#retries < RETRIES ? "It is sent when the connection is back." : "Save again later.";
+      this.#tell("unsent", `No connection. ${kept} ${then}`);
+    } else if (error instanceof Unreachable) {
+      this.#tell("refused", `Not ${what}: there is no connection.`);
+    } else if (error instanceof Refused) {
+      if (what === "saved") this.#work.asked = null;
+      const wrong = Object.entries(error.problem?.errors ?? {}).filter(([name]) => NAMES.includes(name));
+      const said = wrong.map(([name, texts]) => `${LABELS[name]}: ${[texts].flat().join(" ")}`).join(" ");
+      this.#tell("refused", `Not ${what}. ${said || error.message}`);
+      for (const [name] of wrong) {
+        (this.querySelector(`[data-result=${name}]`) ?? this.#control(name)).setAttribute("aria-invalid", "true");
+      }
+    } else if (error instanceof Untagged) {
+      this.#work.asked = null;
+      this.#tell("refused", `Not ${what}. ${error.message}`);
+    } else throw error;
   }
 
   #edited() {
     this.#merged = null;
-    this.#keep();
+    const isKept = this.#keep();
     this.#render();
-    if (this.#theirs) return;
-    const count = this.#changes().length;
-    if (this.#base.content === null) this.#tell("absent", this.querySelector("[role=status]").textContent);
-    else this.#tell(count ? "edited" : "clean", count ? `Not saved yet: ${listed(this.#changes())}.` : "");
+    if (this.#work.theirs || this.#work.asked) return;
+    const names = Object.keys(this.changes);
+    if (this.#work.base.content === null) this.#tell("absent", this.querySelector("[role=status]").textContent);
+    else if (names.length === 0) this.#tell("clean", "");
+    else {
+      const lasts = isKept ? "" : " It goes with this page: your browser lets it store nothing.";
+      this.#tell("edited", `Not saved yet: ${listed(names)}.${lasts}`);
+    }
   }
 
-  #adopt(copy) {
-    this.#base = copy;
+  /** Go to where the work is to be from now on, with texts that are typed on its base. */
+  #begin(work, texts) {
+    this.#work = {...work};
+    this.#merged = null;
+    const focused = this.contains(document.activeElement) && document.activeElement.dataset.result;
     for (const name of NAMES) {
       const control = this.#control(name);
-      control.value = String(copy.content?.[name] ?? "");
+      control.value = String(work.base.content?.[name] ?? "");
       this.#shown[name] = control.value; // browsers have their own ways with line ends
     }
+    this.#type(texts);
+    this.#keep();
     this.#render();
-  }
-
-  #forget() {
-    sessionStorage.removeItem(this.#key);
-    [this.#theirs, this.#decided, this.#merged, this.#began, this.#attempts] = [null, {}, null, null, 0];
+    this.querySelector(".fields").hidden = work.theirs !== null;
+    this.form.inert = false;
+    if (focused in texts && !work.theirs) this.#control(focused).focus();
   }
 
   #keep() {
-    const draft = {base: this.#base, texts: this.#texts(), theirs: this.#theirs, decided: this.#decided};
-    if (this.isDirty || this.#theirs) sessionStorage.setItem(this.#key, JSON.stringify(draft));
-    else sessionStorage.removeItem(this.#key);
+    const isWork = this.isDirty || this.#work.theirs || this.#work.asked;
+    return keep(this.#key, isWork ? {...this.#work, texts: this.#typed()} : null);
   }
 
   #type(texts) {
     for (const [name, text] of Object.entries(texts)) this.#control(name).value = text;
   }
 
-  #texts() {
+  /** What was typed before this module was there. */
+  #early() {
+    const before = this.#typed();
+    this.form.reset();
+    return difference(before, this.#typed());
+  }
+
+  /** By member, what the form has. */
+  #typed() {
     return Object.fromEntries(NAMES.map((name) => [name, this.#control(name).value]));
   }
 
-  #changes() {
-    return NAMES.filter((name) => this.#control(name).value !== this.#shown[name]);
+  /** By member, what is on the screen to be saved: what the form has, or what is decided instead. */
+  #texts() {
+    return {...this.#typed(), ...this.#work.decided};
   }
 
   /** The members as they are to be: of those that nobody has typed in, the very values that came. */
   #mine() {
-    const content = this.#base.content;
-    const changed = new Set(content === null ? NAMES : this.#changes());
-    return Object.fromEntries(
-      NAMES.map((name) => [name, changed.has(name) ? parsed(name, this.#control(name).value) : content[name]]),
-    );
+    const {content} = this.#work.base;
+    const typed = content === null ? this.#typed() : difference(this.#typed(), this.#shown);
+    return {...content, ...valuesOf(typed)};
   }
 
   /** The merge that is open, or null. It follows what is typed in the form meanwhile. */
   #clash() {
-    return this.#theirs && merge(this.#base.content, this.#mine(), this.#theirs.content);
+    const {base, theirs} = this.#work;
+    return theirs && merge(base.content, this.#mine(), theirs.content);
   }
 
   #resolved({merged}) {
-    return {
-      ...merged,
-      ...Object.fromEntries(Object.entries(this.#decided).map(([name, text]) => [name, parsed(name, text)])),
-    };
+    return {...merged, ...valuesOf(this.#work.decided)};
   }
 
-  #decide(name, text) {
-    this.#decided[name] = text;
-    this.#keep();
+  /** Whether all can be sent, as far as one can tell here; what is wrong is shown, and told. */
+  #isValid() {
+    for (const control of this.form.elements) control.setCustomValidity(tooLong(control));
+    const fields = this.querySelector(".fields");
+    fields.hidden &&= NAMES.every((name) => this.#control(name).disabled || this.#control(name).validity.valid);
+    return this.form.reportValidity();
   }
 
   #render() {
+    const clash = this.#clash();
     for (const name of NAMES) {
-      const isChanged = this.#base.content !== null && this.#control(name).value !== this.#shown[name];
-      const label = this.#control(name).closest("label");
-      const [before] = excerpt(this.#shown[name], this.#control(name).value);
+      const control = this.#control(name);
+      const isChanged = this.#work.base.content !== null && control.value !== this.#shown[name];
+      const label = control.closest("label");
+      const [before] = excerpt(this.#shown[name], control.value);
       label.classList.toggle("changed", isChanged);
       label.querySelector("small").textContent = isChanged ? `was ${before || "empty"}` : "";
+      control.disabled = clash !== null && clash.clashes.includes(name); // it is decided on elsewhere
+      label.hidden = control.disabled;
     }
-    const isAbsent = this.#base.content === null;
-    this.#button("save").textContent = isAbsent ? "Create it" : this.#theirs ? "Save the merged product" : "Save";
-    this.#button("discard").hidden = !this.isDirty || isAbsent;
+    const {base, theirs} = this.#work;
+    const isAbsent = base.content === null;
+    this.#button("save").textContent = theirs ? "Save the merged product" : isAbsent ? "Create it" : "Save";
+    this.#button("discard").hidden = !this.isDirty && theirs === null;
     const erase = this.#button("delete");
-    if (erase) erase.hidden = isAbsent || this.#theirs !== null;
+    if (erase) erase.hidden = isAbsent || theirs !== null;
     this.querySelector(".holds").replaceChildren(
-      ...(this.#base.etag
-        ? [this.dataset.who === "You" ? "have seen " : "has seen ", tagOf(this.#base.etag)]
-        : []),
+      ...(base.etag ? [this.dataset.who === "You" ? "have seen " : "has seen ", tagOf(base.etag)] : []),
     );
+    const heading = this.querySelector("h1");
+    if (heading && !isAbsent) {
+      heading.textContent = base.content.name;
+      document.title = document.title.replace(/.*(?= · )/s, () => base.content.name);
+    }
     this.#renderConflict();
   }
 
@@ -314,27 +377,35 @@ class ProductEditor extends HTMLElement {
   #renderConflict() {
     const clash = this.#clash();
     const panel = this.querySelector(".conflict");
-    this.querySelector(".fields").hidden = clash !== null;
     panel.hidden = clash === null && this.#merged === null;
     if (panel.hidden) return panel.replaceChildren();
+    const {base, theirs, decided} = this.#work;
     const sides = this.#merged ?? {
-      base: this.#base.content ?? {},
-      theirs: this.#theirs.content,
+      base: base.content ?? {},
+      theirs: theirs.content,
       mine: this.#mine(),
       clashes: clash.clashes,
+      by: theirs,
     };
     const choices = {
-      decided: this.#decided,
+      decided,
       fieldOf: (name) => this.#control(name).cloneNode(), // which asks for the same kind of text
-      decide: (name, text) => this.#decide(name, text),
+      decide: (name, text) => {
+        this.#work.decided = {...this.#work.decided, [name]: text};
+        this.#keep();
+      },
     };
-    panel.replaceChildren(comparison(sides, this.dataset.other, choices));
+    panel.replaceChildren(comparison(sides, this.authorOf(sides.by), choices));
   }
 
   #tell(state, text) {
     this.dataset.state = state;
     const line = this.querySelector("[role=status]");
     if (line.textContent !== text) line.textContent = text;
+  }
+
+  #nameOf(copy) {
+    return this.authorOf(copy) ?? "somebody else";
   }
 
   #control(name) {
@@ -352,13 +423,21 @@ class ProductEditor extends HTMLElement {
   get #key() {
     return `draft of ${this.dataset.who}: ${this.dataset.api}`;
   }
-
-  get #other() {
-    return this.dataset.other ?? "somebody else";
-  }
 }
 
-const textsOf = (content) => Object.fromEntries(NAMES.map((name) => [name, String(content[name])]));
+const difference = (texts, before) =>
+  Object.fromEntries(Object.entries(texts).filter(([name, text]) => text !== before[name]));
+
+const textsOf = (content) => Object.fromEntries(NAMES.map((name) => [name, String(content[name] ?? "")]));
+
+const valuesOf = (texts) =>
+  Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, parsed(name, text)]));
+
+/** What is too long is told, never cut; the server counts characters as this does, which `maxlength` does not. */
+function tooLong({value, dataset: {longest}}) {
+  const length = [...value].length;
+  return length > Number(longest) ? `These are ${length} characters, of ${longest} at most.` : "";
+}
 
 const ordinal = (number) => `${number}${{1: "st", 2: "nd", 3: "rd"}[number] ?? "th"}`;
 
