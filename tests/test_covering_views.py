@@ -36,6 +36,8 @@ class Deal(Versioned, Base):
     goods: Mapped[list[Good]] = relationship()
     bids: DynamicMapped[Bid] = relationship()
     stamps: WriteOnlyMapped[Stamp] = relationship()
+    origin_id: Mapped[int | None] = mapped_column(ForeignKey("deal.id"))
+    origin: Mapped[Deal | None] = relationship(remote_side="Deal.id", viewonly=True)
 
 
 class OfADeal:
@@ -164,6 +166,11 @@ def change_a_good_beside_a_memo(deal: Deal) -> None:
     deal.memo = Memo()
 
 
+def change_a_good_beside_what_is_only_viewed(deal: Deal) -> None:
+    deal.goods[0].text = "changed"
+    deal.origin = deal
+
+
 def add_bid(deal: Deal) -> None:
     deal.bids.append(Bid())
 
@@ -173,7 +180,16 @@ def add_stamp(deal: Deal) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [add_invoice, change_invoice, remove_invoice, change_a_good_beside_a_memo, add_bid, add_stamp]
+    "change",
+    [
+        add_invoice,
+        change_invoice,
+        remove_invoice,
+        change_a_good_beside_a_memo,
+        change_a_good_beside_what_is_only_viewed,
+        add_bid,
+        add_stamp,
+    ],
 )
 def test_every_kind_of_part_is_covered(orders: Orders, change: Callable[[Deal], None]) -> None:
     session = orders.db.session

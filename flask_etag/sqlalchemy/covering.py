@@ -122,17 +122,19 @@ class _Covering:
 
     def before_write(self, mapper: Mapper[Any], _: Connection, target: object) -> None:
         """Move what a part belongs to, and what it belonged to before."""
-        session: Session = instance_state(target).session  # type: ignore[assignment]
+        state = instance_state(target)
+        session: Session = state.session  # type: ignore[assignment]
         names = [mapper.get_property_by_column(column).key for column in self.columns]
         wholes = {tuple(getattr(target, name) for name in names)}
-        stored = session.identity_map.get(mapper.identity_key_from_instance(target))
+        key = state.key or mapper.identity_key_from_instance(target)
+        stored = session.identity_map.get(key)
         if stored is not None:  # the part itself, or one that is deleted and made again
             histories = [get_history(stored, name, PassiveFlag.PASSIVE_NO_INITIALIZE) for name in names]
             loaded: list[Sequence[Any]] = [history.deleted or history.unchanged for history in histories]
             if all(loaded):
                 wholes.add(tuple(values[0] for values in loaded))
             else:
-                wholes.add(self.stored_whole(session, mapper.primary_key_from_instance(stored)))
+                wholes.add(self.stored_whole(session, key[1]))
         for whole in wholes:
             _move(session, self.whole, whole)
 
@@ -207,6 +209,6 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
 def _is_updated(state: InstanceState[Any]) -> bool:
     """Tell whether a flush changes the row of an object itself: a one-to-one relationship is not in it."""
     relationships = state.mapper.relationships.values()
-    in_row = [each for each in relationships if each.direction is RelationshipDirection.MANYTOONE]
+    in_row = [way for way in relationships if way.direction is RelationshipDirection.MANYTOONE]
     names = [each.key for each in (*state.mapper.column_attrs, *in_row)]
     return any(get_history(state.obj(), name, PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes() for name in names)
