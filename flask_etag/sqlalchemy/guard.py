@@ -177,8 +177,8 @@ class SessionGuard(Guard):
             raise Refused
 
     def is_target(self, key: object) -> bool:
-        """Tell whether an identity key is that of the object that is guarded, in whatever session."""
-        return bool(key == self._key)
+        """Tell whether an identity key is, or was, that of the object that is guarded, in whatever session."""
+        return self._target is not None and key in (self._key, instance_state(self._target).key)
 
     # What follows is called by the events of sessions and mappers.
 
