@@ -14,6 +14,7 @@ from sqlalchemy.orm import (
     Session,
     aliased,
     declared_attr,
+    defer,
     has_inherited_table,
     load_only,
     mapped_column,
@@ -176,8 +177,9 @@ def test_3_7_what_is_added_after_the_request_was_judged_is_under_the_tag_that_sh
 
 
 @pytest.mark.parametrize("condition", [{}, {"If-None-Match": '"other"'}], ids=["unconditional", "conditional"])
+@pytest.mark.parametrize("parts", [[], [load_only(Note.body)]], ids=["whole", "part"])
 def test_3_7_a_member_that_was_loaded_before_is_under_the_tag_of_what_is_shown_of_it(
-    listing: Listing, condition: dict[str, str]
+    listing: Listing, condition: dict[str, str], parts: list[Any]
 ) -> None:
     """Above the decorator, say, by what decides who may come in."""
     changes: list[Callable[[Session], object]] = [
@@ -186,7 +188,7 @@ def test_3_7_a_member_that_was_loaded_before_is_under_the_tag_of_what_is_shown_o
 
     @listing.app.before_request
     def load_user() -> None:
-        g.user = listing.db.session.get(Note, 1)
+        g.user = listing.db.session.get(Note, 1, options=parts)
         if changes:
             write_elsewhere(listing, changes.pop())
 
@@ -282,7 +284,7 @@ def selects() -> dict[str, Select[Any]]:
         "a subclass": select(BoundSheet).order_by(BoundSheet.book),
         "a class with its subclasses": select(with_polymorphic(Sheet, "*")).order_by(Sheet.number),
         "a join that repeats members": select(Note).join(Comment, Comment.id >= Note.id).order_by(Note.id),
-        "what is loaded in parts": select(Note).options(load_only(Note.body)).order_by(Note.id),
+        "what is loaded in parts": select(Note).options(load_only(Note.body, Note.version)).order_by(Note.id),
     }
 
 
@@ -322,6 +324,22 @@ def test_a_distinct_select_in_the_order_of_what_it_shows_is_judged_by_its_rows(l
     assert seen.json == [1, 4, 3, 2, 4]
     assert client.get("/distinct", headers={"If-None-Match": seen.headers["ETag"]}).status_code == 304
     assert client.get("/distinct", headers={"If-None-Match": '"other"'}).json == seen.json
+
+
+@pytest.mark.parametrize("option", [load_only(Note.body), defer(Note.version)], ids=["load_only", "defer"])
+def test_a_select_that_leaves_the_version_for_later_is_refused_with_advice(listing: Listing, option: Any) -> None:
+    advice = r"the version of Note for later.*: name it in load_only\(\) as well"
+    with listing.app.app_context(), pytest.raises(TypeError, match=advice):
+        Page(listing.db.session, select(Note).options(option)).__etag__()
+
+
+def test_what_a_request_has_changed_and_not_sent_yet_is_not_lost(listing: Listing) -> None:
+    with listing.app.app_context():
+        session = listing.db.session
+        with session.no_autoflush:
+            note = session.get_one(Note, 1, options=[load_only(Note.body)])
+            note.body = "changed"
+            assert Page(session, select(Note).order_by(Note.id)).items[0].body == "changed"
 
 
 class Uncached(TypeDecorator[str]):
