@@ -248,25 +248,25 @@ def states_of(listing: Listing, statement: Select[Note], **options: Any) -> tupl
     return page.__etag__(), None if probe is None else probe.__etag__()
 
 
-class Sheet(Versioned, Base):
+class Leaflet(Versioned, Base):
     """What has a key by another name than its column's; some are bound in a book."""
 
-    __tablename__ = "sheet"
+    __tablename__ = "leaflet"
 
-    number: Mapped[int] = mapped_column("sheet_number", primary_key=True)
+    number: Mapped[int] = mapped_column("leaflet_number", primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
 
     @declared_attr.directive
-    def __mapper_args__(cls: type[Sheet]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
+    def __mapper_args__(cls: type[Leaflet]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
         if has_inherited_table(cls):
             return {"polymorphic_identity": "bound"}
         return {**super().__mapper_args__, "polymorphic_on": "kind", "polymorphic_identity": "loose"}
 
 
-class BoundSheet(Sheet):
-    __tablename__ = "bound_sheet"
+class BoundLeaflet(Leaflet):
+    __tablename__ = "bound_leaflet"
 
-    number: Mapped[int] = mapped_column(ForeignKey("sheet.sheet_number"), primary_key=True)
+    number: Mapped[int] = mapped_column(ForeignKey("leaflet.leaflet_number"), primary_key=True)
     book: Mapped[str] = mapped_column(String(10))
 
 
@@ -281,8 +281,8 @@ def selects() -> dict[str, Select[Any]]:
         "criteria": select(Note).options(with_loader_criteria(Note, Note.id > 2)).order_by(Note.id),
         "a group": select(Note).group_by(Note.id).having(func.count() > 0).order_by(func.count(), Note.id),
         "a limit of its own": select(Note).order_by(Note.id).limit(2),
-        "a subclass": select(BoundSheet).order_by(BoundSheet.book),
-        "a class with its subclasses": select(with_polymorphic(Sheet, "*")).order_by(Sheet.number),
+        "a subclass": select(BoundLeaflet).order_by(BoundLeaflet.book),
+        "a class with its subclasses": select(with_polymorphic(Leaflet, "*")).order_by(Leaflet.number),
         "a join that repeats members": select(Note).join(Comment, Comment.id >= Note.id).order_by(Note.id),
         "what is loaded in parts": select(Note).options(load_only(Note.body, Note.version)).order_by(Note.id),
     }
@@ -293,7 +293,7 @@ def test_keys_and_versions_tell_the_same_as_the_rows(listing: Listing, which: st
     with listing.app.app_context():
         session = listing.db.session
         session.add_all(Comment(id=number, body=str(number)) for number in (2, 4))
-        session.add_all([Sheet(number=1), BoundSheet(number=2, book="a"), BoundSheet(number=3, book="b")])
+        session.add_all([Leaflet(number=1), BoundLeaflet(number=2, book="a"), BoundLeaflet(number=3, book="b")])
         session.commit()
         for statement in (selects()[which], selects()[which].limit(1)):
             by_rows, by_keys = states_of(listing, statement)
