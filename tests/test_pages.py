@@ -14,6 +14,7 @@ from sqlalchemy.orm import (
     Session,
     aliased,
     declared_attr,
+    defer,
     has_inherited_table,
     load_only,
     mapped_column,
@@ -176,8 +177,9 @@ def test_3_7_what_is_added_after_the_request_was_judged_is_under_the_tag_that_sh
 
 
 @pytest.mark.parametrize("condition", [{}, {"If-None-Match": '"other"'}], ids=["unconditional", "conditional"])
+@pytest.mark.parametrize("parts", [[], [load_only(Note.body)]], ids=["whole", "part"])
 def test_3_7_a_member_that_was_loaded_before_is_under_the_tag_of_what_is_shown_of_it(
-    listing: Listing, condition: dict[str, str]
+    listing: Listing, condition: dict[str, str], parts: list[Any]
 ) -> None:
     """Above the decorator, say, by what decides who may come in."""
     changes: list[Callable[[Session], object]] = [
@@ -186,7 +188,7 @@ def test_3_7_a_member_that_was_loaded_before_is_under_the_tag_of_what_is_shown_o
 
     @listing.app.before_request
     def load_user() -> None:
-        g.user = listing.db.session.get(Note, 1)
+        g.user = listing.db.session.get(Note, 1, options=parts)
         if changes:
             write_elsewhere(listing, changes.pop())
 
@@ -246,25 +248,25 @@ def states_of(listing: Listing, statement: Select[Note], **options: Any) -> tupl
     return page.__etag__(), None if probe is None else probe.__etag__()
 
 
-class Sheet(Versioned, Base):
+class Leaflet(Versioned, Base):
     """What has a key by another name than its column's; some are bound in a book."""
 
     __tablename__ = "leaflet"
 
-    number: Mapped[int] = mapped_column("sheet_number", primary_key=True)
+    number: Mapped[int] = mapped_column("leaflet_number", primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
 
     @declared_attr.directive
-    def __mapper_args__(cls: type[Sheet]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
+    def __mapper_args__(cls: type[Leaflet]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
         if has_inherited_table(cls):
             return {"polymorphic_identity": "bound"}
         return {**super().__mapper_args__, "polymorphic_on": "kind", "polymorphic_identity": "loose"}
 
 
-class BoundSheet(Sheet):
-    __tablename__ = "bound_sheet"
+class BoundLeaflet(Leaflet):
+    __tablename__ = "bound_leaflet"
 
-    number: Mapped[int] = mapped_column(ForeignKey("leaflet.sheet_number"), primary_key=True)
+    number: Mapped[int] = mapped_column(ForeignKey("leaflet.leaflet_number"), primary_key=True)
     book: Mapped[str] = mapped_column(String(10))
 
 
@@ -279,10 +281,10 @@ def selects() -> dict[str, Select[Any]]:
         "criteria": select(Note).options(with_loader_criteria(Note, Note.id > 2)).order_by(Note.id),
         "a group": select(Note).group_by(Note.id).having(func.count() > 0).order_by(func.count(), Note.id),
         "a limit of its own": select(Note).order_by(Note.id).limit(2),
-        "a subclass": select(BoundSheet).order_by(BoundSheet.book),
-        "a class with its subclasses": select(with_polymorphic(Sheet, "*")).order_by(Sheet.number),
+        "a subclass": select(BoundLeaflet).order_by(BoundLeaflet.book),
+        "a class with its subclasses": select(with_polymorphic(Leaflet, "*")).order_by(Leaflet.number),
         "a join that repeats members": select(Note).join(Comment, Comment.id >= Note.id).order_by(Note.id),
-        "what is loaded in parts": select(Note).options(load_only(Note.body)).order_by(Note.id),
+        "what is loaded in parts": select(Note).options(load_only(Note.body, Note.version)).order_by(Note.id),
     }
 
 
@@ -291,7 +293,7 @@ def test_keys_and_versions_tell_the_same_as_the_rows(listing: Listing, which: st
     with listing.app.app_context():
         session = listing.db.session
         session.add_all(Comment(id=number, body=str(number)) for number in (2, 4))
-        session.add_all([Sheet(number=1), BoundSheet(number=2, book="a"), BoundSheet(number=3, book="b")])
+        session.add_all([Leaflet(number=1), BoundLeaflet(number=2, book="a"), BoundLeaflet(number=3, book="b")])
         session.commit()
         for statement in (selects()[which], selects()[which].limit(1)):
             by_rows, by_keys = states_of(listing, statement)
@@ -322,6 +324,22 @@ def test_a_distinct_select_in_the_order_of_what_it_shows_is_judged_by_its_rows(l
     assert seen.json == [1, 4, 3, 2, 4]
     assert client.get("/distinct", headers={"If-None-Match": seen.headers["ETag"]}).status_code == 304
     assert client.get("/distinct", headers={"If-None-Match": '"other"'}).json == seen.json
+
+
+@pytest.mark.parametrize("option", [load_only(Note.body), defer(Note.version)], ids=["load_only", "defer"])
+def test_a_select_that_leaves_the_version_for_later_is_refused_with_advice(listing: Listing, option: Any) -> None:
+    advice = r"the version of Note for later.*: name it in load_only\(\) as well"
+    with listing.app.app_context(), pytest.raises(TypeError, match=advice):
+        Page(listing.db.session, select(Note).options(option)).__etag__()
+
+
+def test_what_a_request_has_changed_and_not_sent_yet_is_not_lost(listing: Listing) -> None:
+    with listing.app.app_context():
+        session = listing.db.session
+        with session.no_autoflush:
+            note = session.get_one(Note, 1, options=[load_only(Note.body)])
+            note.body = "changed"
+            assert Page(session, select(Note).order_by(Note.id)).items[0].body == "changed"
 
 
 class Uncached(TypeDecorator[str]):

@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.util import LRUCache
 
 from flask_etag.sqlalchemy.probes import narrowed, state_names
-from flask_etag.sqlalchemy.versions import mapper_of, version_of
+from flask_etag.sqlalchemy.versions import mapper_of, version_key, version_of
 from flask_etag.validators import State
 
 T = TypeVar("T")
@@ -44,7 +44,8 @@ class Page(Generic[T]):
     :param page: which page, from 1.
     :param per_page: how many members a page has; ``None`` for all on one.
     :param counted: whether there is a total, which costs a query.
-    :raises TypeError: if the statement selects anything else, the model has no version, or a number is none.
+    :raises TypeError: if the statement selects anything else, the model has no version, or a number is none; and
+        as the tag is taken, if the statement leaves the version out of what it loads.
     :raises ValueError: if a number is less than 1, or there is a second page without ``per_page``.
     """
 
@@ -88,6 +89,7 @@ class Page(Generic[T]):
     @cached_property
     def items(self) -> Sequence[T]:
         """The members, loaded."""
+        self._forget_parts()
         return self._session.scalars(self._statement).unique().all()
 
     @cached_property
@@ -119,8 +121,20 @@ class Page(Generic[T]):
         narrow._is_narrow = True
         return narrow
 
+    def _forget_parts(self) -> None:
+        """Let what is held without its version be read anew, since that would be one of later content."""
+        for held in self._session.identity_map.values():
+            state = instance_state(held)
+            if state.mapper.isa(self._mapper) and version_key(state) not in state.dict and not state.modified:
+                self._session.expire(held, state.mapper.column_attrs.keys())
+
     def _members(self) -> list[tuple[Any, ...]]:
-        states = map(instance_state, self.items)
+        states = [instance_state(member) for member in self.items]
+        if any(version_key(state) not in state.dict for state in states):
+            raise TypeError(
+                f"The select leaves the version of {self._mapper.class_.__name__} for later, when it may be "
+                "one of later content: name it in load_only() as well, or undefer() it."
+            )
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
     def _keys_and_versions(self) -> Iterable[Iterable[Any]]:
