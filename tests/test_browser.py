@@ -403,10 +403,8 @@ def test_what_is_saved_offline_is_kept_and_sent_when_the_connection_is_back(
 
 
 def test_an_unprotected_save_is_kept_offline_too(context: BrowserContext, page: Page, shop: str) -> None:
-    page.goto("/")
-    page.get_by_role("button", name="Try it").click()
+    _, bob = try_it(page)
     page.get_by_role("switch").check()
-    bob = window_of(page, "Bob")
     expect(bob.locator(".etag")).to_have_count(0)
     context.set_offline(True)
     save(bob)
