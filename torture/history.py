@@ -120,6 +120,7 @@ class _History:
         self.numbers: dict[str | None, int] = {}
         self.begun: dict[int | None, float] = {first.number: -inf}
         self.absent = [state.number for state in (first, last) if state.etag is None]
+        # Whoever deletes what was made in between has seen it, so that no 404 of the last state comes before this.
         moved = (each.end for each in operations if each.accepted and (each.number or 0) > first.number)
         self.first_ended = min(moved, default=inf)
 
