@@ -218,20 +218,28 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
     def read_counter(counter: Any) -> dict[str, Any]:
         return dump(counter)
 
-    def replace_counter(counter: Any, counter_id: int) -> tuple[dict[str, int], int]:
-        sent, status = _sent(), 200
-        number, writer = sent["number"], sent.get("writer", "")
+    def replace_counter(counter: Any, counter_id: int) -> Any:
+        sent = _sent()
         if counter is None:
-            counter, status = counter_class(id=counter_id, number=number, writer=writer), 201
-            if kind == "datetime":
-                counter.version = _now()
-            db.session.add(counter)
+            return create_counter(counter_id, sent)
         _view_takes_its_time()
-        answer = increased(counter, number, sent) if status == 200 else {"number": number}
+        answer = increased(counter, sent["number"], sent)
         db.session.commit()
-        return answer, status
+        return answer
 
-    async def replace_counter_later(counter: Any, counter_id: int) -> tuple[dict[str, int], int]:
+    def create_counter(counter_id: int, sent: dict[str, Any]) -> Any:
+        more = {"version": _now()} if kind == "datetime" else {}
+        number, writer, headers = sent["number"], sent.get("writer", ""), {}
+        counter = counter_class(id=counter_id, number=number, writer=writer, **more)
+        db.session.add(counter)
+        _view_takes_its_time()
+        if is_async:  # what an async view creates cannot be looked up by an async loader, to take its tag
+            db.session.flush()
+            headers["ETag"] = str(find_counter.etag_of(counter))
+        db.session.commit()
+        return {"number": number}, 201, headers
+
+    async def replace_counter_later(counter: Any, counter_id: int) -> Any:
         return replace_counter(counter, counter_id)
 
     replace = replace_counter_later if is_async else replace_counter
