@@ -178,7 +178,9 @@ class SessionGuard(Guard):
 
     def is_target(self, key: object) -> bool:
         """Tell whether an identity key is, or was, that of the object that is guarded, in whatever session."""
-        return self._target is not None and key in (self._key, instance_state(self._target).key)
+        if self._key is None:  # nothing has been judged yet, or it is still to be made
+            return False
+        return key in (self._key, instance_state(self._target).key)
 
     # What follows is called by the events of sessions and mappers.
 
