@@ -88,8 +88,17 @@ class Exchange:
         )
 
     def representation(self, resource: Resource[..., Any], target: Any) -> Representation:
-        """Return what the conditions are compared with."""
-        return resource.representation(target, self.settings, self._request if self.is_read else None)
+        """Return what the conditions are compared with.
+
+        :raises WriteConflict: if a read has to ask the store for that, as of a page, and another writer holds it
+            for longer than it waits. Of a write, its guard wants the store's own error.
+        """
+        try:
+            return resource.representation(target, self.settings, self._request if self.is_read else None)
+        except Exception as error:
+            if self.is_read and refused(error):
+                raise WriteConflict from error
+            raise
 
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.

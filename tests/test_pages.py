@@ -371,3 +371,17 @@ def test_misuse_is_refused_with_advice(listing: Listing) -> None:
             Page(session, select(Note), **options)
     with pytest.raises(ValueError, match="all members are on the first page, so that there is no page 2"):
         Page(session, select(Note), page=2)
+
+
+@pytest.mark.parametrize("fields", [{}, {"If-None-Match": '"other"'}], ids=["unconditional", "conditional"])
+def test_2_5_a_page_that_a_writer_holds_for_too_long_is_a_conflict_and_no_server_error(
+    empty_database: Callable[[str], str], fields: dict[str, str]
+) -> None:
+    listing = Listing(empty_database("sqlite"), connect_args={"timeout": 0.1})
+    with listing.engine.connect() as writer:
+        writer.exec_driver_sql("BEGIN EXCLUSIVE")
+        answer = listing.app.test_client().get("/notes", headers=fields)
+        writer.rollback()
+    assert (answer.status_code, (answer.json or {})["reason"]) == (409, "conflict")
+    assert listing.app.test_client().get("/notes", headers=fields).status_code == 200
+    listing.close()
