@@ -82,7 +82,6 @@ def touch(parent: object) -> None:
         guard.after_flush_postexec(state.session)
 
 
-@event.listens_for(Session, "before_flush")
 def _begin(session: Session, *_: object) -> None:
     session.info[_DONE] = set()
 
@@ -100,6 +99,8 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
             "key, from the first (so without post_update). Call touch(parent) where such a row changes."
         )
     covering = _Covering(whole, part, [named[key] for key in keys])
+    if not _coverings:  # where nothing is covered, it would cost every flush
+        event.listen(Session, "before_flush", _begin)
     _coverings.append(covering)
     event.listen(whole, "after_insert", _after_insert, propagate=True)
     event.listen(part, "before_insert", covering.before_write, propagate=True)
