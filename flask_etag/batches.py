@@ -91,7 +91,7 @@ class Batch(ToWrite):
         return etags
 
     def judge_again(self, *, too_late: bool) -> None:
-        found = [_found(target.load_again) for target in self._targets]
+        found = [_found(target.load) for target in self._targets]
         if not too_late:
             self.judge(found)
 

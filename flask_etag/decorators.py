@@ -12,8 +12,9 @@ from flask.views import MethodView, View
 
 from flask_etag import log
 from flask_etag.batches import Batch, Item
-from flask_etag.errors import ConditionalRequestError
+from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange
+from flask_etag.guards import refused
 from flask_etag.reading import read, read_body
 from flask_etag.resources import Resource, names_of_parameters
 from flask_etag.views import Protection, mark, protection_of
@@ -144,10 +145,15 @@ class ConditionalView(Generic[P, T]):
         )
 
     def _answer(self, exchange: Exchange) -> Response:
-        if exchange.is_read:
-            return read(exchange, self._resource)
-        if exchange.method in _UNCONDITIONAL:
-            return exchange.serve(exchange.load(self._resource))
+        if exchange.is_read or exchange.method in _UNCONDITIONAL:
+            try:
+                if exchange.is_read:
+                    return read(exchange, self._resource)
+                return exchange.serve(self._resource.load(exchange.url_arguments))
+            except Exception as error:
+                if refused(error):  # its store is held by a writer, for longer than it waits
+                    raise WriteConflict from error
+                raise
         target = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
         return write(exchange, target, protected=self._protected)
 

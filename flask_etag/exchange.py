@@ -11,10 +11,8 @@ from werkzeug.http import http_date
 
 from flask_etag import log
 from flask_etag.entity_tags import EntityTag
-from flask_etag.errors import PreconditionFailed, WriteConflict
-from flask_etag.guards import refused
+from flask_etag.errors import PreconditionFailed
 from flask_etag.preconditions import Preconditions, Representation
-from flask_etag.resources import Resource
 from flask_etag.settings import Settings, settings_of
 
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
@@ -32,7 +30,7 @@ class Exchange:
     :raises RuntimeError: if the extension was never initialised for the application.
     """
 
-    __slots__ = ("_app", "_request", "_view", "_view_arguments", "is_read", "method", "settings", "url_arguments")
+    __slots__ = ("_app", "_view", "_view_arguments", "is_read", "method", "request", "settings", "url_arguments")
 
     def __init__(
         self, view: Callable[..., Any], url_arguments: dict[str, Any], view_arguments: dict[str, Any]
@@ -41,26 +39,14 @@ class Exchange:
         self._view_arguments = view_arguments
         self.url_arguments = url_arguments
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        self._request: Request = request._get_current_object()  # type: ignore[attr-defined]
+        self.request: Request = request._get_current_object()  # type: ignore[attr-defined]
         self.settings: Settings = settings_of(self._app)
-        self.method = self._request.method
+        self.method = self.request.method
         self.is_read = self.method in _READS
-
-    def load(self, resource: Resource[..., Any], *, may_be_absent: bool = False) -> Any:
-        """Load the target.
-
-        :raises WriteConflict: if its store is held by another writer, for longer than it waits.
-        """
-        try:
-            return resource.load(self.url_arguments, may_be_absent=may_be_absent)
-        except Exception as error:
-            if refused(error):
-                raise WriteConflict from error
-            raise
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
-        fields = self._request.environ
+        fields = self.request.environ
         return Preconditions(
             fields.get("HTTP_IF_MATCH"),
             fields.get("HTTP_IF_NONE_MATCH"),
@@ -70,7 +56,7 @@ class Exchange:
 
     def is_conditional(self) -> bool:
         """Tell whether the request sets any conditions: most set none."""
-        fields = self._request.environ
+        fields = self.request.environ
         return (
             "HTTP_IF_NONE_MATCH" in fields
             or "HTTP_IF_MODIFIED_SINCE" in fields
@@ -80,25 +66,12 @@ class Exchange:
 
     def revalidates(self, etag: EntityTag | str) -> bool:
         """Tell whether all that a read asks is whether this is still the tag: most need no more reading."""
-        fields = self._request.environ
+        fields = self.request.environ
         return (
             fields.get("HTTP_IF_NONE_MATCH") == str(etag)
             and "HTTP_IF_MATCH" not in fields
             and "HTTP_IF_UNMODIFIED_SINCE" not in fields
         )
-
-    def representation(self, resource: Resource[..., Any], target: Any) -> Representation:
-        """Return what the conditions are compared with.
-
-        :raises WriteConflict: if a read has to ask the store for that, as of a page, and another writer holds it
-            for longer than it waits. Of a write, its guard wants the store's own error.
-        """
-        try:
-            return resource.representation(target, self.settings, self._request if self.is_read else None)
-        except Exception as error:
-            if self.is_read and refused(error):
-                raise WriteConflict from error
-            raise
 
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.

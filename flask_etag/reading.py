@@ -7,9 +7,7 @@ from typing import Any
 from flask import Response
 
 from flask_etag.entity_tags import TagList
-from flask_etag.errors import WriteConflict
 from flask_etag.exchange import Exchange
-from flask_etag.guards import refused
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.probing import Probe
 from flask_etag.resources import Resource
@@ -28,13 +26,13 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         unchanged = _answer_by_probe(exchange, resource, resource.probe)
         if unchanged is not None:
             return unchanged
-    target = exchange.load(resource)
+    target = resource.load(exchange.url_arguments)
     is_conditional = exchange.is_conditional()
     if is_conditional and not resource.validator.rereads and hasattr(target, "__probe__"):
         unchanged = _answer_by_what_is_cheaper(exchange, resource, target.__probe__())
         if unchanged is not None:
             return unchanged
-    current = exchange.representation(resource, target)
+    current = resource.representation(target, exchange.settings, exchange.request)
     fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
     if is_conditional and (
         (current.etag is not None and exchange.revalidates(current.etag))
@@ -54,12 +52,7 @@ def _answer_by_probe(exchange: Exchange, resource: Resource[..., Any], probe: Pr
     """Answer 304 without the loader."""
     if not _may_be_unchanged(exchange.preconditions()):
         return None
-    try:
-        target = probe(exchange.url_arguments)
-    except Exception as error:
-        if refused(error):
-            raise WriteConflict from error
-        raise
+    target = probe(exchange.url_arguments)
     with probe.explained(resource.name):
         return _answer_by_what_is_cheaper(exchange, resource, target)
 
@@ -74,7 +67,7 @@ def _answer_by_what_is_cheaper(exchange: Exchange, resource: Resource[..., Any],
     preconditions = exchange.preconditions()
     if target is None or not _may_be_unchanged(preconditions):
         return None
-    current = exchange.representation(resource, target)
+    current = resource.representation(target, exchange.settings, exchange.request)
     fields = resource.fields(target)
     verdict = preconditions.evaluate(exchange.method, current, accept_weakened=exchange.settings.accept_weakened)
     return exchange.not_modified(current, fields) if verdict == "not modified" else None

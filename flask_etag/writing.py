@@ -56,13 +56,13 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
     with story.held():
-        target = story.load_to_write()
-        if protected:
-            story.require_protection()
         try:
+            target = story.load_to_write()
+            if protected:
+                story.require_protection()
             etag = story.judge(target)
         except Exception as error:
-            if refused(error):  # what a hash reads besides its row is being written
+            if refused(error):  # the row, or what a hash reads besides, is being written
                 raise WriteConflict from error
             raise
 
@@ -145,7 +145,7 @@ class Target(ToWrite):
             return self.load()
         try:
             with self._read.going_on():
-                return self.load_again()
+                return self.load()
         except HTTPException:
             raise
         except Exception as error:
@@ -155,10 +155,6 @@ class Target(ToWrite):
             return self.load()
 
     def load(self) -> Any:
-        return self._exchange.load(self._resource, may_be_absent=self._may_be_absent)
-
-    def load_again(self) -> Any:
-        """Load it, and let what the store refuses be seen."""
         return self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
 
     def require_protection(self) -> None:
@@ -166,12 +162,12 @@ class Target(ToWrite):
             refuse_unprotected(self._exchange, PreconditionRequired())
 
     def judge(self, target: Any) -> EntityTag | None:
-        current = None if target is None else self._exchange.representation(self._resource, target)
+        current = None if target is None else self._resource.representation(target, self._exchange.settings)
         self._exchange.is_unchanged(self._preconditions, current)
         return None if current is None else current.etag
 
     def judge_again(self, *, too_late: bool) -> None:
-        target = self.load_again()
+        target = self.load()
         if not too_late:
             self.judge(target)
 
@@ -196,7 +192,7 @@ class Target(ToWrite):
             return self._resource.load(self._exchange.url_arguments)
 
     def _etag_of(self, target: Any) -> EntityTag | None:
-        return self._exchange.representation(self._resource, target).etag
+        return self._resource.representation(target, self._exchange.settings).etag
 
 
 def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
