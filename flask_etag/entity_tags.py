@@ -17,6 +17,7 @@ MAX_MEMBERS = 256
 _OPAQUE = r"[\x21\x23-\x7e\x80-\xff]"
 _IS_OPAQUE = re.compile(rf"{_OPAQUE}{{0,{MAX_FIELD_LENGTH - 2}}}").fullmatch
 _MEMBER = re.compile(rf'(W/)?"({_OPAQUE}*)"[ \t]*(?:,|\Z)').match
+_set = object.__setattr__  # as frozen dataclasses do
 _GAP = re.compile(r"[ \t,]*").match
 
 
@@ -51,6 +52,14 @@ class EntityTag:
             f"{self.opaque!r} cannot be an entity tag: between the quotes there is room for visible "
             'characters only, without spaces and without ". Leave the quotes out; they are added.'
         )
+
+    @classmethod
+    def of_digest(cls, text: str, weak: bool = False) -> EntityTag:
+        """Return the tag of a text that need not be looked at, since it is known to be opaque: a digest's."""
+        tag = object.__new__(cls)
+        _set(tag, "opaque", text)
+        _set(tag, "weak", weak)
+        return tag
 
     def __str__(self) -> str:
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'

@@ -7,7 +7,6 @@ from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import Headers
-from werkzeug.http import http_date
 
 from flask_etag import log
 from flask_etag.entity_tags import EntityTag
@@ -85,7 +84,8 @@ class Exchange:
 
     def serve(self, *target: Any) -> Response:
         """Run the view, on the object that was loaded if it is for one, and make a response of what it returns."""
-        return self._app.make_response(self._view(*target, **self._view_arguments))
+        answer = self._view(*target, **self._view_arguments)
+        return answer if isinstance(answer, self._app.response_class) else self._app.make_response(answer)
 
     def not_modified(self, current: Representation, fields: Mapping[str, str]) -> Response:
         """Answer 304, with the fields that its 200 would have and without content (RFC 9110 section 15.4.5).
@@ -93,12 +93,16 @@ class Exchange:
         Werkzeug leaves out the Content-Type that it gives to every response.
         """
         response = self._app.response_class(status=304, content_type="")
-        self.describe(response, current, fields)
+        self.describe(response, current, fields, set())
         return response
 
-    def describe(self, response: Response, current: Representation, fields: Mapping[str, str]) -> None:
-        """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares."""
-        given = {name.lower() for name, _ in response.headers}
+    def describe(
+        self, response: Response, current: Representation, fields: Mapping[str, str], given: set[str]
+    ) -> None:
+        """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares.
+
+        :param given: the names of the fields that the answer has, in small letters.
+        """
         if not given.isdisjoint(_SHARED):
             for name in (given & _SHARED).difference(name.lower() for name in fields):
                 log.once(
@@ -112,8 +116,6 @@ class Exchange:
                 else:
                     response.headers[name] = value
             given.update(name.lower() for name in fields)
-        if current.last_modified is not None and current.shows_last_modified:
-            response.headers["Last-Modified"] = http_date(current.last_modified)
         self.tag(response, current.etag, given)
 
     def tag(self, response: Response, etag: EntityTag | str | None, given: Container[str]) -> None:
@@ -137,4 +139,7 @@ class Exchange:
 
 def names_in(headers: Headers) -> set[str]:
     """Return the names of the fields, in small letters: to ask for one that is not there is slow."""
-    return {name.lower() for name, _ in headers}
+    names = set()
+    for name, _ in headers:  # a comprehension would be one more call
+        names.add(name.lower())
+    return names

@@ -59,7 +59,7 @@ class Representation:
 
     :param etag: its entity tag, or ``None`` where it has none.
     :param last_modified: when it last changed, or ``None`` where that is not known. A naive one is UTC.
-    :param state: the half that the tags of all representations of this state share: 32 URL-safe characters, of
+    :param state: the half that the tags of all representations of this state share: 32 hexadecimal digits, of
         which nothing else can be the beginning. Without it, tags are compared whole.
     :param verbatim: another opaque text that names the same state in a write.
     :param shows_last_modified: whether answers carry the date. One that is younger than a second may still

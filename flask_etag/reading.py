@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from flask_etag.entity_tags import TagList
-from flask_etag.exchange import Exchange
+from flask_etag.exchange import Exchange, names_in
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.probing import Probe
 from flask_etag.resources import Resource
@@ -33,7 +33,7 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if unchanged is not None:
             return unchanged
     current = resource.representation(target, exchange.settings, exchange.request)
-    fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
+    fields = resource.fields(target, current) if resource.has_fields else _NO_FIELDS
     if is_conditional and (
         (current.etag is not None and exchange.revalidates(current.etag))
         or exchange.is_unchanged(exchange.preconditions(), current)
@@ -44,7 +44,7 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     else:
         response = exchange.serve(target)
     if response.status_code // 100 == 2:
-        exchange.describe(response, current, fields)
+        exchange.describe(response, current, fields, names_in(response.headers))
     return response
 
 
@@ -68,7 +68,7 @@ def _answer_by_what_is_cheaper(exchange: Exchange, resource: Resource[..., Any],
     if target is None or not _may_be_unchanged(preconditions):
         return None
     current = resource.representation(target, exchange.settings, exchange.request)
-    fields = resource.fields(target)
+    fields = resource.fields(target, current)
     verdict = preconditions.evaluate(exchange.method, current, accept_weakened=exchange.settings.accept_weakened)
     return exchange.not_modified(current, fields) if verdict == "not modified" else None
 
@@ -88,7 +88,7 @@ def read_body(exchange: Exchange) -> Response:
     response = exchange.serve()
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
-    given = {name.lower() for name, _ in response.headers}
+    given = names_in(response.headers)
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
         response.status_code = 304

@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from flask import Request, current_app, has_request_context, request
 from werkzeug.exceptions import NotFound
+from werkzeug.http import http_date
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Representation
@@ -51,7 +52,7 @@ class Resource(Generic[P, T_co]):
         self.is_async = inspect.iscoroutinefunction(loader)
         self._last_modified = last_modified
         self._headers = headers
-        self.has_fields = headers is not None
+        self.has_fields = headers is not None or last_modified is not None
         self._variant = variant
         self._lock = lock
         self.validator = validator
@@ -110,25 +111,16 @@ class Resource(Generic[P, T_co]):
             return Representation(None, modified, shows_last_modified=shown)
         if read is not None and state.content is not None:
             setattr(read, _HASHED, (self, target, state.content))
-        variant = None if self._variant is None else self._variant(target)
-        if not (variant is None or isinstance(variant, str)):
-            raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
-        if variant is not None:
-            second = digest(("variant", settings.epoch, variant), settings.key)
-        elif settings.epoch:
-            second = digest(("epoch", settings.epoch), settings.key)
-        else:
-            second = None
-            if read is not None and state.verbatim is not None:
-                return Representation(state.verbatim, modified, shows_last_modified=shown)
+        second = self._second_half(target, settings) if self._variant is not None or settings.epoch else None
+        verbatim = state.verbatim
+        if second is None and read is not None and verbatim is not None:
+            return Representation(verbatim, modified, shows_last_modified=shown)
         first = state.tag(settings.key)
-        text = first.opaque
-        verbatim = None if state.verbatim is None else state.verbatim.opaque
         if second is not None:
-            etag = EntityTag(f"{text}.{second}", state.weak)
+            etag = EntityTag(f"{first.opaque}.{second}", state.weak)
         else:
-            etag = first if state.verbatim is None else state.verbatim
-        return Representation(etag, modified, text, verbatim, shown)
+            etag = first if verbatim is None else verbatim
+        return Representation(etag, modified, first.opaque, None if verbatim is None else verbatim.opaque, shown)
 
     def _modified(self, target: Any) -> datetime | None:
         modified = self._last_modified and self._last_modified(target)
@@ -136,12 +128,22 @@ class Resource(Generic[P, T_co]):
             return modified
         raise TypeError(f"last_modified= of {self.name} gave {modified!r}: it has to give a datetime or None.")
 
-    def fields(self, target: Any) -> Mapping[str, str]:
-        """Return the fields that a 200 and its 304 share."""
+    def _second_half(self, target: Any, settings: Settings) -> str | None:
+        variant = None if self._variant is None else self._variant(target)
+        if variant is None:
+            return digest(("epoch", settings.epoch), settings.key) if settings.epoch else None
+        if not isinstance(variant, str):
+            raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
+        return digest(("variant", settings.epoch, variant), settings.key)
+
+    def fields(self, target: Any, current: Representation) -> Mapping[str, str]:
+        """Return the fields that a 200 and its 304 share, besides the ETag."""
         fields = {} if self._headers is None else self._headers(target)
         if not isinstance(fields, Mapping):
             raise TypeError(f"headers= of {self.name} gave {fields!r}: it has to give a mapping of fields.")
-        return fields
+        if current.last_modified is None or not current.shows_last_modified:
+            return fields
+        return {**fields, "Last-Modified": http_date(current.last_modified)}
 
     def content_of(self, target: Any) -> str:
         """Return the JSON text whose hash the tag is: to answer a read with it, and save the second dump.

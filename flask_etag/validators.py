@@ -11,9 +11,8 @@ import hmac
 import json
 import re
 from abc import ABC, abstractmethod
-from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -27,39 +26,44 @@ from flask_etag.guards import store_of
 
 _IS_OF_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
 
-_PLAIN = frozenset({str, int, UUID})
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 LENGTH = 32
-"""Of a tag, or of each of its halves, in URL-safe Base64 without padding: 192 bits of the digest are kept."""
+"""Of a tag, or of each of its halves, in hexadecimal digits: 128 bits of the digest are kept."""
+
+_BEGUN = sha256()  # to copy it costs less than to have OpenSSL look for the algorithm
+
+_PLAIN = frozenset({str, int, UUID})
+"""Their values are their texts."""
+
+_OF_ONE_TEXT = frozenset({*_PLAIN, bytes, datetime})
+"""Of these, what is equal has the same text."""
 
 
 @dataclass(slots=True)  # not frozen: each request makes one, and that would double its cost
 class State:
     """What tells one state of a resource from every other.
 
-    :param terms: the texts, numbers, times... that do.
+    :param message: the :func:`message_of` the texts, numbers, times... that do.
     :param weak: whether they vouch for equivalent content only.
     :param verbatim: the tag that the application gave it, where it did.
-    :param content: a text to which the terms are no more than the beginning.
+    :param content: a text to which the message is no more than the beginning.
     """
 
-    terms: tuple[object, ...]
+    message: str
     weak: bool = False
     verbatim: EntityTag | None = None
     content: str | None = None
+    _taken: tuple[bytes | None, EntityTag] | None = field(default=None, init=False, repr=False, compare=False)
 
     def tag(self, key: bytes | None = None) -> EntityTag:
         """Return the entity tag that stands for this state; its text is a :func:`digest`.
 
         :param key: a secret, for an HMAC in the place of a digest.
         """
-        message = ""
-        for term in self.terms:
-            text = str(term) if type(term) in _PLAIN else _text(term)
-            message += f"{len(text)}:{text}"
-        if self.content is None:
-            return _kept_tag(message, self.weak, key)
-        return EntityTag(_digest((message + self.content).encode("utf-8", "surrogatepass"), key), self.weak)
+        if self._taken is None or self._taken[0] != key:
+            text = self.message if self.content is None else self.message + self.content
+            digest = _digest(text.encode("utf-8", "surrogatepass"), key)
+            self._taken = key, EntityTag.of_digest(digest, self.weak)
+        return self._taken[1]
 
 
 class Validator(ABC):
@@ -93,7 +97,7 @@ class Found(Validator):
         store = store_of(target)
         if store is not None:
             version = store.version_of(target)
-            return State((*store.scope_of(target), version))
+            return state_of(*store.scope_of(target), version)
         if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
         raise TypeError(
@@ -126,8 +130,9 @@ class VersionColumn(Validator):
                 "every row a value."
             )
         store = store_of(target)
-        scope = (type(target).__qualname__,) if store is None else store.scope_of(target)
-        return State((*scope, self.column, version))
+        if store is None:
+            return state_of(type(target).__qualname__, self.column, version)
+        return state_of(*store.scope_of(target), self.column, version)
 
 
 class ContentHash(Validator):
@@ -140,9 +145,8 @@ class ContentHash(Validator):
 
     def __call__(self, target: Any, /) -> State | None:
         store = store_of(target)
-        scope = () if store is None else store.scope_of(target)
-        content = canonical_json(self._dump(target))
-        return State((*scope, "content"), content=content)
+        message = _CONTENT if store is None else message_of(*store.scope_of(target), "content")
+        return State(message, content=canonical_json(self._dump(target)))
 
 
 class Custom(Validator):
@@ -221,13 +225,38 @@ _FACTORIES = (version_column, content_hash)
 
 
 def digest(terms: Iterable[object], key: bytes | None = None) -> str:
-    """Return the opaque text that stands for a list of terms: 32 URL-safe characters.
+    """Return the opaque text that stands for a list of terms: 32 hexadecimal digits.
 
     :param terms: numbers, UUIDs, texts, bytes, dates and times: whatever has one text for one value.
     :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
-    return State(tuple(terms)).tag(key).opaque
+    return state_of(*terms).tag(key).opaque
+
+
+def state_of(*terms: object) -> State:
+    """Return the state that some terms tell; those that were asked for last are kept, with their tags."""
+    for term in terms:
+        if type(term) not in _OF_ONE_TEXT:
+            return State(message_of(*terms))
+    return _kept_state(*terms)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _kept_state(*terms: object) -> State:
+    return State(message_of(*terms))
+
+
+def message_of(*terms: object) -> str:
+    """Return the text of some terms, each with its length before it: no two lists of terms read the same.
+
+    :raises TypeError: for a term whose text would differ from process to process.
+    """
+    message = ""
+    for term in terms:
+        text = str(term) if type(term) in _PLAIN else _text(term)
+        message += f"{len(text)}:{text}"
+    return message
 
 
 def digest_of_body(body: bytes, key: bytes | None = None, epoch: str = "") -> str:
@@ -240,15 +269,12 @@ def digest_of_body(body: bytes, key: bytes | None = None, epoch: str = "") -> st
     return f"{text}.{digest(('epoch', epoch), key)}" if epoch else text
 
 
-@lru_cache(maxsize=1024)
-def _kept_tag(message: str, weak: bool, key: bytes | None) -> EntityTag:
-    """Keep those that were asked for last: what is read often is often unchanged."""
-    return EntityTag(_digest(message.encode("utf-8", "surrogatepass"), key), weak)
-
-
 def _digest(message: bytes, key: bytes | None) -> str:
-    hashed = sha256(message).digest() if key is None else hmac.digest(key, message, sha256)
-    return b2a_base64(hashed[: LENGTH * 6 // 8], newline=False).translate(_URL_SAFE).decode("ascii")
+    if key is not None:
+        return hmac.digest(key, message, sha256).hex()[:LENGTH]
+    begun = _BEGUN.copy()
+    begun.update(message)
+    return begun.hexdigest()[:LENGTH]
 
 
 def canonical_json(content: object) -> str:
@@ -271,6 +297,8 @@ def _jsonable(value: object) -> str:
         return value.isoformat()
     raise TypeError(f"it has no way to say {type(value).__name__}; let the schema dump it as a text")
 
+
+_CONTENT = message_of("content")
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_jsonable).encode
 
@@ -297,7 +325,7 @@ def _verbatim(text: str, weak: bool = False) -> State:
     One that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
     """
     etag = EntityTag(text, weak)
-    return State(("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else etag)
+    return State(message_of("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else etag)
 
 
 def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
@@ -306,7 +334,7 @@ def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
     known = [state for state in states if state is not None]
     if len(known) < len(states):
         return None
-    return State(("sequence", *(state.tag().opaque for state in known)), any(state.weak for state in known))
+    return State(message_of("sequence", *(state.tag().opaque for state in known)), any(state.weak for state in known))
 
 
 @lru_cache(maxsize=256)
