@@ -139,7 +139,4 @@ class Exchange:
 
 def names_in(headers: Headers) -> set[str]:
     """Return the names of the fields, in small letters: to ask for one that is not there is slow."""
-    names = set()
-    for name, _ in headers:  # a comprehension would be one more call
-        names.add(name.lower())
-    return names
+    return {name.lower() for name, _ in headers}

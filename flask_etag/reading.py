@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from flask_etag.entity_tags import TagList
-from flask_etag.exchange import Exchange, names_in
+from flask_etag.exchange import Exchange
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.probing import Probe
 from flask_etag.resources import Resource
@@ -44,7 +44,8 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     else:
         response = exchange.serve(target)
     if response.status_code // 100 == 2:
-        exchange.describe(response, current, fields, names_in(response.headers))
+        given = {name.lower() for name, _ in response.headers}
+        exchange.describe(response, current, fields, given)
     return response
 
 
@@ -88,7 +89,7 @@ def read_body(exchange: Exchange) -> Response:
     response = exchange.serve()
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
-    given = names_in(response.headers)
+    given = {name.lower() for name, _ in response.headers}
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
         response.status_code = 304
