@@ -334,7 +334,8 @@ def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
     known = [state for state in states if state is not None]
     if len(known) < len(states):
         return None
-    return State(message_of("sequence", *(state.tag().opaque for state in known)), any(state.weak for state in known))
+    message = message_of("sequence", *(state.tag().opaque for state in known))
+    return State(message, any(state.weak for state in known))
 
 
 @lru_cache(maxsize=256)

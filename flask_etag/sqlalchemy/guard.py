@@ -12,17 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import deepcopy
-from datetime import date, datetime
-from decimal import Decimal
 from time import sleep
-from types import NoneType
 from typing import Any
-from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -38,6 +33,7 @@ from flask_etag.sqlalchemy.refusals import (
     is_still_locked,
     undoes_everything,
 )
+from flask_etag.sqlalchemy.rows import read_anew, row_of
 from flask_etag.sqlalchemy.versions import (
     covered_by,
     expire_parts,
@@ -46,9 +42,6 @@ from flask_etag.sqlalchemy.versions import (
     version_key,
     version_of,
 )
-
-_IMMUTABLE = frozenset({NoneType, bool, int, float, str, bytes, Decimal, date, datetime, UUID})
-"""What a row is mostly made of, and need not be copied to be kept."""
 
 _in_force: ContextVar[tuple[SessionGuard, ...]] = ContextVar("flask_etag_guards", default=())
 
@@ -305,12 +298,10 @@ class SessionGuard(Guard):
             return
         state = self._state_of_what_is_there()
         if state is not None and self._rereads(state):
-            try:
-                session.refresh(self._target, locks.column_keys(state))
-            except InvalidRequestError:  # a statement that the session knows nothing of has deleted the row
-                state = None
-            else:
+            if read_anew(session, state):
                 expire_parts(session, self._target)
+            else:  # a statement that the session knows nothing of has deleted the row
+                state = None
         if state is None:
             self._written_in = self._written_in or _innermost_transaction(session)
             self._uncommitted = (None, None)
@@ -364,8 +355,7 @@ def _replaced_by_a_write_of(state: InstanceState[Any]) -> object:
     """Return what tells the stored state of an object from any other: its version, or else its whole row."""
     if is_versioned(state):
         return version_of(state)
-    row = {key: getattr(state.obj(), key) for key in locks.column_keys(state)}
-    return {key: value if type(value) in _IMMUTABLE else deepcopy(value) for key, value in row.items()}
+    return row_of(state)
 
 
 def _innermost_transaction(session: Session) -> SessionTransaction | None:

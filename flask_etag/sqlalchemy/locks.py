@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, Literal, NoReturn
 
-from sqlalchemy import Column, Connection, false, select, update
+from sqlalchemy import Connection, false, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import InstanceState, Mapper, Session
+
+from flask_etag.sqlalchemy.rows import column_keys, stored_row
 
 _WITH_ROW_LOCKS = ("postgresql", "mysql", "mariadb")
 
@@ -47,16 +48,9 @@ def lock_before_reading(session: Session, mapper: Mapper[Any]) -> Literal["file"
 
 def read_under_lock(connection: Connection, state: InstanceState[Any], keys: list[str]) -> dict[str, Any]:
     """Lock a row in the middle of a flush, and return what it has in the columns of some attributes."""
-    mapper = state.mapper
     if connection.dialect.name == "sqlite":
-        _write_nothing(connection, mapper)
-    columns = [mapper.column_attrs[key].columns[0] for key in keys]
-    key = zip(mapper.primary_key, mapper.primary_key_from_instance(state.obj()), strict=True)
-    statement = (
-        select(*columns).select_from(mapper.persist_selectable).where(*(column == value for column, value in key))
-    )
-    row = connection.execute(statement.with_for_update()).one_or_none()
-    return {} if row is None else dict(zip(keys, row, strict=True))
+        _write_nothing(connection, state.mapper)
+    return stored_row(connection, state, keys, locked=True) or {}
 
 
 def wait_for_the_winner(session: Session, mapper: Mapper[Any], key: tuple[Any, ...] | None) -> None:
@@ -70,17 +64,6 @@ def wait_for_the_winner(session: Session, mapper: Mapper[Any], key: tuple[Any, .
     elif key is not None and connection.dialect.name in _WITH_ROW_LOCKS:
         where = (column == value for column, value in zip(mapper.primary_key, key, strict=True))
         session.execute(select(*mapper.primary_key).where(*where).with_for_update())
-
-
-def column_keys(state: InstanceState[Any]) -> list[str]:
-    """Name the attributes of an object that are columns and are loaded, or were before they expired."""
-    loaded, expired = state.dict, state.expired_attributes
-    return [key for key in _all_column_keys(state.mapper) if key in loaded or key in expired]
-
-
-@lru_cache(maxsize=256)
-def _all_column_keys(mapper: Mapper[Any]) -> list[str]:
-    return [each.key for each in mapper.column_attrs if isinstance(each.columns[0], Column)]
 
 
 def _lock_file(session: Session, connection: Connection, mapper: Mapper[Any]) -> None:

@@ -108,9 +108,7 @@ class Page(Generic[T]):
     def __etag__(self) -> State:
         """Return what tells one state of the page from another."""
         members = self._keys_and_versions() if self._is_narrow else self._members()
-        return State(
-            message_of("page", _text_of(self._statement), str(self.total), *chain.from_iterable(members))
-        )
+        return State(message_of("page", _text_of(self._statement), str(self.total), *chain.from_iterable(members)))
 
     def __probe__(self) -> Page[T] | None:
         """Return a page whose tag is read without the rows; ``None`` where these are loaded, or have to be.
