@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -136,6 +137,7 @@ class _Several(Guard):
     def __init__(self, guards: list[Guard], order: list[int]) -> None:
         self._guards = guards
         self._order = order
+        self._entered = ExitStack()
 
     @property
     def committed(self) -> bool:  # type: ignore[override]
@@ -145,12 +147,14 @@ class _Several(Guard):
     def pending(self) -> bool:  # type: ignore[override]
         return any(guard.pending for guard in self._guards)
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for guard in self._guards:
-                stack.enter_context(guard.writing())
-            yield
+    def __enter__(self) -> None:
+        for guard in self._guards:
+            self._entered.enter_context(guard)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.__exit__(kind, error, trace)
 
     def lock(self) -> bool:
         return any([self._guards[index].lock() for index in self._order])  # noqa: C419 - each of them has to

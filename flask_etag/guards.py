@@ -7,8 +7,9 @@ kind of store that can refuse a write has one module that says how; it registers
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Protocol
 
 from flask_etag.entity_tags import EntityTag
@@ -29,7 +30,7 @@ class Refused(Exception):
         self.swallowed = swallowed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each write makes one, and that would triple its cost
 class Write:
     """One write, as its guard has to know it.
 
@@ -48,7 +49,11 @@ class Write:
 
 
 class Guard:
-    """The guard of one write to one resource, from its judgement to its answer; this one holds nothing."""
+    """The guard of one write to one resource, from its judgement to its answer; this one holds nothing.
+
+    As a context manager it holds the store to the state that was judged, while the view runs; what the store
+    refuses leaves it as :class:`Refused`.
+    """
 
     etag: EntityTag | None = None
     """The tag of what this write left behind, taken where no later writer can change it; ``None`` after a
@@ -60,9 +65,13 @@ class Guard:
     pending: bool = False
     """Whether some of the write is still to be committed."""
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Hold the store to the state that was judged while the view runs; raises :class:`Refused`."""
-        return nullcontext()  # pragma: no cover - where SQLAlchemy is not installed: tests/test_package.py
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
     def lock(self) -> bool:
         """Take what has to be held before the view runs; tell whether to load and judge anew under it."""
@@ -177,8 +186,13 @@ def probe(question: object, arguments: Mapping[str, object], attributes: frozens
 
 def locking_read(model: type | None) -> LockingRead | None:
     """Return what locks the objects of a class as they are read, where that is how they are guarded."""
-    reads = [] if model is None else [store.locking_read(model) for store in _stores]
-    return next((read for read in reads if read is not None), None)
+    if model is None:
+        return None
+    for store in _stores:
+        read = store.locking_read(model)
+        if read is not None:
+            return read
+    return None
 
 
 def guard_of(write: Write, target: object | None) -> Guard | None:

@@ -31,10 +31,10 @@ LENGTH = 32
 
 _BEGUN = sha256()  # to copy it costs less than to have OpenSSL look for the algorithm
 
-_PLAIN = frozenset({str, int, UUID})
+_PLAIN = frozenset({str, int})
 """Their values are their texts."""
 
-_OF_ONE_TEXT = frozenset({*_PLAIN, bytes, datetime})
+_OF_ONE_TEXT = frozenset({*_PLAIN, UUID, bytes, datetime})
 """Of these, what is equal has the same text."""
 
 
@@ -91,7 +91,7 @@ class Found(Validator):
     source = "version"
 
     def __call__(self, target: Any, /) -> State | None:
-        own = getattr(type(target), "__etag__", None)
+        own = _own_etag_of(type(target))  # type: ignore[arg-type]
         if own is not None:
             return _given(own(target), type(target), ".__etag__()")
         store = store_of(target)
@@ -347,7 +347,15 @@ def _kind_of(cls: type) -> object:
     return Sequence if is_sequence else object
 
 
+@lru_cache(maxsize=256)
+def _own_etag_of(cls: type) -> Callable[[Any], object] | None:
+    """Return how the objects of a class say themselves what their tag is."""
+    return getattr(cls, "__etag__", None)
+
+
 def _text(term: object) -> str:
+    if type(term) is UUID:
+        return term.hex
     if isinstance(term, bytes | bytearray | memoryview):
         return bytes(term).decode("latin-1")
     if isinstance(term, datetime) and term.tzinfo is not None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from types import TracebackType
 from typing import Any, Protocol
 
 from flask import Response
@@ -68,7 +69,7 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
 
         guard = story.guard(target)
         try:
-            with guard.writing():
+            with guard:
                 if guard.lock():
                     target = story.load()
                     etag = story.judge(target)
@@ -252,8 +253,13 @@ class _Around(Guard):
     def pending(self) -> bool:  # type: ignore[override]
         return self._inner.pending
 
-    def writing(self) -> AbstractContextManager[None]:
-        return self._inner.writing()
+    def __enter__(self) -> None:
+        self._inner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)
 
     def after_the_winner(self, judge: Callable[[], object]) -> None:
         self._inner.after_the_winner(judge)

@@ -78,7 +78,7 @@ def touch(parent: object) -> None:
     state.session.flush()
     _begin(state.session)
     _move(state.session, state.mapper, state.identity)
-    for guard in guards_in_force():  # which were told that a write began, and take its end from a flush
+    for guard in guards_in_force.get():  # which were told that a write began, and take its end from a flush
         guard.after_flush_postexec(state.session)
 
 
@@ -177,7 +177,7 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     """
     key = mapper.identity_key_from_primary_key(identity)
     root = session.identity_map.get(key)
-    guards = [guard for guard in guards_in_force() if guard.is_target(key)]
+    guards = [guard for guard in guards_in_force.get() if guard.is_target(key)]
     if guards and root is None:  # the view let go of it, or writes through another session
         root = session.get(mapper.class_, identity)
     if root is None:

@@ -13,56 +13,56 @@ from flask_etag.sqlalchemy.versions import Versioned
 
 @event.listens_for(Session, "transient_to_pending")
 def _transient_to_pending(session: Session, made: object) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.transient_to_pending(session, made)
 
 
 @event.listens_for(Session, "before_flush")
 def _before_flush(session: Session, *_: object) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.before_flush(session)
 
 
 @event.listens_for(Session, "after_flush")
 def _after_flush(session: Session, _: object) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.after_flush(session)
 
 
 @event.listens_for(Session, "after_flush_postexec")
 def _after_flush_postexec(session: Session, _: object) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.after_flush_postexec(session)
 
 
 @event.listens_for(Session, "before_commit")
 def _before_commit(session: Session) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.before_commit(session)
 
 
 @event.listens_for(Session, "after_commit")
 def _after_commit(session: Session) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.after_commit(session)
 
 
 @event.listens_for(Session, "after_transaction_end")
 def _after_transaction_end(_session: Session, ended: SessionTransaction) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.after_transaction_end(ended)
 
 
 @event.listens_for(Engine, "handle_error")
 def _handle_error(context: ExceptionContext) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.handle_error(context.sqlalchemy_exception)
 
 
 @event.listens_for(Mapper, "before_update")
 @event.listens_for(Mapper, "before_delete")
 def _before_write(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
-    for guard in guards_in_force():
+    for guard in guards_in_force.get():
         guard.before_write(connection, target)
 
 

@@ -9,16 +9,16 @@ answer is read inside the transaction that wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, Token
 from time import sleep
+from types import TracebackType
 from typing import Any
 
 from flask import current_app
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
-from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -43,23 +43,20 @@ from flask_etag.sqlalchemy.versions import (
     version_of,
 )
 
-_in_force: ContextVar[tuple[SessionGuard, ...]] = ContextVar("flask_etag_guards", default=())
+guards_in_force: ContextVar[tuple[SessionGuard, ...]] = ContextVar("flask_etag_guards", default=())
+"""The guards of the writes that are going on: several, in a batch, or where one view calls another."""
 
 _PAUSES = (0, 0.02, 0.1)
 """How long to wait before judging again, in seconds. Each time the database itself waits for the winner, by a lock
 on the row; but where two were making it and MariaDB ended one of them as a deadlock, there is none yet to lock."""
 
 
-def guards_in_force() -> tuple[SessionGuard, ...]:
-    """Return the guards of the writes that are going on: several, in a batch, or where one view calls another."""
-    return _in_force.get()
-
-
 class SessionGuard(Guard):
     """The guard of one object, whose row is there already or is going to be made."""
 
-    def __init__(self, write: Write, target: object | None) -> None:
+    def __init__(self, write: Write, target: object | None = None, session: Session | None = None) -> None:
         self._write = write
+        self._token: Token[tuple[SessionGuard, ...]]  # as long as it is in force
         self._sessions: list[Session] = []
         self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
         # Held, since the session would not; a view that expunges it and loads it again writes another object.
@@ -77,32 +74,23 @@ class SessionGuard(Guard):
         self._has_waited = False  # whether the winner was waited for, and still is at it
         self._reads_current = False  # whether it is read anew what others may have committed since
         self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
-        if target is not None:
-            self._note_session(object_session(target))
+        self._note_session(session)
 
     @property
     def pending(self) -> bool:  # type: ignore[override]
         return self._written_in is not None
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        token = _in_force.set((self, *_in_force.get()))
+    def __enter__(self) -> None:
+        self._token = guards_in_force.set((self, *guards_in_force.get()))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            yield
-        except (IntegrityError, PendingRollbackError) as error:
-            self._rollback()
-            key_was_taken = isinstance(error, IntegrityError) and self._has_met_a_rival_in_making(error)
-            raise Refused(perhaps=None if key_was_taken else error) from error
-        except Exception as error:
-            if not (is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError))):
-                raise
-            for guard in guards_in_force():  # of a batch, none has to wait again
-                guard._has_waited = is_still_locked(error)
-            self._is_winner_unknown = self._key is None and undoes_everything(error)
-            self._rollback()
-            raise Refused from error
+            if isinstance(error, Exception):
+                self._refuse_after(error)
         finally:
-            _in_force.reset(token)
+            guards_in_force.reset(self._token)
             if self._reads_current:
                 read_current(False)
 
@@ -250,6 +238,19 @@ class SessionGuard(Guard):
             self._locked_in = None
 
     # How it does it.
+
+    def _refuse_after(self, error: Exception) -> None:
+        """Raise :class:`Refused` where an error means, or may mean, that another writer was first."""
+        if isinstance(error, IntegrityError | PendingRollbackError):
+            self._rollback()
+            key_was_taken = isinstance(error, IntegrityError) and self._has_met_a_rival_in_making(error)
+            raise Refused(perhaps=None if key_was_taken else error) from error
+        if is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError)):
+            for guard in guards_in_force.get():  # of a batch, none has to wait again
+                guard._has_waited = is_still_locked(error)
+            self._is_winner_unknown = self._key is None and undoes_everything(error)
+            self._rollback()
+            raise Refused from error
 
     def _note_session(self, session: Session | None) -> None:
         if session is not None and session not in self._sessions:

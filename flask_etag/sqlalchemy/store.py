@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, Select, inspect
-from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 
 from flask_etag.guards import Write
@@ -64,20 +64,25 @@ class Sessions:
         return version_of(instance_state(target))
 
     def guard(self, write: Write, target: object | None) -> SessionGuard:
-        if target is not None:
-            _refuse_what_cannot_be_guarded(target)
-        return SessionGuard(write, target)
+        if target is None:
+            return SessionGuard(write)
+        return SessionGuard(write, target, _session_of(target))
 
 
 def _mapper_of(model: type) -> Mapper[Any] | None:
-    mapper: object = inspect(model, raiseerr=False)
-    return mapper if isinstance(mapper, Mapper) else None
+    return vars(model).get("__mapper__")  # which inspect() looks for longer
 
 
-def _refuse_what_cannot_be_guarded(target: object) -> None:
+def _session_of(target: object) -> Session:
+    """Return the session of an object.
+
+    :raises RuntimeError: if it is in none whose writes can be guarded.
+    :raises TypeError: if those of its model cannot be.
+    """
     state = instance_state(target)
     name = state.class_.__name__
-    if state.session is None:
+    session = state.session
+    if session is None:
         raise RuntimeError(
             f"This {name} is in no session, so that nothing can guard it: "
             "let the loader return an object that is attached to the session that the view commits."
@@ -90,3 +95,4 @@ def _refuse_what_cannot_be_guarded(target: object) -> None:
             f"{name} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: remove that from "
             "its __mapper_args__."
         )
+    return session

@@ -98,9 +98,10 @@ def scope_of(state: InstanceState[Any]) -> tuple[object, ...]:
 
     :raises ValueError: if the object has no key yet.
     """
-    if state.identity is None:
+    if state.key is None:
         raise ValueError(_NONE_YET.format(state.class_.__name__))
-    return (state.mapper.base_mapper.class_.__qualname__, *state.identity)
+    model, identity, *_ = state.key
+    return (model.__qualname__, *identity)
 
 
 def is_versioned(state: InstanceState[Any]) -> bool:
@@ -135,7 +136,10 @@ def version_of(state: InstanceState[Any]) -> object:
     :raises TypeError: if its model has none.
     :raises ValueError: if the object has none yet.
     """
-    version = getattr(state.obj(), version_key(state))
+    key = version_key(state)
+    version = state.dict.get(key)
+    if version is None:  # perhaps since it is expired
+        version = getattr(state.obj(), key)
     if version is None:
         raise ValueError(_NONE_YET.format(state.class_.__name__))
     return version
@@ -143,8 +147,10 @@ def version_of(state: InstanceState[Any]) -> object:
 
 def stored_version_of(state: InstanceState[Any]) -> object:
     """Return the version as it was loaded, even if the view has set the next one itself."""
-    history = get_history(state.obj(), version_key(state))
-    return (history.deleted or history.unchanged or (None,))[0]
+    key = version_key(state)
+    if key in state.committed_state:
+        return state.committed_state[key]
+    return state.dict[key] if key in state.dict else getattr(state.obj(), key)
 
 
 _NONE_YET = (
