@@ -25,7 +25,7 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory docs
-	$(BIN)/coverage run -m pytest
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report $(if $(filter true,$(CI)),--fail-under=100)
 
 docs: $(VENV)/.test

@@ -486,7 +486,9 @@ def view_of_many(found: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "options", [{"each": 7}, {"each": lambda: [], "create": True}, {"each": "async"}], ids=str
+    "options",
+    [{"each": 7}, {"each": lambda: [], "create": True}, {"each": "async"}],
+    ids=["no function", "with create", "async"],
 )
 def test_misuse_is_refused_with_advice(options: dict[str, Any]) -> None:
     async def each() -> list[Any]:

@@ -132,14 +132,20 @@ def test_without_the_guard_the_same_model_loses_updates(papers: Papers) -> None:
     assert papers.paper_body() == "slow"
 
 
-def test_2_6_the_tag_is_of_what_was_stored(papers: Papers) -> None:
+@pytest.mark.parametrize(
+    ("price", "is_read_twice"), [(Decimal("5"), True), (5, True), (Decimal("5.00"), False)], ids=repr
+)
+def test_2_6_the_tag_is_of_what_was_stored(papers: Papers, price: Any, is_read_twice: bool) -> None:
     def set_price(paper: Paper) -> str:
-        paper.price = Decimal("5")  # stored, it is 5.00
+        paper.price = price  # stored, it is Decimal("5.00")
         papers.db.session.commit()
         return "done"
 
     papers.put_paper_view(set_price)
-    answer = other(papers, if_match=papers.paper_etag())
+    etag = papers.paper_etag()
+    statements = counted(papers)
+    answer = other(papers, if_match=etag)
+    assert statements == ["SELECT", "UPDATE", "SELECT", *["SELECT"] * is_read_twice]
     assert answer.headers["ETag"] == papers.paper_etag()
     assert other(papers, if_match=answer.headers["ETag"]).status_code == 200
 
