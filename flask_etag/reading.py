@@ -11,7 +11,7 @@ from flask_etag.exchange import Exchange
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.probing import Probe
 from flask_etag.resources import Resource
-from flask_etag.validators import LENGTH, digest_of_body
+from flask_etag.states import LENGTH, digest_of_body
 from flask_etag.watching import serve_watched
 
 _NO_FIELDS: dict[str, str] = {}

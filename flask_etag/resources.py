@@ -18,7 +18,8 @@ from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Representation
 from flask_etag.probing import Probe
 from flask_etag.settings import Settings, settings_of
-from flask_etag.validators import Validator, digest, validator
+from flask_etag.states import digest
+from flask_etag.validators import Validator, validator
 
 P = ParamSpec("P")
 T = TypeVar("T")

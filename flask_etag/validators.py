@@ -1,69 +1,23 @@
-"""Where the entity tag of an object comes from.
-
-Tags are opaque: the text of a SHA-256 digest, over terms of which each is preceded by its length, so that
-no two lists of terms read the same. They are the same in every process and on every machine. With a secret
-they are HMACs, so that nobody else can find out what they were made of.
-"""
+"""Where the entity tag of an object comes from."""
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
-from hashlib import sha256
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
 from uuid import UUID
 
 from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import store_of
+from flask_etag.states import State, message_of, state_of
 
 _IS_OF_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
-
-LENGTH = 32
-"""Of a tag, or of each of its halves, in hexadecimal digits: 128 bits of the digest are kept."""
-
-_BEGUN = sha256()  # to copy it costs less than to have OpenSSL look for the algorithm
-
-_PLAIN = frozenset({str, int})
-"""Their values are their texts."""
-
-_OF_ONE_TEXT = frozenset({*_PLAIN, UUID, bytes, datetime})
-"""Of these, what is equal has the same text."""
-
-
-@dataclass(slots=True)  # not frozen: each request makes one, and that would double its cost
-class State:
-    """What tells one state of a resource from every other.
-
-    :param message: the :func:`message_of` the texts, numbers, times... that do.
-    :param weak: whether they vouch for equivalent content only.
-    :param verbatim: the tag that the application gave it, where it did.
-    :param content: a text to which the message is no more than the beginning.
-    """
-
-    message: str
-    weak: bool = False
-    verbatim: EntityTag | None = None
-    content: str | None = None
-    _taken: tuple[bytes | None, EntityTag] | None = field(default=None, init=False, repr=False, compare=False)
-
-    def tag(self, key: bytes | None = None) -> EntityTag:
-        """Return the entity tag that stands for this state; its text is a :func:`digest`.
-
-        :param key: a secret, for an HMAC in the place of a digest.
-        """
-        if self._taken is None or self._taken[0] != key:
-            text = self.message if self.content is None else self.message + self.content
-            digest = _digest(text.encode("utf-8", "surrogatepass"), key)
-            self._taken = key, EntityTag.of_digest(digest, self.weak)
-        return self._taken[1]
 
 
 class Validator(ABC):
@@ -224,59 +178,6 @@ _FOUND = Found()
 _FACTORIES = (version_column, content_hash)
 
 
-def digest(terms: Iterable[object], key: bytes | None = None) -> str:
-    """Return the opaque text that stands for a list of terms: 32 hexadecimal digits.
-
-    :param terms: numbers, UUIDs, texts, bytes, dates and times: whatever has one text for one value.
-    :param key: a secret, for an HMAC in the place of a digest.
-    :raises TypeError: for a term whose text would differ from process to process.
-    """
-    return state_of(*terms).tag(key).opaque
-
-
-def state_of(*terms: object) -> State:
-    """Return the state that some terms tell; those that were asked for last are kept, with their tags."""
-    for term in terms:
-        if type(term) not in _OF_ONE_TEXT:
-            return State(message_of(*terms))
-    return _kept_state(*terms)
-
-
-@lru_cache(maxsize=1024, typed=True)
-def _kept_state(*terms: object) -> State:
-    return State(message_of(*terms))
-
-
-def message_of(*terms: object) -> str:
-    """Return the text of some terms, each with its length before it: no two lists of terms read the same.
-
-    :raises TypeError: for a term whose text would differ from process to process.
-    """
-    message = ""
-    for term in terms:
-        text = str(term) if type(term) in _PLAIN else _text(term)
-        message += f"{len(text)}:{text}"
-    return message
-
-
-def digest_of_body(body: bytes, key: bytes | None = None, epoch: str = "") -> str:
-    """Return the opaque text that stands for the bytes of a body.
-
-    :param key: a secret, for an HMAC in the place of a digest.
-    :param epoch: what caches compare besides.
-    """
-    text = _digest(b"4:body" + body, key)
-    return f"{text}.{digest(('epoch', epoch), key)}" if epoch else text
-
-
-def _digest(message: bytes, key: bytes | None) -> str:
-    if key is not None:
-        return hmac.digest(key, message, sha256).hex()[:LENGTH]
-    begun = _BEGUN.copy()
-    begun.update(message)
-    return begun.hexdigest()[:LENGTH]
-
-
 def canonical_json(content: object) -> str:
     """Return the one JSON text of some content: keys in order, no blanks, ASCII.
 
@@ -351,18 +252,3 @@ def _kind_of(cls: type) -> object:
 def _own_etag_of(cls: type) -> Callable[[Any], object] | None:
     """Return how the objects of a class say themselves what their tag is."""
     return getattr(cls, "__etag__", None)
-
-
-def _text(term: object) -> str:
-    if type(term) is UUID:
-        return term.hex
-    if isinstance(term, bytes | bytearray | memoryview):
-        return bytes(term).decode("latin-1")
-    if isinstance(term, datetime) and term.tzinfo is not None:
-        term = term.astimezone(UTC)  # the same instant, whatever time zone the connection is set to
-    if type(term).__str__ is object.__str__ and type(term).__repr__ is object.__repr__:
-        raise TypeError(
-            f"{type(term).__name__} has no text of its own, so it cannot be part of an ETag: give it a "
-            "__str__() that depends on its value alone."
-        )
-    return str(term)

@@ -27,7 +27,7 @@ from werkzeug.test import TestResponse
 
 from flask_etag import etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Page, Versioned
-from flask_etag.validators import State
+from flask_etag.states import State
 from tests.notes import WAIT, Base, Comment, Note, Notes, Shelf
 from tests.papers import Paper
 

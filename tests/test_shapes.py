@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
-from flask_etag.validators import digest
+from flask_etag.states import digest
 from sample_app import create_app
 
 TEAPOT = "/api/products/teapot"

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
 
 from flask_etag import EntityTag, ETag, resource
-from flask_etag.validators import digest
+from flask_etag.states import digest, state_of
 
 
 class Tagged:
@@ -63,6 +64,28 @@ def test_terms_of_many_kinds(term: object) -> None:
 def test_an_instant_has_one_digest_in_every_time_zone() -> None:
     instant = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert digest([instant]) == digest([instant.astimezone(timezone(timedelta(hours=5)))])
+
+
+def test_the_hour_that_comes_twice_has_two_digests() -> None:
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    second = first.replace(fold=1)
+    assert first == second
+    assert digest([first]) != digest([second])
+
+
+def test_what_is_equal_and_of_another_type_has_another_digest() -> None:
+    terms = [1, True, 1.0, "1.00", Decimal("1.000")]
+    for _ in range(2):  # the second time, those that are kept
+        assert len({digest([term]) for term in terms}) == len(terms)
+    assert digest([Decimal("1.00")]) == digest(["1.00"])  # of one text
+
+
+def test_a_state_that_is_kept_has_another_tag_under_another_secret() -> None:
+    state = state_of("Note", 1, 7)
+    assert state_of("Note", 1, 7) is state
+    plain = state.tag()
+    assert state.tag(b"secret") != state.tag(b"another") != plain
+    assert state.tag() == plain
 
 
 def test_a_term_whose_text_is_an_address_is_refused() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.util import LRUCache
 
 from flask_etag.sqlalchemy.probes import narrowed, state_names
 from flask_etag.sqlalchemy.versions import mapper_of, version_key, version_of
-from flask_etag.validators import State, message_of
+from flask_etag.states import State, message_of
 
 T = TypeVar("T")
 
