@@ -42,13 +42,10 @@ from flask_etag.sqlalchemy.versions import (
     version_key,
     version_of,
 )
+from flask_etag.sqlalchemy.winner import PAUSES, Winner
 
 guards_in_force: ContextVar[tuple[SessionGuard, ...]] = ContextVar("flask_etag_guards", default=())
 """The guards of the writes that are going on: several, in a batch, or where one view calls another."""
-
-_PAUSES = (0, 0.02, 0.1)
-"""How long to wait before judging again, in seconds. Each time the database itself waits for the winner, by a lock
-on the row; but where two were making it and MariaDB ended one of them as a deadlock, there is none yet to lock."""
 
 
 class SessionGuard(Guard):
@@ -68,12 +65,9 @@ class SessionGuard(Guard):
         self._written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
         self._locked_in: SessionTransaction | None = None  # the one that has locked it
         self._uncommitted: tuple[EntityTag | None, object] = (None, None)
-        self._is_winner_unknown = False  # whether another is making the row, which cannot be waited for
+        self._winner = Winner()
         self._has_failed = False  # whether the last try to write the target has
-        self._was_refused = False  # whether the database has refused a statement, and the view may have gone on
-        self._has_waited = False  # whether the winner was waited for, and still is at it
         self._reads_current = False  # whether it is read anew what others may have committed since
-        self._undone = False  # whether the database has rolled back a transaction that is still thought to go on
         self._note_session(session)
 
     @property
@@ -102,7 +96,7 @@ class SessionGuard(Guard):
         if not is_versioned(state) or self._write.rereads:
             session.flush()  # what was done before this, which reading anew would lose
         if isinstance(self._write.read, LockingRead) and self._write.read.has_waited:
-            self._has_waited = True
+            self._winner.was_waited_for = True
             self._rollback()
             raise Refused
         is_to_lock = not (is_versioned(state) or self._is_locked(state))
@@ -140,7 +134,7 @@ class SessionGuard(Guard):
 
     def after_the_winner(self, judge: Callable[[], object]) -> None:
         is_judged = False
-        for pause in _PAUSES:
+        for pause in PAUSES:
             sleep(pause)
             self._wait()
             try:
@@ -150,7 +144,7 @@ class SessionGuard(Guard):
                     raise
             else:
                 is_judged = True
-                if not self._is_winner_unknown:
+                if not self._winner.is_unknown:
                     break
             finally:
                 self._rollback()
@@ -208,12 +202,10 @@ class SessionGuard(Guard):
             self._written_in = _innermost_transaction(session)
 
     def handle_error(self, error: BaseException | None) -> None:
-        if error is not None and is_refusal(error):
-            self._was_refused = True
-            self._undone = self._undone or undoes_everything(error)
+        self._winner.note(error)
 
     def before_commit(self, session: Session) -> None:
-        if self._undone:
+        if self._winner.has_undone:
             raise StaleDataError("The database has rolled this transaction back.")
         if not session.in_nested_transaction():
             session.flush()
@@ -231,7 +223,7 @@ class SessionGuard(Guard):
     def after_transaction_end(self, ended: SessionTransaction) -> None:
         self._writing = False
         if ended.parent is None:
-            self._undone = False
+            self._winner.has_undone = False
         if ended is self._written_in:
             self._written_in = None
         if ended is self._locked_in:
@@ -245,10 +237,10 @@ class SessionGuard(Guard):
             self._rollback()
             key_was_taken = isinstance(error, IntegrityError) and self._has_met_a_rival_in_making(error)
             raise Refused(perhaps=None if key_was_taken else error) from error
-        if is_refusal(error) or self._undone or (self._was_refused and isinstance(error, DBAPIError)):
+        if self._winner.is_behind(error):
             for guard in guards_in_force.get():  # of a batch, none has to wait again
-                guard._has_waited = is_still_locked(error)
-            self._is_winner_unknown = self._key is None and undoes_everything(error)
+                guard._winner.was_waited_for = is_still_locked(error)
+            self._winner.is_unknown = self._key is None and undoes_everything(error)
             self._rollback()
             raise Refused from error
 
@@ -265,14 +257,11 @@ class SessionGuard(Guard):
         return self._key is None and self._mapper is not None and is_key_taken(error, self._mapper)
 
     def _wait(self) -> None:
-        """Wait until the winner is done. What is refused even then is judged by what can be read without."""
-        if not self._sessions or self._mapper is None or self._has_waited:
-            return
-        try:
-            locks.wait_for_the_winner(self._sessions[0], self._mapper, self._key and self._key[1])
-        except DBAPIError as error:
-            self._has_waited = is_still_locked(error)
-            self._rollback()
+        if self._sessions and self._mapper is not None:
+            try:
+                self._winner.wait_for(self._sessions[0], self._mapper, self._key and self._key[1])
+            except DBAPIError:
+                self._rollback()
 
     def _is_locked(self, state: InstanceState[Any]) -> bool:
         return isinstance(self._write.read, LockingRead) and self._write.read.has_locked(state)
