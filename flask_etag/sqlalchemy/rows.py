@@ -19,6 +19,9 @@ _OF_ONE_TEXT = frozenset({NoneType, bool, int, str, bytes, UUID})
 _IMMUTABLE = _OF_ONE_TEXT | {float, Decimal, date, datetime}
 """What a row is mostly made of, and need not be copied to be kept."""
 
+_SHOWN_BY_REPR = _IMMUTABLE | {dict, list}
+"""Of these, what repr() shows alike, nobody can tell apart; in JSON, too."""
+
 
 def column_keys(state: InstanceState[Any]) -> list[str]:
     """Name the attributes of an object that are columns and are loaded, or were before they expired."""
@@ -68,15 +71,16 @@ def read_anew(session: Session, state: InstanceState[Any]) -> bool:
     return True
 
 
-def _looks_the_same(one: object, other: object) -> bool:
-    """Tell whether nobody can tell two values apart: 5 and 5.00 are equal, and have two texts."""
-    if one is other:
+def _looks_the_same(one: object, stored: object) -> bool:
+    """Tell whether nobody can tell two values apart: 5 and 5.00 are equal, and have two texts.
+
+    A dictionary or a list of the session's may be one that tracks its changes.
+    """
+    if one is stored:
         return True
-    if type(one) is not type(other):
-        return False
-    if type(one) in _OF_ONE_TEXT:
-        return one == other
-    return type(one) in _IMMUTABLE and repr(one) == repr(other)
+    if type(one) is type(stored) and type(one) in _OF_ONE_TEXT:
+        return one == stored
+    return isinstance(one, type(stored)) and type(stored) in _SHOWN_BY_REPR and repr(one) == repr(stored)
 
 
 @lru_cache(maxsize=256)
