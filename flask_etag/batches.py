@@ -137,7 +137,7 @@ class _Several(Guard):
     def __init__(self, guards: list[Guard], order: list[int]) -> None:
         self._guards = guards
         self._order = order
-        self._entered = ExitStack()
+        self._entered: ExitStack
 
     @property
     def committed(self) -> bool:  # type: ignore[override]
@@ -148,8 +148,10 @@ class _Several(Guard):
         return any(guard.pending for guard in self._guards)
 
     def __enter__(self) -> None:
-        for guard in self._guards:
-            self._entered.enter_context(guard)
+        with ExitStack() as stack:
+            for guard in self._guards:
+                stack.enter_context(guard)
+            self._entered = stack.pop_all()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -151,8 +151,8 @@ class ConditionalView(Generic[P, T]):
                     return read(exchange, self._resource)
                 return exchange.serve(self._resource.load(exchange.url_arguments))
             except Exception as error:
-                if refused(error):  # its store is held by a writer, for longer than it waits
-                    raise WriteConflict from error
+                if refused(error) and not exchange.has_run_view:
+                    raise WriteConflict from error  # its store is held by a writer, for longer than it waits
                 raise
         target = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
         return write(exchange, target, protected=self._protected)

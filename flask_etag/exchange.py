@@ -29,7 +29,17 @@ class Exchange:
     :raises RuntimeError: if the extension was never initialised for the application.
     """
 
-    __slots__ = ("_app", "_view", "_view_arguments", "is_read", "method", "request", "settings", "url_arguments")
+    __slots__ = (
+        "_app",
+        "_view",
+        "_view_arguments",
+        "has_run_view",
+        "is_read",
+        "method",
+        "request",
+        "settings",
+        "url_arguments",
+    )
 
     def __init__(
         self, view: Callable[..., Any], url_arguments: dict[str, Any], view_arguments: dict[str, Any]
@@ -42,6 +52,7 @@ class Exchange:
         self.settings: Settings = settings_of(self._app)
         self.method = self.request.method
         self.is_read = self.method in _READS
+        self.has_run_view = False
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
@@ -84,6 +95,7 @@ class Exchange:
 
     def serve(self, *target: Any) -> Response:
         """Run the view, on the object that was loaded if it is for one, and make a response of what it returns."""
+        self.has_run_view = True
         answer = self._view(*target, **self._view_arguments)
         return answer if isinstance(answer, self._app.response_class) else self._app.make_response(answer)
 
@@ -93,16 +105,12 @@ class Exchange:
         Werkzeug leaves out the Content-Type that it gives to every response.
         """
         response = self._app.response_class(status=304, content_type="")
-        self.describe(response, current, fields, set())
+        self.describe(response, current, fields)
         return response
 
-    def describe(
-        self, response: Response, current: Representation, fields: Mapping[str, str], given: set[str]
-    ) -> None:
-        """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares.
-
-        :param given: the names of the fields that the answer has, in small letters.
-        """
+    def describe(self, response: Response, current: Representation, fields: Mapping[str, str]) -> None:
+        """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares."""
+        given = {name.lower() for name, _ in response.headers}
         if not given.isdisjoint(_SHARED):
             for name in (given & _SHARED).difference(name.lower() for name in fields):
                 log.once(

@@ -45,7 +45,7 @@ class Found(Validator):
     source = "version"
 
     def __call__(self, target: Any, /) -> State | None:
-        own = _own_etag_of(type(target))  # type: ignore[arg-type]
+        own = getattr(type(target), "__etag__", None)
         if own is not None:
             return _given(own(target), type(target), ".__etag__()")
         store = store_of(target)
@@ -246,9 +246,3 @@ def _kind_of(cls: type) -> object:
         return Mapping
     is_sequence = issubclass(cls, Sequence) and not issubclass(cls, str | bytes | bytearray | memoryview)
     return Sequence if is_sequence else object
-
-
-@lru_cache(maxsize=256)
-def _own_etag_of(cls: type) -> Callable[[Any], object] | None:
-    """Return how the objects of a class say themselves what their tag is."""
-    return getattr(cls, "__etag__", None)

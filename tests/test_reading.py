@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, send_file
+from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.http import http_date
 
 from flask_etag import EntityTag, ETag, etag_resource, resource
@@ -252,3 +253,34 @@ class TestSequences:
         weak = self.members("a", EntityTag("b", weak=True))
         assert weak is not None
         assert weak.startswith('W/"')
+
+
+def test_fields_that_every_response_of_the_application_has_are_there_once() -> None:
+    class Unstored(Response):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.headers["Cache-Control"] = "no-store"
+
+    pages = page_of(None)
+    pages.response_class = Unstored
+    client = pages.test_client()
+    first = client.get("/")
+    second = client.get("/", headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, second.status_code) == (200, 304)
+    for answer in (first, second):
+        assert answer.headers.getlist("Cache-Control") == ["no-store"]
+
+
+@pytest.mark.parametrize("has_resource", [True, False])
+def test_an_error_of_the_view_s_own_is_for_the_application(has_resource: bool) -> None:
+    @resource
+    def find_page() -> Page:
+        return Page()
+
+    def read_page(*_: Page) -> str:
+        raise StaleDataError
+
+    pages = served()
+    pages.get("/")(etag_resource(find_page)(read_page) if has_resource else etag_resource(read_page))
+    pages.register_error_handler(StaleDataError, lambda _: ("later", 503))
+    assert pages.test_client().get("/").status_code == 503

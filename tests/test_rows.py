@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, Engine, Float, String, event
+from sqlalchemy import JSON, Float, ForeignKey, Numeric, String, delete, event, text, update
 from sqlalchemy.ext.mutable import MutableDict
-from sqlalchemy.orm import Composite, DeclarativeBase, Mapped, composite, mapped_column
+from sqlalchemy.orm import Composite, DeclarativeBase, Mapped, Session, composite, mapped_column
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
+from flask_etag.sqlalchemy import Versioned
 
 
 class Base(DeclarativeBase):
@@ -26,15 +28,9 @@ class Colour(Enum):
     BLUE = "blue"
 
 
-class Point:
-    def __init__(self, x: float, y: float) -> None:
-        self.x, self.y = x, y
-
-    def __composite_values__(self) -> tuple[float, float]:
-        return self.x, self.y
-
-
 class Sample(Base):
+    """Of many types; its key has another name in the table."""
+
     __tablename__ = "sample"
 
     id: Mapped[int] = mapped_column("number", primary_key=True)
@@ -45,59 +41,137 @@ class Sample(Base):
     is_new: Mapped[bool] = mapped_column(default=True)
     label: Mapped[str | None] = mapped_column(String(20))
     loose: Mapped[Any] = mapped_column(JSON, default=dict)
-    tracked: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(JSON), default=dict)
+
+
+class Point:
+    def __init__(self, x: float, y: float) -> None:
+        self.x, self.y = x, y
+
+    def __composite_values__(self) -> tuple[float, float]:
+        return self.x, self.y
+
+
+class Pin(Base):
+    """With what depends on its columns, and is told when they are read anew."""
+
+    __tablename__ = "pin"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
     x: Mapped[float] = mapped_column(Float(53), default=0.0)
     y: Mapped[float] = mapped_column(Float(53), default=0.0)
     at: Composite[Point] = composite("x", "y")
+    tracked: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(JSON), default=dict)
+    label: Mapped[str] = mapped_column(String(20), default="a b")
+
+    @cached_property
+    def words(self) -> list[str]:
+        return self.label.split()
+
+
+@event.listens_for(Pin, "refresh")
+@event.listens_for(Pin, "expire")
+def forget_words(pin: Pin, *_: object) -> None:
+    vars(pin).pop("words", None)
+
+
+class Paper(Base):
+    """One of two classes in one table."""
+
+    __tablename__ = "written"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    price: Mapped[Any] = mapped_column(Numeric(10, 2), default=1)
+    remark: Mapped[str] = mapped_column(String(10), default="", deferred=True)
+
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "paper"}  # noqa: RUF012
+
+
+class Draft(Paper):
+    __mapper_args__ = {"polymorphic_identity": "draft"}  # noqa: RUF012
+
+
+class Person(Versioned, Base):
+    __tablename__ = "person"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Employee(Person):
+    __tablename__ = "employee"
+
+    id: Mapped[int] = mapped_column(ForeignKey("person.id"), primary_key=True)
+
+
+class Half(Base):
+    """With a key that the application made up, and of which a part may be NULL."""
+
+    __tablename__ = "half"
+
+    row: Mapped[int] = mapped_column(primary_key=True)
+    first: Mapped[int]
+    second: Mapped[int | None]
+    label: Mapped[str] = mapped_column(String(20), default="")
+
+    __mapper_args__ = {"primary_key": ["first", "second"]}  # noqa: RUF012
 
 
 def dump(sample: Sample) -> dict[str, Any]:
-    return {
-        **{name: getattr(sample, name) for name in ("weight", "day", "is_new", "label", "loose", "tracked")},
-        "colour": sample.colour.value,
-        "picture": sample.picture.hex(),
-        "at": [repr(sample.at.x), repr(sample.at.y)],
-    }
+    names = ("weight", "day", "is_new", "label", "loose")
+    shown = {"colour": sample.colour.value, "picture": sample.picture.hex()}
+    return shown | {name: getattr(sample, name) for name in names}
+
+
+def dump_pin(pin: Pin) -> dict[str, Any]:
+    return {"at": [repr(pin.at.x), repr(pin.at.y)], "tracked": pin.tracked, "words": pin.words}
 
 
 class Lab:
-    """An application with one sample in it, whose tag is a hash of the content."""
+    """An application that serves one row of each model."""
 
     def __init__(self, url: str) -> None:
         app = self.app = Flask("lab")
         app.config["SQLALCHEMY_DATABASE_URI"] = url
-        db = self.db = SQLAlchemy(app, model_class=Base, session_options={"expire_on_commit": False})
+        self.db = SQLAlchemy(app, model_class=Base, session_options={"expire_on_commit": False})
         ETag(app)
-        self.change: dict[str, Any] = {}
+        self.serve(Sample, dump)
+        self.serve(Pin, dump_pin)
+        self.serve(Paper, lambda paper: [paper.kind, paper.price])
+        self.serve(Half, lambda half: half.label)
+        with app.app_context():
+            self.engine = self.db.engine
+            self.db.create_all()
+            rows = [Sample(id=1), Pin(id=1), Draft(id=1), Half(row=1, first=1, second=1), Employee(id=1)]
+            self.db.session.add_all(rows)
+            self.db.session.commit()
+            self.db.session.execute(update(Half).values(second=None))
+            self.db.session.commit()
+
+    def serve(self, model: type, dump: Callable[[Any], Any]) -> None:
+        name = model.__name__.lower()
 
         @resource(etag=content_hash(dump))
-        def find_sample(number: int) -> Sample | None:
-            return db.session.get(Sample, number)
+        def find(number: int) -> Base | None:
+            key = next(iter(model.__mapper__.primary_key))  # type: ignore[attr-defined]
+            found: Base | None = self.db.session.scalar(self.db.select(model).where(key == number))
+            return found
 
-        @app.get("/samples/<int:number>")
-        @etag_resource(find_sample)
-        def read_sample(sample: Sample) -> dict[str, str]:
-            return {}
+        @self.app.get(f"/{name}/<int:number>", endpoint=f"read_{name}")
+        @etag_resource(find)
+        def read(found: Any) -> Any:
+            return [dump(found)]
 
-        @app.put("/samples/<int:number>")
-        @require_if_match(find_sample)
-        def replace_sample(sample: Sample) -> dict[str, str]:
-            for name, value in self.change.items():
-                setattr(sample, name, value)
-            db.session.commit()
-            self.dumped = dump(sample)
-            return {}
+        @self.app.put(f"/{name}/<int:number>", endpoint=f"replace_{name}")
+        @require_if_match(find)
+        def replace(found: Any) -> tuple[str, int]:
+            answer = self.change(found)
+            self.db.session.commit()
+            return answer or ("", 200)
 
-        with app.app_context():
-            db.create_all()
-            db.session.add(Sample(id=1))
-            db.session.commit()
-            self.engine: Engine = db.engine
-
-    def put(self, **change: Any) -> tuple[int, list[str]]:
-        """Write, and read again; return how many SELECTs the write took, and the tags of both."""
+    def put(self, name: str, change: Callable[[Any], Any]) -> tuple[int, int, list[str | None]]:
+        """Write, and read again; return the status, how many SELECTs the write took, and the tags of both."""
         client = self.app.test_client()
-        etag = client.get("/samples/1").headers["ETag"]
+        etag = client.get(f"/{name}/1").headers["ETag"]
         statements: list[str] = []
         self.change = change
 
@@ -105,34 +179,43 @@ class Lab:
             statements.append(statement.split(maxsplit=1)[0])
 
         event.listen(self.engine, "before_cursor_execute", count)
-        answer = client.put("/samples/1", headers={"If-Match": etag})
+        answer = client.put(f"/{name}/1", headers={"If-Match": etag})
         event.remove(self.engine, "before_cursor_execute", count)
-        assert answer.status_code == 200
-        return statements.count("SELECT"), [answer.headers["ETag"], client.get("/samples/1").headers["ETag"]]
+        tags = [each.headers.get("ETag") for each in (answer, client.get(f"/{name}/1"))]
+        return answer.status_code, statements.count("SELECT"), tags
 
 
 @pytest.fixture
 def lab(database_url: str) -> Iterator[Lab]:
     lab = Lab(database_url)
-    lab.put()  # from the second on, the first SELECT is the one that locks
+    for name in ("sample", "pin"):  # from the second on, the first SELECT is the one that locks
+        lab.put(name, lambda _: None)
     yield lab
     lab.engine.dispose()
+
+
+def setting(**values: Any) -> Callable[[Any], None]:
+    def change(row: Any) -> None:
+        for name, value in values.items():
+            setattr(row, name, value)
+
+    return change
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"weight": 2.25, "x": 0.5},
+        {"weight": 2.25},
         {"colour": Colour.BLUE, "day": date(2026, 2, 2)},
         {"picture": b"\xff", "is_new": False, "label": "new"},
         {"loose": {"a": [1, 2.5, None, {"b": "c"}]}},
-        {"loose": [1, "2"], "tracked": {"a": 1}},
+        {"loose": [1, "2"]},
     ],
-    ids=", ".join,
+    ids=str,
 )
 def test_what_is_stored_as_it_was_sent_is_read_once(lab: Lab, change: dict[str, Any]) -> None:
-    selects, tags = lab.put(**change)
-    assert selects == 2
+    status, selects, tags = lab.put("sample", setting(**change))
+    assert (status, selects) == (200, 2)
     assert tags[0] == tags[1]
 
 
@@ -140,17 +223,90 @@ def test_what_is_stored_as_it_was_sent_is_read_once(lab: Lab, change: dict[str, 
     "change",
     [
         {"weight": 2},  # stored, 2.0
-        {"x": 3},
         {"loose": {1: "one"}},  # stored, {"1": "one"}
         {"loose": (1, 2)},  # stored, [1, 2]
     ],
     ids=str,
 )
 def test_what_is_stored_in_another_form_is_read_anew(lab: Lab, change: dict[str, Any]) -> None:
-    selects, tags = lab.put(**change)
-    assert selects == 3
+    status, selects, tags = lab.put("sample", setting(**change))
+    assert (status, selects) == (200, 3)
     assert tags[0] == tags[1]
+
+
+@pytest.mark.parametrize("change", [{"x": 3}, {"tracked": {"a": 1}}, {"label": "other words"}], ids=str)
+def test_who_is_told_of_a_refresh_is_told(lab: Lab, change: dict[str, Any]) -> None:
+    status, selects, tags = lab.put("pin", setting(**change))
+    assert (status, selects) == (200, 2)
+    assert tags[0] == tags[1]
+    lab.put("pin", lambda pin: pin.tracked.update(b=2))
+    assert lab.app.test_client().get("/pin/1").get_json()[0]["tracked"]["b"] == 2
+
+
+def test_what_is_left_to_the_database_is_read_anew_at_once(lab: Lab) -> None:
+    status, selects, tags = lab.put("sample", setting(weight=Sample.weight + 1))
+    assert (status, selects) == (200, 2)
+    assert tags[0] == tags[1]
+
+
+@pytest.mark.parametrize("expires", [True, False])
+@pytest.mark.parametrize("name", ["sample", "pin"])
+def test_a_row_that_a_statement_deletes_has_no_tag(lab: Lab, name: str, expires: bool) -> None:
+    def delete_it(row: Any) -> tuple[str, int]:
+        session = lab.db.session
+        session.execute(delete(type(row)), execution_options={"synchronize_session": False})
+        if expires:
+            session.expire_all()
+        return "", 204
+
+    status, _, tags = lab.put(name, delete_it)
+    assert status == 204
+    assert tags == [None, None]
+    assert lab.app.test_client().get(f"/{name}/1").status_code == 404
+
+
+@pytest.mark.filterwarnings("ignore:Flushing object:sqlalchemy.exc.SAWarning")
+def test_an_object_may_be_made_one_of_another_class(lab: Lab) -> None:
+    status, _, tags = lab.put("paper", setting(kind="paper", price=5))
+    assert status == 200
+    assert tags[0] in (None, tags[1])
+    assert lab.app.test_client().get("/paper/1").get_json() == [["paper", "5.00"]]
+
+
+def test_what_another_session_wrote_is_no_server_error(lab: Lab) -> None:
+    sessions = []
+
+    def write_elsewhere(paper: Paper) -> None:
+        session = Session(lab.db.session.connection(), join_transaction_mode="create_savepoint")
+        sessions.append(session)
+        session.get_one(Paper, paper.id).price = 7
+        session.commit()
+
+    status, _, tags = lab.put("paper", write_elsewhere)
+    assert status == 200
+    assert tags[0] in (None, tags[1])
+    for session in sessions:
+        session.close()
+
+
+def test_a_part_of_a_key_may_be_null(lab: Lab) -> None:
+    status, _, tags = lab.put(
+        "half", lambda _: lab.db.session.execute(text("UPDATE half SET label = 'new'")) and None
+    )
+    assert status == 200
+    assert tags[0] == tags[1]
+
+
+def test_an_object_has_one_tag_by_whichever_of_its_classes_it_is_loaded(lab: Lab) -> None:
+    @resource
+    def find_person(number: int) -> Any:
+        return lab.db.session.get(Person, number)
+
+    @resource
+    def find_employee(number: int) -> Any:
+        return lab.db.session.get(Employee, number)
+
     with lab.app.app_context():
-        sample = lab.db.session.get_one(Sample, 1)
-        assert lab.dumped == dump(sample)
-        assert isinstance(sample.tracked, MutableDict)
+        tag = find_person.etag_of(find_person(1))
+        lab.db.session.remove()
+        assert find_employee.etag_of(find_employee(1)) == tag

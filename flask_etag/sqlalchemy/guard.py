@@ -26,7 +26,7 @@ from flask_etag import log
 from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
-from flask_etag.sqlalchemy.reading import LockingRead, read_current
+from flask_etag.sqlalchemy.reading import LockingRead, is_told_of_refreshes, read_current
 from flask_etag.sqlalchemy.refusals import (
     is_key_taken,
     is_refusal,
@@ -288,9 +288,9 @@ class SessionGuard(Guard):
             return
         state = self._state_of_what_is_there()
         if state is not None and self._rereads(state):
-            if read_anew(session, state):
+            if read_anew(session, state, in_full=is_told_of_refreshes(state)):
                 expire_parts(session, self._target)
-            else:  # a statement that the session knows nothing of has deleted the row
+            else:
                 state = None
         if state is None:
             self._written_in = self._written_in or _innermost_transaction(session)

@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, QueryContext, Session
-from sqlalchemy.orm.attributes import instance_state
 
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.refusals import has_waited
@@ -74,9 +73,9 @@ class LockingRead:
                 state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
             state.update_execution_options(populate_existing=True, **{_OPTION: True})
 
-    def after_load(self, target: object) -> None:
+    def after_load(self, state: InstanceState[Any]) -> None:
         """Note what such a SELECT has read."""
-        self._locked.add(instance_state(target).key)
+        self._locked.add(state.key)
 
 
 _current: ContextVar[bool] = ContextVar("flask_etag_current", default=False)
@@ -106,8 +105,8 @@ def _listen(mapper: Mapper[Any]) -> None:
         event.listen(Session, "do_orm_execute", _before_execute)
     if mapper not in _listened:
         _listened.add(mapper)
-        event.listen(mapper, "load", _after_load, propagate=True)
-        event.listen(mapper, "refresh", _after_load, propagate=True)
+        event.listen(mapper, "load", _after_load, raw=True, propagate=True)
+        event.listen(mapper, "refresh", _after_load, raw=True, propagate=True)
 
 
 def _before_execute(state: ORMExecuteState) -> None:
@@ -116,7 +115,13 @@ def _before_execute(state: ORMExecuteState) -> None:
         reading.before_select(state)
 
 
-def _after_load(target: object, context: QueryContext | None, *_: object) -> None:
+def _after_load(state: InstanceState[Any], context: QueryContext | None, *_: object) -> None:
     reading = _reading.get()
     if reading is not None and context is not None and context.execution_options.get(_OPTION):
-        reading.after_load(target)
+        reading.after_load(state)
+
+
+def is_told_of_refreshes(state: InstanceState[Any]) -> bool:
+    """Tell whether anybody else is told when an object is read anew, and may change something of it then."""
+    events = state.manager.dispatch
+    return any(listener is not _after_load for listener in (*events.refresh, *events.expire))

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Column, Connection, Select, bindparam, select
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
 _OF_ONE_TEXT = frozenset({NoneType, bool, int, str, bytes, UUID})
@@ -18,6 +19,9 @@ _OF_ONE_TEXT = frozenset({NoneType, bool, int, str, bytes, UUID})
 
 _IMMUTABLE = _OF_ONE_TEXT | {float, Decimal, date, datetime}
 """What a row is mostly made of, and need not be copied to be kept."""
+
+_KEY = "flask_etag_key_{}"
+"""The name of a parameter, for each part of a primary key."""
 
 _SHOWN_BY_REPR = _IMMUTABLE | {dict, list}
 """Of these, what repr() shows alike, nobody can tell apart; in JSON, too."""
@@ -50,48 +54,55 @@ def stored_row(
 
     :param locked: whether to lock the row, too.
     """
-    names = _names_of_key(state.mapper)
-    key = dict(zip(names, state.mapper.primary_key_from_instance(state.obj()), strict=True))
-    row = connection.execute(_select(state.mapper, tuple(keys), locked), key).one_or_none()
+    identity = state.identity or ()
+    key = {_KEY.format(number): value for number, value in enumerate(identity)}
+    is_null = tuple(value is None for value in identity)
+    row = connection.execute(_select(state.mapper, tuple(keys), is_null, locked), key).one_or_none()
     return None if row is None else dict(zip(keys, row, strict=True))
 
 
-def read_anew(session: Session, state: InstanceState[Any]) -> bool:
+def read_anew(session: Session, state: InstanceState[Any], *, in_full: bool) -> bool:
     """Let an object have what its row has; tell whether there is one.
 
     That is mostly what it has already, and to see that takes a third of what ``Session.refresh()`` does.
+
+    :param in_full: whether to refresh it all the same.
     """
-    keys = column_keys(state)
-    stored = stored_row(session.connection(bind_arguments={"mapper": state.mapper}), state, keys)
-    if stored is None:
-        return False
-    loaded = state.dict
-    if not all(key in loaded and _looks_the_same(loaded[key], value) for key, value in stored.items()):
+    keys, loaded = column_keys(state), state.dict
+    if not in_full and all(key in loaded for key in keys) and state.identity_token is None:
+        stored = stored_row(session.connection(bind_arguments={"mapper": state.mapper}), state, keys)
+        if stored is None:
+            return False
+        if all(_looks_the_same(loaded[key], value) for key, value in stored.items()):
+            return True
+    try:
         session.refresh(state.obj(), keys)
+    except (
+        InvalidRequestError
+    ):  # by a statement that the session knows nothing of, it is deleted, or of another class
+        return False
     return True
 
 
 def _looks_the_same(one: object, stored: object) -> bool:
-    """Tell whether nobody can tell two values apart: 5 and 5.00 are equal, and have two texts.
-
-    A dictionary or a list of the session's may be one that tracks its changes.
-    """
-    if one is stored:
-        return True
-    if type(one) is type(stored) and type(one) in _OF_ONE_TEXT:
+    """Tell whether nobody can tell two values apart: 5 and 5.00 are equal, and have two texts."""
+    if one is stored or type(one) is not type(stored):
+        return one is stored
+    if type(one) in _OF_ONE_TEXT:
         return one == stored
-    return isinstance(one, type(stored)) and type(stored) in _SHOWN_BY_REPR and repr(one) == repr(stored)
+    return type(one) in _SHOWN_BY_REPR and repr(one) == repr(stored)
 
 
 @lru_cache(maxsize=256)
-def _select(mapper: Mapper[Any], keys: tuple[str, ...], locked: bool) -> Select[Any]:
-    """Return the statement that reads some columns of one row; made once, it is compiled once."""
+def _select(mapper: Mapper[Any], keys: tuple[str, ...], is_null: tuple[bool, ...], locked: bool) -> Select[Any]:
+    """Return the statement that reads some columns of one row; made once, it is compiled once.
+
+    :param is_null: of each part of its key, whether that is NULL.
+    """
     columns = [mapper.column_attrs[key].columns[0] for key in keys]
-    names = zip(mapper.primary_key, _names_of_key(mapper), strict=True)
-    where = [column == bindparam(name) for column, name in names]
+    where = [
+        column.is_(None) if null else column == bindparam(_KEY.format(number))
+        for number, (column, null) in enumerate(zip(mapper.primary_key, is_null, strict=True))
+    ]
     statement = select(*columns).select_from(mapper.persist_selectable).where(*where)
     return statement.with_for_update() if locked else statement
-
-
-def _names_of_key(mapper: Mapper[Any]) -> list[str]:
-    return [f"key_{number}" for number in range(len(mapper.primary_key))]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, Select, inspect
+from sqlalchemy import Row, Select
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 
@@ -38,9 +38,7 @@ class Sessions:
         return "locked: its row" if mapper.version_id_col is None else "guarded: its version"
 
     def is_asked(self, question: object) -> bool:
-        return isinstance(question, Select) or (
-            isinstance(question, type) and isinstance(inspect(question, raiseerr=False), Mapper)
-        )
+        return isinstance(question, Select) or (isinstance(question, type) and _mapper_of(question) is not None)
 
     def probe(self, question: Any, arguments: Mapping[str, object], attributes: frozenset[str]) -> object | None:
         return probe(question, arguments, attributes)

@@ -100,8 +100,7 @@ def scope_of(state: InstanceState[Any]) -> tuple[object, ...]:
     """
     if state.key is None:
         raise ValueError(_NONE_YET.format(state.class_.__name__))
-    model, identity, *_ = state.key
-    return (model.__qualname__, *identity)
+    return (state.mapper.base_mapper.class_.__qualname__, *state.key[1])
 
 
 def is_versioned(state: InstanceState[Any]) -> bool:
