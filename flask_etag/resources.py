@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
+from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from flask import Request, current_app, has_request_context, request
@@ -289,6 +290,9 @@ def _mapping(value: Any) -> Any:
 
 def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
     """Name what a function takes, one by one."""
+    if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() takes its time
+        code = function.__code__
+        return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)

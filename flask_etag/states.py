@@ -20,6 +20,8 @@ from flask_etag.entity_tags import EntityTag
 LENGTH = 32
 """Of a tag, or of each of its halves, in hexadecimal digits: 128 bits of the digest are kept."""
 
+_LONGEST_KEPT = 200  # characters
+
 _BEGUN = sha256()  # to copy it costs less than to have OpenSSL look for the algorithm
 
 _PLAIN = frozenset({str, int})
@@ -74,12 +76,26 @@ def state_of(*terms: object) -> State:
     for term in terms:
         if type(term) not in _OF_ONE_TEXT:
             return State(message_of(*terms))
-    return _kept_state(*terms)
+    try:
+        return _kept_state(*terms)
+    except _TooLongError as error:
+        return error.state
 
 
 @lru_cache(maxsize=1024, typed=True)
 def _kept_state(*terms: object) -> State:
-    return State(message_of(*terms))
+    state = State(message_of(*terms))
+    if len(state.message) > _LONGEST_KEPT:
+        raise _TooLongError(state)
+    return state
+
+
+class _TooLongError(Exception):
+    """What is raised is not kept."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state = state
 
 
 def message_of(*terms: object) -> str:

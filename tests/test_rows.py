@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, Float, ForeignKey, Numeric, String, delete, event, text, update
+from sqlalchemy import JSON, Float, ForeignKey, Numeric, String, delete, event, func, select, text, update
 from sqlalchemy.ext.mutable import MutableDict
-from sqlalchemy.orm import Composite, DeclarativeBase, Mapped, Session, composite, mapped_column
+from sqlalchemy.orm import Composite, DeclarativeBase, Mapped, Session, column_property, composite, mapped_column
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
@@ -41,6 +41,19 @@ class Sample(Base):
     is_new: Mapped[bool] = mapped_column(default=True)
     label: Mapped[str | None] = mapped_column(String(20))
     loose: Mapped[Any] = mapped_column(JSON, default=dict)
+
+
+class Sheet(Base):
+    """With attributes that are made of columns."""
+
+    __tablename__ = "sheet"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    width: Mapped[int] = mapped_column(default=2)
+    twice: Mapped[int] = column_property(width * 2)
+    pins: Mapped[int] = column_property(
+        select(func.count(text("pin.id"))).select_from(text("pin")).scalar_subquery()
+    )
 
 
 class Point:
@@ -138,17 +151,25 @@ class Lab:
         self.serve(Pin, dump_pin)
         self.serve(Paper, lambda paper: [paper.kind, paper.price])
         self.serve(Half, lambda half: half.label)
+        self.serve(Sheet, lambda sheet: sheet.twice)
         with app.app_context():
             self.engine = self.db.engine
             self.db.create_all()
-            rows = [Sample(id=1), Pin(id=1), Draft(id=1), Half(row=1, first=1, second=1), Employee(id=1)]
+            rows = [
+                Sample(id=1),
+                Pin(id=1),
+                Draft(id=1),
+                Sheet(id=1),
+                Half(row=1, first=1, second=1),
+                Employee(id=1),
+            ]
             self.db.session.add_all(rows)
             self.db.session.commit()
             self.db.session.execute(update(Half).values(second=None))
             self.db.session.commit()
 
-    def serve(self, model: type, dump: Callable[[Any], Any]) -> None:
-        name = model.__name__.lower()
+    def serve(self, model: type, dump: Callable[[Any], Any], name: str = "") -> None:
+        name = name or model.__name__.lower()
 
         @resource(etag=content_hash(dump))
         def find(number: int) -> Base | None:
@@ -241,6 +262,23 @@ def test_who_is_told_of_a_refresh_is_told(lab: Lab, change: dict[str, Any]) -> N
     assert tags[0] == tags[1]
     lab.put("pin", lambda pin: pin.tracked.update(b=2))
     assert lab.app.test_client().get("/pin/1").get_json()[0]["tracked"]["b"] == 2
+
+
+def test_what_is_made_of_columns_is_read_anew(lab: Lab) -> None:
+    bulk = update(Sheet).values(width=9).execution_options(synchronize_session=False)
+    for change in (setting(width=5), lambda _: lab.db.session.execute(bulk) and None):
+        status, _, tags = lab.put("sheet", change)
+        assert status == 200
+        assert tags[0] == tags[1]
+
+
+def test_what_is_made_of_other_rows_cannot_be_hashed(database_url: str) -> None:
+    lab = Lab(database_url)
+    lab.app.testing = True
+    lab.serve(Sheet, lambda sheet: sheet.pins, "pins")
+    with pytest.raises(TypeError, match="depends on its pins, whose rows can change without it"):
+        lab.put("pins", setting(width=5))
+    lab.engine.dispose()
 
 
 def test_what_is_left_to_the_database_is_read_anew_at_once(lab: Lab) -> None:

@@ -91,3 +91,9 @@ def test_a_state_that_is_kept_has_another_tag_under_another_secret() -> None:
 def test_a_term_whose_text_is_an_address_is_refused() -> None:
     with pytest.raises(TypeError, match="has no text of its own"):
         digest([object()])
+
+
+def test_a_version_that_is_long_is_not_kept() -> None:
+    long = "v" * 10_000
+    assert state_of("Note", long) is not state_of("Note", long)
+    assert state_of("Note", long).tag() == state_of("Note", long).tag()

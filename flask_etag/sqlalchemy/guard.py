@@ -33,7 +33,7 @@ from flask_etag.sqlalchemy.refusals import (
     is_still_locked,
     undoes_everything,
 )
-from flask_etag.sqlalchemy.rows import read_anew, row_of
+from flask_etag.sqlalchemy.rows import keys_of_other_rows, read_anew, row_of
 from flask_etag.sqlalchemy.versions import (
     covered_by,
     expire_parts,
@@ -327,12 +327,13 @@ class SessionGuard(Guard):
 
     def _refuse_what_moves_no_row(self, session: Session, state: InstanceState[Any]) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded."""
-        relationships = set(state.mapper.relationships.keys()) - covered_by(state.mapper)
-        if not relationships:
+        mapper = state.mapper
+        others = keys_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
+        if not others:
             return
-        session.expire(self._target, relationships)
+        session.expire(self._target, others)
         self._write.etag_of(self._target)
-        read = [name for name in relationships if name in state.dict]
+        read = sorted(name for name in others if name in state.dict)
         if read:
             raise TypeError(
                 f"The ETag of {state.class_.__name__} depends on its {', '.join(read)}, whose rows can change "

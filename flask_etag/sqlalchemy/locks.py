@@ -9,7 +9,7 @@ from sqlalchemy import Connection, false, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
-from flask_etag.sqlalchemy.rows import column_keys, stored_row
+from flask_etag.sqlalchemy.rows import loaded_keys, stored_row
 
 _WITH_ROW_LOCKS = ("postgresql", "mysql", "mariadb")
 
@@ -25,7 +25,7 @@ def lock(session: Session, state: InstanceState[Any]) -> None:
     else:
         _refuse_without_locks(connection, state.mapper)
     with suppress(InvalidRequestError):  # where the row is gone: the loader will say so
-        session.refresh(state.obj(), column_keys(state), with_for_update={"of": state.class_})
+        session.refresh(state.obj(), loaded_keys(state), with_for_update={"of": state.class_})
 
 
 def lock_before_reading(session: Session, mapper: Mapper[Any]) -> Literal["file", "row"] | None:

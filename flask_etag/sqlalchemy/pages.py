@@ -148,6 +148,7 @@ def _text_of(statement: Select[Any]) -> str:
     if key is None:
         compiled = statement.compile()
         return repr((str(compiled), sorted(compiled.params.items())))
-    if key.key not in _texts:
-        _texts[key.key] = str(statement)
-    return repr((_texts[key.key], [parameter.effective_value for parameter in key.bindparams]))
+    sql = _texts.get(key.key)
+    if sql is None:
+        sql = _texts[key.key] = str(statement)
+    return repr((sql, [parameter.effective_value for parameter in key.bindparams]))

@@ -10,9 +10,10 @@ from types import NoneType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Select, bindparam, select
+from sqlalchemy import Column, Connection, Select, SelectBase, bindparam, select
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.sql.visitors import iterate
 
 _OF_ONE_TEXT = frozenset({NoneType, bool, int, str, bytes, UUID})
 """Of these, what is equal looks the same, too."""
@@ -27,21 +28,39 @@ _SHOWN_BY_REPR = _IMMUTABLE | {dict, list}
 """Of these, what repr() shows alike, nobody can tell apart; in JSON, too."""
 
 
-def column_keys(state: InstanceState[Any]) -> list[str]:
-    """Name the attributes of an object that are columns and are loaded, or were before they expired."""
+def loaded_keys(state: InstanceState[Any]) -> list[str]:
+    """Name the attributes of an object that are columns, or made of them, and are loaded, or were and expired."""
     loaded, expired = state.dict, state.expired_attributes
-    return [key for key in _all_column_keys(state.mapper) if key in loaded or key in expired]
+    return [key for key in _all_keys(state.mapper) if key in loaded or key in expired]
 
 
 @lru_cache(maxsize=256)
-def _all_column_keys(mapper: Mapper[Any]) -> list[str]:
-    return [each.key for each in mapper.column_attrs if isinstance(each.columns[0], Column)]
+def _all_keys(mapper: Mapper[Any]) -> list[str]:
+    return [each.key for each in mapper.column_attrs]
+
+
+@lru_cache(maxsize=256)
+def _expressions(mapper: Mapper[Any]) -> frozenset[str]:
+    """Name the attributes that are no columns, but made of them: by ``column_property()``."""
+    return frozenset(each.key for each in mapper.column_attrs if not isinstance(each.columns[0], Column))
+
+
+@lru_cache(maxsize=256)
+def keys_of_other_rows(mapper: Mapper[Any]) -> frozenset[str]:
+    """Name the attributes that are made of other rows than the object's: by a subquery."""
+    return frozenset(
+        key
+        for key in _expressions(mapper)
+        if any(isinstance(part, SelectBase) for part in iterate(mapper.column_attrs[key].columns[0]))
+    )
 
 
 def row_of(state: InstanceState[Any]) -> dict[str, Any]:
     """Return what an object has in its columns, to be kept: what changes later does not change it."""
-    loaded, row = state.dict, {}
-    for key in column_keys(state):
+    loaded, row, expressions = state.dict, {}, _expressions(state.mapper)
+    for key in loaded_keys(state):
+        if key in expressions:
+            continue
         value = loaded[key] if key in loaded else getattr(state.obj(), key)
         row[key] = value if type(value) in _IMMUTABLE else deepcopy(value)
     return row
@@ -68,8 +87,9 @@ def read_anew(session: Session, state: InstanceState[Any], *, in_full: bool) -> 
 
     :param in_full: whether to refresh it all the same.
     """
-    keys, loaded = column_keys(state), state.dict
-    if not in_full and all(key in loaded for key in keys) and state.identity_token is None:
+    keys, loaded = loaded_keys(state), state.dict
+    in_full = in_full or state.identity_token is not None or not _expressions(state.mapper).isdisjoint(keys)
+    if not in_full and all(key in loaded for key in keys):
         stored = stored_row(session.connection(bind_arguments={"mapper": state.mapper}), state, keys)
         if stored is None:
             return False
