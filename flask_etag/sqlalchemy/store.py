@@ -25,7 +25,7 @@ class Sessions:
         # What inspect() looks for first, without its search for other kinds of subjects.
         if isinstance(getattr(target, "_sa_instance_state", None), InstanceState):
             return True
-        if isinstance(target, Row) and any(map(self.owns, target)):
+        if type(target) is Row and any(map(self.owns, target)):  # isinstance() would ask its metaclass
             raise TypeError(
                 "A loader returned a Row with an object in it: let it return the object, by scalars()."
             )
