@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -85,9 +86,14 @@ def saves(origin: str, path: str, clients: int, seconds: float, *, many: bool) -
     :param many: whether each client has a row of its own.
     """
     rows = range(1, clients + 1) if many else [1] * clients
-    with ProcessPoolExecutor(clients) as pool:
+    with ProcessPoolExecutor(clients, initializer=_leave_signals_to_who_started_it) as pool:
         accepted = sum(pool.map(partial(_save, origin, seconds), [f"{path}/records/{row}" for row in rows]))
     return seconds / max(accepted, 1)
+
+
+def _leave_signals_to_who_started_it() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _save(origin: str, seconds: float, path: str) -> int:

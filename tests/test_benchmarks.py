@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from benchmarks.measure import Spread, serve
 from benchmarks.tables import limit
 
 CONTENTS = dict(contents())
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -105,3 +109,45 @@ def test_a_table_tells_what_is_missed() -> None:
     assert limit(Spread(1.1, 1.204, 1.3), 1.20) == "1.20"
     assert limit(Spread(1.1, 1.206, 1.3), 1.20) == "1.20: **missed**"
     assert limit(Spread(1.1, 1.2, 1.3), None) == ""
+
+
+def test_a_run_without_what_it_needs_tells_how_to_get_it() -> None:
+    program = "import sys; sys.modules['django'] = None; from benchmarks.__main__ import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    [told] = ran.stderr.splitlines()
+    assert "make bench" in told
+    assert "pip install -e '.[bench]'" in told
+    assert ran.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_nothing_behind(number: signal.Signals) -> None:
+    program = """
+from tempfile import TemporaryDirectory
+from time import sleep
+from benchmarks.__main__ import stopped_in_one_line
+with stopped_in_one_line(), TemporaryDirectory() as folder:
+    print(folder, flush=True)
+    sleep(60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        folder = Path(run.stdout.readline().strip())
+        assert folder.is_dir()
+        run.send_signal(number)
+        told = run.communicate(timeout=10)[1]
+    assert (run.returncode, told) == (128 + number, "Stopped.\n")
+    assert not folder.exists()
