@@ -99,16 +99,16 @@ def _first_steps(number: int, *, etag: bool, asks: bool) -> float:
     if etag:
         ETag(app)
 
-    @resource
-    def find(record: int) -> Thing:
-        return Thing()
-
     for route in range(number):
+
+        def find(record: int) -> Thing:
+            return Thing()
 
         def view(record: Any) -> str:
             return "."
 
-        app.add_url_rule(f"/{route}/<int:record>", f"view{route}", etag_resource(find)(view) if etag else view)
+        served = etag_resource(resource(find))(view) if etag else view
+        app.add_url_rule(f"/{route}/<int:record>", f"view{route}", served)
     if asks:
         start = time.thread_time()
         serve(app, environ)
