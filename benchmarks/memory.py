@@ -1,10 +1,12 @@
-"""What a request takes of memory: its peak, and what is left of it afterwards."""
+"""What a request takes of memory: its peak, and what many of them leave behind."""
 
 from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 
 from flask import Response
 
@@ -20,10 +22,15 @@ STREAM_AT_MOST = 16.0  # KiB above the same without us: less than a chunk, where
 MEASURED = {BARE}.union(
     f"{what}, {status}" for what in ("etag_resource", "version, version_column") for status in (200, 304)
 )
+MEASURED.add("version, another each time, 200")
 
 
 def memory_of(size: str, content: Content, requests: int) -> str:
-    """Make a table of what the requests for a content take."""
+    """Make a table of what the requests for a content take.
+
+    :param requests: how many are sent to see what they leave, and again as many; 0 to leave that out. A cache has
+        its size after the first ones, if these are more than it keeps; what has no bound grows by the second.
+    """
     return _table([case for case in bodies(size, content) if case.name in MEASURED], requests)
 
 
@@ -37,7 +44,7 @@ def memory_of_a_stream() -> str:
     sizes = {len(ask(case.application, environ_of(PATH)).body) for case in cases}
     if sizes != {CHUNK * CHUNKS}:
         raise RuntimeError(f"The streams have {sizes} bytes.")
-    return _table(cases, 3, STREAM_AT_MOST)
+    return _table(cases, 0, STREAM_AT_MOST)
 
 
 def _stream(record_id: int) -> Response:
@@ -45,38 +52,53 @@ def _stream(record_id: int) -> Response:
 
 
 def _table(cases: Iterable[Case], requests: int, at_most: float | None = None) -> str:
+    head = ["", "peak, KiB", "above the bare view", "at most"]
+    if requests:
+        head += [f"left by {requests:,} requests, KiB", "by as many more, KiB"]
     peaks: dict[str, float] = {}
     rows = []
     for case in cases:
         case.check()
-        peaks[case.name], left = _taken(case, requests)
+        peaks[case.name] = _peak(case)
         above = peaks[case.name] - peaks[case.over]
         limit = ""
         if at_most is not None and case.over != case.name:
             limit = f"{at_most:.0f}" if above <= at_most else f"{at_most:.0f}: **missed**"
-        rows.append([case.name, f"{peaks[case.name]:,.1f}", f"{above:+,.1f}", limit, f"{left:,.0f}"])
-    return table(["", "peak, KiB", "above the bare view", "at most", "bytes left by a request"], rows)
+        left = [f"{kibibytes:.1f}" for kibibytes in _left(case, requests)] if requests else []
+        rows.append([case.name, f"{peaks[case.name]:,.1f}", f"{above:+,.1f}", limit, *left])
+    return table(head, rows)
 
 
-def _taken(case: Case, requests: int) -> tuple[float, float]:
-    """Return the peak of one request, in KiB, and the bytes that are left of each of many."""
-    for environ in case.environs(3):
+def _peak(case: Case) -> float:
+    """Return the most that one request holds, in KiB."""
+    with _traced():
+        for environ in case.environs(3):
+            serve(case.application, environ)
+        [environ] = case.environs(1)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
         serve(case.application, environ)
+        return (tracemalloc.get_traced_memory()[1] - before) / 1024
+
+
+def _left(case: Case, requests: int) -> list[float]:
+    """Return what is left of some requests, and of as many after them, in KiB."""
+    held = []
+    with _traced():
+        for number in (0, requests, requests):
+            for _ in range(number):
+                serve(case.application, *case.environs(1))
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0] / 1024)
+    return [after - before for before, after in pairwise(held)]
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
     gc.collect()
     tracemalloc.start()
     try:
-        [environ] = case.environs(1)
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        serve(case.application, environ)
-        peak = tracemalloc.get_traced_memory()[1] - before
-        del environ
-        gc.collect()
-        before, _ = tracemalloc.get_traced_memory()
-        for _ in range(requests):
-            serve(case.application, *case.environs(1))
-        gc.collect()
-        left = tracemalloc.get_traced_memory()[0] - before
+        yield
     finally:
         tracemalloc.stop()
-    return peak / 1024, left / requests

@@ -68,9 +68,10 @@ def grow(report: Report, seconds: float) -> None:
     report.lines("rows", "A longer collection, on SQLite", "rows", "µs", points(by_rows, 1e6))
 
 
-def remember(report: Report, _: float) -> None:
+def remember(report: Report, seconds: float) -> None:
+    requests = 2000 if seconds > QUICK else 100
     for size, content in contents():
-        report.text(f"memory, {size}", memory.memory_of(size, content, 3 if size == "1 MiB" else 100))
+        report.text(f"memory, {size}", memory.memory_of(size, content, requests if size == "192 B" else 0))
     report.text("memory, a stream of 64 MiB", memory.memory_of_a_stream())
 
 
