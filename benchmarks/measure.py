@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.cases import Application, Case, Environ
 
 SLICE = 0.003  # seconds, at least, of one case in one round
-FEWEST = 3  # rounds, however long they take
+FEWEST = 3  # rounds
 
 Round = dict[str, float]
 """The seconds of one request of each case."""
@@ -66,12 +66,16 @@ def measured(cases: Sequence[Case], seconds: float) -> list[Round]:
 
 
 def in_turns(
-    clocks: Mapping[str, Callable[[], float]], seconds: float, now: Callable[[], float] = time.monotonic
+    clocks: Mapping[str, Callable[[], float]],
+    seconds: float,
+    now: Callable[[], float] = time.monotonic,
+    fewest: int = FEWEST,
 ) -> list[Round]:
     """Run what measures itself in turns, for as long as told.
 
     :param clocks: by name, what does something and returns how long that took.
     :param now: what the seconds are of.
+    :param fewest: how many rounds there are, however long they take.
     """
     shuffled, order = list(clocks), random.Random(9)
     rounds: list[Round] = []
@@ -80,7 +84,7 @@ def in_turns(
     gc.freeze()
     gc.disable()
     try:
-        while len(rounds) < FEWEST or now() < deadline:
+        while len(rounds) < fewest or now() < deadline:
             order.shuffle(shuffled)
             taken = {name: clocks[name]() for name in shuffled}
             rounds.append({name: taken[name] for name in clocks})

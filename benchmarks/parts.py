@@ -83,16 +83,16 @@ def serve(report: Report, seconds: float) -> None:
     if not server.has_load_generator():
         print("gunicorn is not measured, since ab is not there: apt-get install apache2-utils\n")
         return
-    requests = 1000 if seconds > QUICK else 100
+    wanted, fewest = (server.SLICE, server.FEWEST) if seconds > QUICK else (server.SLICE / 10, 3)
     for size in ("192 B", "64 KiB"):
         cases = server.sent(size)
         with serving(server.APPLICATION, f"{next(iter(cases))}/records/1", workers=1) as gunicorn:
             clocks = {
-                case.name: partial(server.seconds_of, gunicorn, origin_of(gunicorn.url), path, case, requests)
+                case.name: server.clock(gunicorn, origin_of(gunicorn.url), path, case, wanted)
                 for path, case in cases.items()
             }
             compared = [replace(case, at_most=None) for case in cases.values()]  # what holds is for the view alone
-            report.ratios(f"gunicorn, {size}", compared, in_turns(clocks, seconds))
+            report.ratios(f"gunicorn, {size}", compared, in_turns(clocks, seconds, fewest=fewest))
 
 
 def write(report: Report, seconds: float) -> None:

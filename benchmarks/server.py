@@ -12,10 +12,12 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection
+from math import ceil
 from typing import Any
 
 from werkzeug.exceptions import NotFound
@@ -34,6 +36,8 @@ SENT = {BARE}.union(
     for status in (200, 304)
 )
 SAVED = {"no ETag": "/without-us", "version by hand": "/by-hand", "Flask-ETag": "/with-us"}
+SLICE = 0.4  # seconds of the worker, of one case in one round; the system counts hundredths
+FEWEST = 9  # rounds
 CLIENTS = [1, 2, 4, 8]
 
 
@@ -61,6 +65,12 @@ def application() -> Any:
 
 def has_load_generator() -> bool:
     return shutil.which("ab") is not None
+
+
+def clock(server: Server, origin: str, path: str, case: Case, wanted: float) -> Callable[[], float]:
+    """Return what measures a case by as many requests as let the server compute for the seconds wanted."""
+    sends = partial(seconds_of, server, origin, path, case)
+    return partial(sends, ceil(wanted / max(sends(100), 1e-4)))
 
 
 def seconds_of(server: Server, origin: str, path: str, case: Case, requests: int) -> float:
