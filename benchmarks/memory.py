@@ -72,7 +72,7 @@ def _table(cases: Iterable[Case], requests: int, at_most: float | None = None) -
 def _peak(case: Case) -> float:
     """Return the most that one request holds, in KiB."""
     with _traced():
-        for environ in case.environs(3):
+        for environ in case.environs(50):
             serve(case.application, environ)
         [environ] = case.environs(1)
         gc.collect()
