@@ -18,7 +18,7 @@ CEILINGS = {
     "content_hash, content_of, 200": 60,
     "Versioned, 200": 77,
     "Versioned, 304": 44,
-    "guarded PUT": 241,
+    "guarded PUT": 242,
     "refused PUT": -277,
     "guarded PUT, content_hash": 524,
 }
