@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from flask import Response, current_app, request
@@ -246,6 +247,8 @@ def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str])
 
     :raises TypeError: if it takes no resource, or some of these arguments only.
     """
+    if _takes_one(view):
+        return False
     parameters = list(inspect.signature(view).parameters.values())
     if parameters and parameters[0].name == "self":
         parameters = parameters[1:]
@@ -279,6 +282,15 @@ def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str])
             "would pass it: a view gets the resource alone, or followed by all of the loader's arguments."
         )
     return takes_all and bool(arguments)
+
+
+def _takes_one(view: Callable[..., Any]) -> bool:
+    """Tell whether a view is a plain function of one argument: most are, and signature() takes its time."""
+    if not isinstance(view, FunctionType) or vars(view):
+        return False
+    code = view.__code__
+    is_open = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    return (code.co_argcount, code.co_kwonlyargcount) == (1, 0) and not is_open and code.co_varnames[0] != "self"
 
 
 def _misplaced(view: Callable[..., Any], argument: object) -> str:
