@@ -97,10 +97,8 @@ def read_anew(session: Session, state: InstanceState[Any], *, in_full: bool) -> 
             return True
     try:
         session.refresh(state.obj(), keys)
-    except (
-        InvalidRequestError
-    ):  # by a statement that the session knows nothing of, it is deleted, or of another class
-        return False
+    except InvalidRequestError:
+        return False  # a statement that the session knows nothing of has deleted it, or it is of another class
     return True
 
 
