@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from collections.abc import Set as AbstractSet
+from operator import itemgetter
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import Headers
 
 from flask_etag import log
-from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionFailed
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.settings import Settings, settings_of
 
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
+
+_OF_EVERY_RESPONSE = frozenset({"Content-Length", "Content-Type"})
+_NAME = itemgetter(0)
+_NO_NAMES: frozenset[str] = frozenset()
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -74,11 +79,15 @@ class Exchange:
             or "HTTP_IF_UNMODIFIED_SINCE" in fields
         )
 
-    def revalidates(self, etag: EntityTag | str) -> bool:
-        """Tell whether all that a read asks is whether this is still the tag: most need no more reading."""
+    def revalidates(self, etag: str | None) -> bool:
+        """Tell whether all that a read asks is whether this is still the tag: most need no more reading.
+
+        :param etag: the value of the field.
+        """
         fields = self.request.environ
         return (
-            fields.get("HTTP_IF_NONE_MATCH") == str(etag)
+            etag is not None
+            and fields.get("HTTP_IF_NONE_MATCH") == etag
             and "HTTP_IF_MATCH" not in fields
             and "HTTP_IF_UNMODIFIED_SINCE" not in fields
         )
@@ -99,20 +108,20 @@ class Exchange:
         answer = self._view(*target, **self._view_arguments)
         return answer if isinstance(answer, self._app.response_class) else self._app.make_response(answer)
 
-    def not_modified(self, current: Representation, fields: Mapping[str, str]) -> Response:
+    def not_modified(self, etag: str | None, fields: Mapping[str, str]) -> Response:
         """Answer 304, with the fields that its 200 would have and without content (RFC 9110 section 15.4.5).
 
         Werkzeug leaves out the Content-Type that it gives to every response.
         """
         response = self._app.response_class(status=304, content_type="")
-        self.describe(response, current, fields)
+        self.describe(response, etag, fields)
         return response
 
-    def describe(self, response: Response, current: Representation, fields: Mapping[str, str]) -> None:
+    def describe(self, response: Response, etag: str | None, fields: Mapping[str, str]) -> None:
         """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares."""
-        given = {name.lower() for name, _ in response.headers}
-        if not given.isdisjoint(_SHARED):
-            for name in (given & _SHARED).difference(name.lower() for name in fields):
+        given = names_in(response.headers)
+        if given and not given.isdisjoint(_SHARED):
+            for name in given & _SHARED - {name.lower() for name in fields}:
                 log.once(
                     f"the view sets {name.title()}, which its 304 will not have; name it in "
                     "@resource(headers=...), so that both have it."
@@ -123,28 +132,33 @@ class Exchange:
                     response.vary.update(part.strip() for part in value.split(","))
                 else:
                     response.headers[name] = value
-            given.update(name.lower() for name in fields)
-        self.tag(response, current.etag, given)
+            given = given | {name.lower() for name in fields}
+        self.tag(response, etag, given)
 
-    def tag(self, response: Response, etag: EntityTag | str | None, given: Container[str]) -> None:
+    def tag(self, response: Response, etag: str | None, given: Container[str]) -> None:
         """Put an entity tag on an answer, and on a 200 or a 304 the Cache-Control that goes with it.
 
-        :param given: the names of the fields that the answer has, in small letters.
+        :param etag: the value of the field.
+        :param given: the names of the fields that the answer has, as :func:`names_in` gives them.
         """
         if etag is None:
             return
         headers = response.headers
-        value = str(etag)
         if "etag" not in given:
-            headers.add("ETag", value)
-        elif headers["ETag"] != value:
+            headers.add("ETag", etag)
+        elif headers["ETag"] != etag:
             log.once("the view sets an ETag of its own; the one of its resource replaces it.")
-            headers["ETag"] = value
+            headers["ETag"] = etag
         cache_control = self.settings.cache_control
         if cache_control is not None and "cache-control" not in given and response.status_code in (200, 304):
             headers.add("Cache-Control", cache_control)
 
 
-def names_in(headers: Headers) -> set[str]:
-    """Return the names of the fields, in small letters: to ask for one that is not there is slow."""
+def names_in(headers: Headers) -> AbstractSet[str]:
+    """Return the names of the fields, in small letters, without those of every response; most have no others.
+
+    To ask Werkzeug for a field that is not there is slow.
+    """
+    if _OF_EVERY_RESPONSE.issuperset(map(_NAME, headers)):
+        return _NO_NAMES
     return {name.lower() for name, _ in headers}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import Response
 
-from flask_etag.entity_tags import TagList
-from flask_etag.exchange import Exchange
+from flask_etag.entity_tags import TagList, field_of
+from flask_etag.exchange import Exchange, names_in
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.probing import Probe
-from flask_etag.resources import Resource
+from flask_etag.resources import Resource, hashed
 from flask_etag.states import LENGTH, digest_of_body
 from flask_etag.watching import serve_watched
 
@@ -27,25 +28,38 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if unchanged is not None:
             return unchanged
     target = resource.load(exchange.url_arguments)
+    settings = exchange.settings
     is_conditional = exchange.is_conditional()
     if is_conditional and not resource.validator.rereads and hasattr(target, "__probe__"):
         unchanged = _answer_by_what_is_cheaper(exchange, resource, target.__probe__())
         if unchanged is not None:
             return unchanged
-    current = resource.representation(target, exchange.settings, exchange.request)
-    fields = resource.fields(target, current) if resource.has_fields else _NO_FIELDS
+    state = resource.validator(target)
+    etag = None if state is None else field_of(resource.opaque(target, state, settings), state.weak)
+    fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
     if is_conditional and (
-        (current.etag is not None and exchange.revalidates(current.etag))
-        or exchange.is_unchanged(exchange.preconditions(), current)
+        exchange.revalidates(etag)
+        or exchange.is_unchanged(exchange.preconditions(), resource.representation(target, state, settings))
     ):
-        return exchange.not_modified(current, fields)
-    if exchange.settings.is_watched:
+        return exchange.not_modified(etag, fields)
+    if state is not None and state.content is not None:
+        response = _serve_what_was_hashed(exchange, (resource, target, state.content))
+    elif settings.is_watched:
         response = serve_watched(exchange, resource, target)
     else:
         response = exchange.serve(target)
     if response.status_code // 100 == 2:
-        exchange.describe(response, current, fields)
+        exchange.describe(response, etag, fields)
     return response
+
+
+def _serve_what_was_hashed(exchange: Exchange, kept: tuple[Resource[..., Any], Any, str]) -> Response:
+    """Run the view, for which content_of() gives this text again."""
+    token = hashed.set(kept)
+    try:
+        return exchange.serve(kept[1])
+    finally:
+        hashed.reset(token)
 
 
 def _answer_by_probe(exchange: Exchange, resource: Resource[..., Any], probe: Probe) -> Response | None:
@@ -67,10 +81,11 @@ def _answer_by_what_is_cheaper(exchange: Exchange, resource: Resource[..., Any],
     preconditions = exchange.preconditions()
     if target is None or not _may_be_unchanged(preconditions):
         return None
-    current = resource.representation(target, exchange.settings, exchange.request)
-    fields = resource.fields(target, current)
+    current = resource.representation(target, resource.validator(target), exchange.settings)
     verdict = preconditions.evaluate(exchange.method, current, accept_weakened=exchange.settings.accept_weakened)
-    return exchange.not_modified(current, fields) if verdict == "not modified" else None
+    if verdict != "not modified":
+        return None
+    return exchange.not_modified(None if current.etag is None else str(current.etag), resource.fields(target))
 
 
 def _may_be_unchanged(preconditions: Preconditions) -> bool:
@@ -88,7 +103,7 @@ def read_body(exchange: Exchange) -> Response:
     response = exchange.serve()
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
-    given = {name.lower() for name, _ in response.headers}
+    given = names_in(response.headers)
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
         response.status_code = 304
@@ -114,11 +129,11 @@ def _etag_of_body(response: Response, exchange: Exchange) -> str | None:
         body = response.get_data()
     if not body and exchange.method == "HEAD":
         return None
-    return f'"{digest_of_body(body, exchange.settings.key, exchange.settings.epoch)}"'
+    return field_of(digest_of_body(body, exchange.settings.key, exchange.settings.epoch), weak=False)
 
 
-def _is_body_unchanged(exchange: Exchange, response: Response, given: set[str], etag: str | None) -> bool:
-    if etag is not None and exchange.revalidates(etag):
+def _is_body_unchanged(exchange: Exchange, response: Response, given: Collection[str], etag: str | None) -> bool:
+    if exchange.revalidates(etag):
         return True
     current = None if etag is None else TagList.parse(etag).members[0]
     modified = response.last_modified if "last-modified" in given else None

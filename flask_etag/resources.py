@@ -6,12 +6,13 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from flask import Request, current_app, has_request_context, request
+from flask import current_app
 from werkzeug.exceptions import NotFound
 from werkzeug.http import http_date
 
@@ -19,15 +20,12 @@ from flask_etag.entity_tags import EntityTag
 from flask_etag.preconditions import Representation
 from flask_etag.probing import Probe
 from flask_etag.settings import Settings, settings_of
-from flask_etag.states import digest
+from flask_etag.states import State, digest
 from flask_etag.validators import Validator, validator
 
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-_HASHED = "_flask_etag_hashed"
-"""Under this name a request that reads keeps the content that was hashed last, with what it is of."""
 
 _SHOWN_AFTER = timedelta(seconds=1)
 
@@ -100,32 +98,25 @@ class Resource(Generic[P, T_co]):
             )
         return held
 
-    def representation(self, target: Any, settings: Settings, read: Request | None = None) -> Representation:
-        """Return what the conditions of a request are compared with.
+    def opaque(self, target: Any, state: State, settings: Settings) -> str:
+        """Return the opaque text of the tag of what was loaded, which is in this state."""
+        if self._variant is not None or settings.epoch:
+            second = self._second_half(target, settings)
+            if second is not None:
+                return f"{state.digest(settings.key)}.{second}"
+        return state.digest(settings.key) if state.verbatim is None else state.verbatim
 
-        :param read: a request that reads: it compares whole tags, so that the state in them is not needed; and
-            keeps the content that was hashed for its view.
-        """
-        state = self.validator(target)
-        modified = None if self._last_modified is None else self._modified(target)
+    def representation(self, target: Any, state: State | None, settings: Settings) -> Representation:
+        """Return what the conditions of a request are compared with."""
+        modified = self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
-        if read is not None and state.content is not None:
-            setattr(read, _HASHED, (self, target, state.content))
-        second = self._second_half(target, settings) if self._variant is not None or settings.epoch else None
-        verbatim = state.verbatim
-        if second is None and read is not None and verbatim is not None:
-            return Representation(verbatim, modified, shows_last_modified=shown)
-        first = state.tag(settings.key)
-        if second is not None:
-            etag = EntityTag(f"{first.opaque}.{second}", state.weak)
-        else:
-            etag = first if verbatim is None else verbatim
-        return Representation(etag, modified, first.opaque, None if verbatim is None else verbatim.opaque, shown)
+        etag = EntityTag.trusted(self.opaque(target, state, settings), state.weak)
+        return Representation(etag, modified, state.digest(settings.key), state.verbatim, shown)
 
     def _modified(self, target: Any) -> datetime | None:
-        modified = self._last_modified and self._last_modified(target)
+        modified = None if self._last_modified is None else self._last_modified(target)
         if modified is None or isinstance(modified, datetime):
             return modified
         raise TypeError(f"last_modified= of {self.name} gave {modified!r}: it has to give a datetime or None.")
@@ -138,26 +129,27 @@ class Resource(Generic[P, T_co]):
             raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
         return digest(("variant", settings.epoch, variant), settings.key)
 
-    def fields(self, target: Any, current: Representation) -> Mapping[str, str]:
+    def fields(self, target: Any) -> Mapping[str, str]:
         """Return the fields that a 200 and its 304 share, besides the ETag."""
         fields = {} if self._headers is None else self._headers(target)
         if not isinstance(fields, Mapping):
             raise TypeError(f"headers= of {self.name} gave {fields!r}: it has to give a mapping of fields.")
-        if current.last_modified is None or not current.shows_last_modified:
+        modified = self._modified(target)
+        if modified is None or not _is_to_be_shown(modified):
             return fields
-        return {**fields, "Last-Modified": http_date(current.last_modified)}
+        return {**fields, "Last-Modified": http_date(modified)}
 
     def content_of(self, target: Any) -> str:
         """Return the JSON text whose hash the tag is: to answer a read with it, and save the second dump.
 
         A view that reads answers ``Response(find_note.content_of(note), mimetype="application/json")``. It is the
-        text that was hashed for this request; unless that may write, then it is made anew.
+        text that was hashed before the view was run; after that, and in a view that writes, it is made anew.
 
         :raises TypeError: if the tag is not made of the content.
         """
-        hashed = getattr(_current_request(), _HASHED, None)
-        if hashed is not None and hashed[0] is self and hashed[1] is target:
-            return str(hashed[2])
+        kept = hashed.get()
+        if kept is not None and kept[0] is self and kept[1] is target:
+            return kept[2]
         state = self.validator(target)
         if state is None or state.content is None:
             raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")
@@ -170,10 +162,15 @@ class Resource(Generic[P, T_co]):
         :raises TypeError: if nothing says what the tag of such an object is.
         :raises RuntimeError: outside of an application, which may have configured how tags are made.
         """
-        etag = self.representation(target, settings_of(current_app)).etag
+        etag = self.tag(target, settings_of(current_app))
         if etag is None:
             raise ValueError(f"This {type(target).__name__} has no ETag.")
         return etag
+
+    def tag(self, target: Any, settings: Settings) -> EntityTag | None:
+        """Return the entity tag of what was loaded; ``None`` where it has none."""
+        state = self.validator(target)
+        return None if state is None else EntityTag.trusted(self.opaque(target, state, settings), state.weak)
 
 
 class AsyncResource(Resource[P, T_co]):
@@ -182,6 +179,10 @@ class AsyncResource(Resource[P, T_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T_co]:  # type: ignore[override]
         """Call the loader."""
         return self._loader(*args, **kwargs)  # type: ignore[return-value]
+
+
+hashed: ContextVar[tuple[Resource[..., Any], object, str] | None] = ContextVar("hashed", default=None)
+"""What a view that reads may answer with: of which resource, of what it loaded, which text was hashed."""
 
 
 class Declaration:
@@ -296,10 +297,6 @@ def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
-
-
-def _current_request() -> Request | None:
-    return request._get_current_object() if has_request_context() else None  # type: ignore[attr-defined]
 
 
 def _is_to_be_shown(modified: datetime) -> bool:

@@ -15,8 +15,6 @@ from functools import lru_cache
 from hashlib import sha256
 from uuid import UUID
 
-from flask_etag.entity_tags import EntityTag
-
 LENGTH = 32
 """Of a tag, or of each of its halves, in hexadecimal digits: 128 bits of the digest are kept."""
 
@@ -37,18 +35,18 @@ class State:
 
     :param message: the :func:`message_of` the texts, numbers, times... that do.
     :param weak: whether they vouch for equivalent content only.
-    :param verbatim: the tag that the application gave it, where it did.
+    :param verbatim: the opaque text that the application gave it, where it did.
     :param content: a text to which the message is no more than the beginning.
     """
 
     message: str
     weak: bool = False
-    verbatim: EntityTag | None = None
+    verbatim: str | None = None
     content: str | None = None
-    _taken: tuple[bytes | None, EntityTag] | None = field(default=None, init=False, repr=False, compare=False)
+    _taken: tuple[bytes | None, str] | None = field(default=None, init=False, repr=False, compare=False)
 
-    def tag(self, key: bytes | None = None) -> EntityTag:
-        """Return the entity tag that stands for this state; its text is a :func:`digest`.
+    def digest(self, key: bytes | None = None) -> str:
+        """Return the opaque text that stands for this state: 32 hexadecimal digits.
 
         :param key: a secret, for an HMAC in the place of a digest.
         """
@@ -56,9 +54,9 @@ class State:
         if taken is not None and taken[0] == key:
             return taken[1]
         text = self.message if self.content is None else self.message + self.content
-        tag = EntityTag.of_digest(_digest(text.encode("utf-8", "surrogatepass"), key), self.weak)
-        self._taken = key, tag
-        return tag
+        digest = _digest(text.encode("utf-8", "surrogatepass"), key)
+        self._taken = key, digest
+        return digest
 
 
 def digest(terms: Iterable[object], key: bytes | None = None) -> str:
@@ -68,11 +66,11 @@ def digest(terms: Iterable[object], key: bytes | None = None) -> str:
     :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
-    return state_of(*terms).tag(key).opaque
+    return state_of(*terms).digest(key)
 
 
 def state_of(*terms: object) -> State:
-    """Return the state that some terms tell; those that were asked for last are kept, with their tags."""
+    """Return the state that some terms tell; those that were asked for last are kept, with their digests."""
     for term in terms:
         if type(term) not in _OF_ONE_TEXT:
             return State(message_of(*terms))

@@ -225,8 +225,8 @@ def _verbatim(text: str, weak: bool = False) -> State:
 
     One that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
     """
-    etag = EntityTag(text, weak)
-    return State(message_of("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else etag)
+    EntityTag(text, weak)  # or it raises what tells why it cannot be one
+    return State(message_of("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else text)
 
 
 def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
@@ -235,7 +235,7 @@ def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
     known = [state for state in states if state is not None]
     if len(known) < len(states):
         return None
-    message = message_of("sequence", *(state.tag().opaque for state in known))
+    message = message_of("sequence", *(state.digest() for state in known))
     return State(message, any(state.weak for state in known))
 
 

@@ -90,7 +90,7 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
     if response.status_code // 100 != 2:
         return response
     if _describes_target(response, exchange.method):
-        exchange.tag(response, guard.etag, names_in(response.headers))
+        exchange.tag(response, None if guard.etag is None else str(guard.etag), names_in(response.headers))
     if response.is_streamed:
         log.once("its answer is streamed; what it writes while that is sent is not guarded.")
     if guard.pending:
@@ -163,7 +163,11 @@ class Target(ToWrite):
             refuse_unprotected(self._exchange, PreconditionRequired())
 
     def judge(self, target: Any) -> EntityTag | None:
-        current = None if target is None else self._resource.representation(target, self._exchange.settings)
+        if target is None:
+            current = None
+        else:
+            state = self._resource.validator(target)
+            current = self._resource.representation(target, state, self._exchange.settings)
         self._exchange.is_unchanged(self._preconditions, current)
         return None if current is None else current.etag
 
@@ -193,7 +197,7 @@ class Target(ToWrite):
             return self._resource.load(self._exchange.url_arguments)
 
     def _etag_of(self, target: Any) -> EntityTag | None:
-        return self._resource.representation(target, self._exchange.settings).etag
+        return self._resource.tag(target, self._exchange.settings)
 
 
 def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
