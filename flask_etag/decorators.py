@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
-from flask import Response, current_app, request
+from flask import Response, request
 from flask.views import MethodView, View
 
 from flask_etag import log
@@ -17,7 +17,7 @@ from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange
 from flask_etag.guards import refused
 from flask_etag.reading import read, read_body
-from flask_etag.resources import Resource, names_of_parameters
+from flask_etag.resources import Resource, in_sync, names_of_parameters
 from flask_etag.views import Protection, mark, protection_of
 from flask_etag.writing import Target, write
 
@@ -212,7 +212,7 @@ def _decorated(
         raise TypeError(
             f"{view.__qualname__}() is decorated already: one of etag_resource and require_if_match is enough."
         )
-    function = _run_in_sync(view) if inspect.iscoroutinefunction(view) else view
+    function = in_sync(view) if inspect.iscoroutinefunction(view) else view
     passes_arguments_on = takes_arguments(view)
 
     @functools.wraps(view)
@@ -231,15 +231,6 @@ def _decorated(
 
     mark(view, conditional_view, protection)
     return conditional_view
-
-
-def _run_in_sync(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an ``async`` function as one that can be called, by whatever means the application has for that."""
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        return current_app.ensure_sync(view)(*args, **kwargs)
-
-    return run
 
 
 def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str]) -> bool:

@@ -38,10 +38,10 @@ class Exchange:
         "_app",
         "_view",
         "_view_arguments",
+        "environ",
         "has_run_view",
         "is_read",
         "method",
-        "request",
         "settings",
         "url_arguments",
     )
@@ -53,15 +53,16 @@ class Exchange:
         self._view_arguments = view_arguments
         self.url_arguments = url_arguments
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        self.request: Request = request._get_current_object()  # type: ignore[attr-defined]
         self.settings: Settings = settings_of(self._app)
-        self.method = self.request.method
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        self.environ = current.environ
+        self.method = current.method
         self.is_read = self.method in _READS
         self.has_run_view = False
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
-        fields = self.request.environ
+        fields = self.environ
         return Preconditions(
             fields.get("HTTP_IF_MATCH"),
             fields.get("HTTP_IF_NONE_MATCH"),
@@ -71,7 +72,7 @@ class Exchange:
 
     def is_conditional(self) -> bool:
         """Tell whether the request sets any conditions: most set none."""
-        fields = self.request.environ
+        fields = self.environ
         return (
             "HTTP_IF_NONE_MATCH" in fields
             or "HTTP_IF_MODIFIED_SINCE" in fields
@@ -84,7 +85,7 @@ class Exchange:
 
         :param etag: the value of the field.
         """
-        fields = self.request.environ
+        fields = self.environ
         return (
             etag is not None
             and fields.get("HTTP_IF_NONE_MATCH") == etag

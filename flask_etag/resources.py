@@ -50,6 +50,7 @@ class Resource(Generic[P, T_co]):
         functools.update_wrapper(self, loader)
         self._loader = loader
         self.is_async = inspect.iscoroutinefunction(loader)
+        self._load: Callable[..., Any] = in_sync(loader) if self.is_async else loader
         self._last_modified = last_modified
         self._headers = headers
         self.has_fields = headers is not None or last_modified is not None
@@ -77,8 +78,7 @@ class Resource(Generic[P, T_co]):
         :raises werkzeug.exceptions.NotFound: if there is no such thing, so that the answer is 404; or
             ``may_be_absent``, and it is ``None``.
         """
-        loader: Callable[..., Any] = self._loader
-        target = (current_app.ensure_sync(loader) if self.is_async else loader)(**url_arguments)
+        target = self._load(**url_arguments)
         if target is not None:
             self.model = type(target)
         elif not may_be_absent:
@@ -297,6 +297,15 @@ def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+
+
+def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an ``async`` function as one that can be called, by whatever means the application has for that."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return current_app.ensure_sync(function)(*args, **kwargs)
+
+    return run
 
 
 def _is_to_be_shown(modified: datetime) -> bool:

@@ -181,12 +181,14 @@ _FACTORIES = (version_column, content_hash)
 def canonical_json(content: object) -> str:
     """Return the one JSON text of some content: keys in order, no blanks, ASCII.
 
-    :raises TypeError: if it holds what JSON cannot say, or keys that cannot be put in order.
+    :raises TypeError: if it holds what JSON cannot say, itself too, or keys that cannot be put in order.
     """
     try:
         return _canonical(content)
     except TypeError as error:
         raise TypeError(f"content_hash() needs what JSON can say, with keys of one type: {error}") from error
+    except RecursionError:
+        raise TypeError("content_hash() needs what JSON can say, and was given what has itself in it.") from None
 
 
 def _jsonable(value: object) -> str:
@@ -201,7 +203,12 @@ def _jsonable(value: object) -> str:
 
 _CONTENT = message_of("content")
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_jsonable).encode
+_canonical = json.JSONEncoder(
+    sort_keys=True,
+    separators=(",", ":"),
+    default=_jsonable,
+    check_circular=False,  # what has itself in it is met soon enough
+).encode
 
 
 def _given(etag: object, giver: object, method: str = "") -> State | None:
