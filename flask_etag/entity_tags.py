@@ -62,7 +62,7 @@ class EntityTag:
         return tag
 
     def __str__(self) -> str:
-        return field_of(self.opaque, self.weak)
+        return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
 
     def strongly_matches(self, other: EntityTag) -> bool:
         """Tell whether both are strong and the same (RFC 9110 section 8.8.3.2)."""
@@ -71,11 +71,6 @@ class EntityTag:
     def weakly_matches(self, other: EntityTag) -> bool:
         """Tell whether both are the same, be they weak or strong (RFC 9110 section 8.8.3.2)."""
         return self.opaque == other.opaque
-
-
-def field_of(opaque: str, weak: bool) -> str:
-    """Return the value of the field ETag: the opaque text in quotes, and behind ``W/`` where it is weak."""
-    return f'W/"{opaque}"' if weak else f'"{opaque}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +106,7 @@ class TagList:
             member = _MEMBER(field, position)
             if member is None:
                 raise MalformedField(f"no entity tag at character {position + 1}")
-            members.append(EntityTag(member[2], weak=member[1] is not None))
+            members.append(EntityTag.trusted(member[2], weak=member[1] is not None))
             position = _skip_gap(field, member.end())
         return cls(tuple(members))
 

@@ -13,7 +13,8 @@ logger = logging.getLogger("flask_etag")
 
 def refusal(reason: str) -> None:
     """Record that a request was refused, or would have been: neither tags nor values from its URL."""
-    logger.info("%s: %s %s", reason, request.method, request.endpoint)
+    if logger.isEnabledFor(logging.INFO):  # or what is asked of the request would cost more than the rest
+        logger.info("%s: %s %s", reason, request.method, request.endpoint)
 
 
 def once(notice: str) -> None:

@@ -56,6 +56,7 @@ class Resource(Generic[P, T_co]):
         self.has_fields = headers is not None or last_modified is not None
         self._variant = variant
         self._lock = lock
+        self.has_lock = lock is not None  # held from the load to the end of a view that writes
         self.validator = validator
         self.probe = probe
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
@@ -65,11 +66,6 @@ class Resource(Generic[P, T_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""
         return self._loader(*args, **kwargs)
-
-    @property
-    def has_lock(self) -> bool:
-        """Whether something is held from the load to the end of a view that writes."""
-        return self._lock is not None
 
     def load(self, url_arguments: dict[str, Any], *, may_be_absent: bool = False) -> Any:
         """Load what a URL names.
@@ -108,7 +104,7 @@ class Resource(Generic[P, T_co]):
 
     def representation(self, target: Any, state: State | None, settings: Settings) -> Representation:
         """Return what the conditions of a request are compared with."""
-        modified = self._modified(target)
+        modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
@@ -116,7 +112,7 @@ class Resource(Generic[P, T_co]):
         return Representation(etag, modified, state.digest(settings.key), state.verbatim, shown)
 
     def _modified(self, target: Any) -> datetime | None:
-        modified = None if self._last_modified is None else self._last_modified(target)
+        modified = self._last_modified and self._last_modified(target)
         if modified is None or isinstance(modified, datetime):
             return modified
         raise TypeError(f"last_modified= of {self.name} gave {modified!r}: it has to give a datetime or None.")

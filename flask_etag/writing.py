@@ -22,6 +22,8 @@ from flask_etag.resources import Resource
 
 _CREATING = ("PUT", "POST")
 
+_NOTHING_HELD = nullcontext()
+
 
 class ToWrite(Protocol):
     """What a request is going to write, as often as it has to be loaded and judged."""
@@ -119,7 +121,7 @@ class Target(ToWrite):
         self._preconditions = preconditions
 
     def held(self) -> AbstractContextManager[None]:
-        return self._held() if self._resource.has_lock else nullcontext()
+        return self._held() if self._resource.has_lock else _NOTHING_HELD
 
     @contextmanager
     def _held(self) -> Iterator[None]:

@@ -276,6 +276,10 @@ def test_a_tag_that_would_be_too_long_to_be_read_again_is_refused_where_it_is_ma
         EntityTag(5)  # type: ignore[arg-type]
 
 
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+
 @pytest.mark.parametrize(
     ("options", "advice"),
     [
@@ -285,6 +289,7 @@ def test_a_tag_that_would_be_too_long_to_be_read_again_is_refused_where_it_is_ma
         ({"lock": threading.Lock}, ""),
         ({"etag": content_hash(lambda _: {1: 2, "a": 3})}, "with keys of one type"),
         ({"etag": content_hash(lambda _: {1, 2})}, "no way to say set"),
+        ({"etag": content_hash(lambda _: CIRCLE)}, "what has itself in it"),
     ],
 )
 def test_what_an_option_gives_wrongly_is_said_in_words(options: dict[str, Any], advice: str) -> None:

@@ -83,9 +83,9 @@ def test_what_is_equal_and_of_another_type_has_another_digest() -> None:
 def test_a_state_that_is_kept_has_another_tag_under_another_secret() -> None:
     state = state_of("Note", 1, 7)
     assert state_of("Note", 1, 7) is state
-    plain = state.tag()
-    assert state.tag(b"secret") != state.tag(b"another") != plain
-    assert state.tag() == plain
+    plain = state.digest()
+    assert state.digest(b"secret") != state.digest(b"another") != plain
+    assert state.digest() == plain
 
 
 def test_a_term_whose_text_is_an_address_is_refused() -> None:
@@ -96,4 +96,4 @@ def test_a_term_whose_text_is_an_address_is_refused() -> None:
 def test_a_version_that_is_long_is_not_kept() -> None:
     long = "v" * 10_000
     assert state_of("Note", long) is not state_of("Note", long)
-    assert state_of("Note", long).tag() == state_of("Note", long).tag()
+    assert state_of("Note", long).digest() == state_of("Note", long).digest()
