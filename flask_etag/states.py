@@ -104,7 +104,7 @@ def message_of(*terms: object) -> str:
     message = ""
     for term in terms:
         text = str(term) if type(term) in _PLAIN else _text(term)
-        message += f"{len(text)}:{text}"
+        message = f"{message}{len(text)}:{text}"
     return message
 
 
