@@ -16,6 +16,7 @@ from benchmarks.database import database_cases
 from benchmarks.measure import Round, Spread, in_turns, measured
 from benchmarks.peers import a_third_of_smorest, peers
 from benchmarks.report import Report, points
+from benchmarks.sources import added, of_a_body, of_a_version, steps
 from benchmarks.tables import promises
 from tests import postgresql
 from torture.servers import serving
@@ -34,6 +35,13 @@ def reads(report: Report, seconds: float) -> None:
             report.bars(f"reads-{size.replace(' ', '-')}", f"A body of {size}", cases, rounds)
         cases = dumps(size, content)
         report.ratios(f"{size}, by a schema", cases, measured(cases, seconds / 2))
+
+
+def trace(report: Report, seconds: float) -> None:
+    content = dict(contents())["192 B"]
+    for name, views in (("a version", of_a_version(content)), ("a body hash", of_a_body(content))):
+        cases = steps(views, content.body)
+        report.text(f"what adds up to {name}", added(cases, measured(cases, seconds / 2)))
 
 
 def database(report: Report, seconds: float) -> None:
@@ -119,6 +127,7 @@ def write(report: Report, seconds: float) -> None:
 
 PARTS: dict[str, Callable[[Report, float], None]] = {
     "reads": reads,
+    "sources": trace,
     "database": database,
     "growth": grow,
     "memory": remember,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from sqlalchemy import Engine, event
 
 from benchmarks.bodies import bodies, dumps
 from benchmarks.cases import PATH, Case, environ_of, plain, serving
-from benchmarks.contents import contents
+from benchmarks.contents import Content, contents
 from benchmarks.database import database_cases
 from benchmarks.measure import Spread, serve
+from benchmarks.sources import View, of_a_body, of_a_version, steps
 from benchmarks.tables import limit
 
 CONTENTS = dict(contents())
@@ -51,6 +52,13 @@ def test_each_read_has_its_status_its_tag_and_its_body(size: str) -> None:
         case.check()
     assert {case.over for case in cases} < {case.name for case in cases}
     assert {case.status for case in cases} == {200, 304}
+
+
+@pytest.mark.parametrize("views", [of_a_version, of_a_body])
+def test_each_step_answers_what_the_bare_view_does(views: Callable[[Content], dict[str, View]]) -> None:
+    content = CONTENTS["192 B"]
+    for case in steps(views(content), content.body):
+        case.check()
 
 
 def test_each_request_of_a_row_has_its_status_and_its_tag(rows: list[Case]) -> None:
