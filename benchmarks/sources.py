@@ -10,13 +10,13 @@ from itertools import pairwise
 from typing import Any
 
 from flask import Response, jsonify
-from werkzeug.http import quote_etag
 
 from benchmarks.cases import Case, copies_of, environ_of, serving
 from benchmarks.contents import Content
 from benchmarks.measure import Round, Spread
 from benchmarks.tables import table
 from flask_etag import etag_resource, resource, version_column
+from flask_etag.entity_tags import field_of
 from flask_etag.exchange import Exchange
 from flask_etag.states import digest_of_body
 
@@ -48,14 +48,14 @@ def of_a_version(content: Content) -> dict[str, View]:
         exchange = Exchange(view, arguments, {})
         target = find_record.load(arguments)
         state: Any = find_record.validator(target)
-        quote_etag(find_record.opaque(target, state, exchange.settings), state.weak)
+        field_of(find_record.opaque(target, state, exchange.settings), state.weak)
         return exchange.serve(target)
 
     def described(**arguments: Any) -> Response:
         exchange = Exchange(view, arguments, {})
         target = find_record.load(arguments)
         state: Any = find_record.validator(target)
-        etag = quote_etag(find_record.opaque(target, state, exchange.settings), state.weak)
+        etag = field_of(find_record.opaque(target, state, exchange.settings), state.weak)
         response = exchange.serve(target)
         exchange.describe(response, etag, {})
         return response
@@ -82,13 +82,13 @@ def of_a_body(content: Content) -> dict[str, View]:
 
     def hashed(**arguments: Any) -> Response:
         response = Exchange(view, arguments, arguments).serve()
-        quote_etag(digest_of_body(b"".join(response.response)))  # type: ignore[arg-type]
+        field_of(digest_of_body(b"".join(response.response)))  # type: ignore[arg-type]
         return response
 
     def described(**arguments: Any) -> Response:
         exchange = Exchange(view, arguments, arguments)
         response = exchange.serve()
-        exchange.describe(response, quote_etag(digest_of_body(b"".join(response.response))), {})  # type: ignore[arg-type]
+        exchange.describe(response, field_of(digest_of_body(b"".join(response.response))), {})  # type: ignore[arg-type]
         return response
 
     return {

@@ -62,7 +62,7 @@ class EntityTag:
         return tag
 
     def __str__(self) -> str:
-        return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
+        return field_of(self.opaque, self.weak)
 
     def strongly_matches(self, other: EntityTag) -> bool:
         """Tell whether both are strong and the same (RFC 9110 section 8.8.3.2)."""
@@ -71,6 +71,11 @@ class EntityTag:
     def weakly_matches(self, other: EntityTag) -> bool:
         """Tell whether both are the same, be they weak or strong (RFC 9110 section 8.8.3.2)."""
         return self.opaque == other.opaque
+
+
+def field_of(opaque: str, weak: bool = False) -> str:
+    """Return the value of the field ETag: the opaque text in quotes, and behind ``W/`` where it is weak."""
+    return f'W/"{opaque}"' if weak else f'"{opaque}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from collections.abc import Set as AbstractSet
+from copy import copy
 from operator import itemgetter
 from typing import Any
 
@@ -155,10 +156,24 @@ class Exchange:
             headers.add("Cache-Control", cache_control)
 
 
-def names_in(headers: Headers) -> AbstractSet[str]:
-    """Return the names of the fields, in small letters, without those of every response; most have no others.
+def without_content(response: Response, given: Container[str]) -> Response:
+    """Return the 304 in the place of a 200, which is left as it is: the view may keep it, for others.
 
-    To ask Werkzeug for a field that is not there is slow.
+    Of its fields, Werkzeug leaves out those that describe the content.
+
+    :param given: the names of the fields that it has, as :func:`names_in` gives them.
+    """
+    unchanged = copy(response)
+    unchanged.headers = Headers(response.headers if given else None)
+    unchanged.status_code = 304
+    unchanged.response = []
+    return unchanged
+
+
+def names_in(headers: Headers) -> AbstractSet[str]:
+    """Return the names of the fields, in small letters; none where there are only those of every response.
+
+    That is quick to see of most, and to ask Werkzeug for a field that is not there is slow.
     """
     if _OF_EVERY_RESPONSE.issuperset(map(_NAME, headers)):
         return _NO_NAMES

@@ -123,6 +123,9 @@ class Store(Protocol):
         :raises ValueError: if the object has none yet.
         """
 
+    def attribute_of(self, target: object, name: str) -> object:
+        """Return an attribute of an object, of the same time as what is loaded of it."""
+
     def is_asked(self, question: object) -> bool:
         """Tell whether something asks for an object of such a store: its class, or a query."""
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container, Mapping
 from typing import Any
 
 from flask import Response
-from werkzeug.http import quote_etag
 
-from flask_etag.entity_tags import TagList
-from flask_etag.exchange import Exchange, names_in
+from flask_etag.entity_tags import TagList, field_of
+from flask_etag.exchange import Exchange, names_in, without_content
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.probing import Probe
-from flask_etag.resources import Resource, hashed
+from flask_etag.resources import HASHED, Resource
 from flask_etag.states import LENGTH, digest_of_body
 from flask_etag.watching import serve_watched
 
-_NO_FIELDS: dict[str, str] = {}
+_NO_FIELDS: Mapping[str, str] = {}
 
 
 def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
@@ -36,31 +35,25 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if unchanged is not None:
             return unchanged
     state = resource.validator(target)
-    etag = None if state is None else quote_etag(resource.opaque(target, state, settings), state.weak)
-    fields = resource.fields(target) if resource.has_fields else _NO_FIELDS
-    if is_conditional and (
-        exchange.revalidates(etag)
-        or exchange.is_unchanged(exchange.preconditions(), resource.representation(target, state, settings))
-    ):
-        return exchange.not_modified(etag, fields)
-    if state is not None and state.content is not None:
-        response = _serve_what_was_hashed(exchange, (resource, target, state.content))
-    elif settings.is_watched:
-        response = serve_watched(exchange, resource, target)
+    if state is None:
+        opaque = etag = None
     else:
-        response = exchange.serve(target)
+        opaque = resource.opaque(target, state, settings)
+        etag = field_of(opaque, state.weak)
+        if state.content is not None:
+            exchange.environ[HASHED] = resource, target, state.content
+    fields = _NO_FIELDS
+    is_unchanged = is_conditional and exchange.revalidates(etag)
+    if resource.has_fields or (is_conditional and not is_unchanged):
+        current = resource.representation(target, state, settings, opaque)
+        fields = resource.fields(target, current)
+        is_unchanged = is_conditional and exchange.is_unchanged(exchange.preconditions(), current)
+    if is_unchanged:
+        return exchange.not_modified(etag, fields)
+    response = serve_watched(exchange, resource, target) if settings.is_watched else exchange.serve(target)
     if response.status_code // 100 == 2:
         exchange.describe(response, etag, fields)
     return response
-
-
-def _serve_what_was_hashed(exchange: Exchange, kept: tuple[Resource[..., Any], Any, str]) -> Response:
-    """Run the view, for which content_of() gives this text again."""
-    token = hashed.set(kept)
-    try:
-        return exchange.serve(kept[1])
-    finally:
-        hashed.reset(token)
 
 
 def _answer_by_probe(exchange: Exchange, resource: Resource[..., Any], probe: Probe) -> Response | None:
@@ -83,7 +76,7 @@ def _answer_by_what_is_cheaper(exchange: Exchange, resource: Resource[..., Any],
     if target is None or not _may_be_unchanged(preconditions):
         return None
     current = resource.representation(target, resource.validator(target), exchange.settings)
-    fields = resource.fields(target)  # which fails soon, where it asks for what is not read
+    fields = resource.fields(target, current)  # which fails soon, where it asks for what is not read
     verdict = preconditions.evaluate(exchange.method, current, accept_weakened=exchange.settings.accept_weakened)
     if verdict != "not modified":
         return None
@@ -108,8 +101,7 @@ def read_body(exchange: Exchange) -> Response:
     given = names_in(response.headers)
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
-        response.status_code = 304
-        response.response = []  # Werkzeug leaves out the fields that describe it
+        response = without_content(response, given)
     exchange.tag(response, etag, given)
     return response
 
@@ -131,10 +123,10 @@ def _etag_of_body(response: Response, exchange: Exchange) -> str | None:
         body = response.get_data()
     if not body and exchange.method == "HEAD":
         return None
-    return quote_etag(digest_of_body(body, exchange.settings.key, exchange.settings.epoch))
+    return field_of(digest_of_body(body, exchange.settings.key, exchange.settings.epoch))
 
 
-def _is_body_unchanged(exchange: Exchange, response: Response, given: Collection[str], etag: str | None) -> bool:
+def _is_body_unchanged(exchange: Exchange, response: Response, given: Container[str], etag: str | None) -> bool:
     if exchange.revalidates(etag):
         return True
     current = None if etag is None else TagList.parse(etag).members[0]

@@ -6,13 +6,12 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from flask import current_app
+from flask import current_app, request
 from werkzeug.exceptions import NotFound
 from werkzeug.http import http_date
 
@@ -26,6 +25,9 @@ from flask_etag.validators import Validator, validator
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+HASHED = "flask_etag.hashed"
+"""Under this name the environ of a request that reads has the text that was hashed last, after what it is of."""
 
 _SHOWN_AFTER = timedelta(seconds=1)
 
@@ -56,7 +58,7 @@ class Resource(Generic[P, T_co]):
         self.has_fields = headers is not None or last_modified is not None
         self._variant = variant
         self._lock = lock
-        self.has_lock = lock is not None  # held from the load to the end of a view that writes
+        self.has_lock = lock is not None
         self.validator = validator
         self.probe = probe
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
@@ -102,13 +104,20 @@ class Resource(Generic[P, T_co]):
                 return f"{state.digest(settings.key)}.{second}"
         return state.digest(settings.key) if state.verbatim is None else state.verbatim
 
-    def representation(self, target: Any, state: State | None, settings: Settings) -> Representation:
-        """Return what the conditions of a request are compared with."""
+    def representation(
+        self, target: Any, state: State | None, settings: Settings, opaque: str | None = None
+    ) -> Representation:
+        """Return what the conditions of a request are compared with.
+
+        :param opaque: the text of the tag, where that is known already.
+        """
         modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
         if state is None:
             return Representation(None, modified, shows_last_modified=shown)
-        etag = EntityTag.trusted(self.opaque(target, state, settings), state.weak)
+        if opaque is None:
+            opaque = self.opaque(target, state, settings)
+        etag = EntityTag.trusted(opaque, state.weak)
         return Representation(etag, modified, state.digest(settings.key), state.verbatim, shown)
 
     def _modified(self, target: Any) -> datetime | None:
@@ -125,25 +134,24 @@ class Resource(Generic[P, T_co]):
             raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
         return digest(("variant", settings.epoch, variant), settings.key)
 
-    def fields(self, target: Any) -> Mapping[str, str]:
+    def fields(self, target: Any, current: Representation) -> Mapping[str, str]:
         """Return the fields that a 200 and its 304 share, besides the ETag."""
         fields = {} if self._headers is None else self._headers(target)
         if not isinstance(fields, Mapping):
             raise TypeError(f"headers= of {self.name} gave {fields!r}: it has to give a mapping of fields.")
-        modified = self._modified(target)
-        if modified is None or not _is_to_be_shown(modified):
+        if current.last_modified is None or not current.shows_last_modified:
             return fields
-        return {**fields, "Last-Modified": http_date(modified)}
+        return {**fields, "Last-Modified": http_date(current.last_modified)}
 
     def content_of(self, target: Any) -> str:
         """Return the JSON text whose hash the tag is: to answer a read with it, and save the second dump.
 
         A view that reads answers ``Response(find_note.content_of(note), mimetype="application/json")``. It is the
-        text that was hashed before the view was run; after that, and in a view that writes, it is made anew.
+        text that was hashed for this request; unless that may write, then it is made anew.
 
         :raises TypeError: if the tag is not made of the content.
         """
-        kept = hashed.get()
+        kept = _kept_for_this_request()
         if kept is not None and kept[0] is self and kept[1] is target:
             return kept[2]
         state = self.validator(target)
@@ -175,10 +183,6 @@ class AsyncResource(Resource[P, T_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T_co]:  # type: ignore[override]
         """Call the loader."""
         return self._loader(*args, **kwargs)  # type: ignore[return-value]
-
-
-hashed: ContextVar[tuple[Resource[..., Any], object, str] | None] = ContextVar("hashed", default=None)
-"""What a view that reads may answer with: of which resource, of what it loaded, which text was hashed."""
 
 
 class Declaration:
@@ -293,6 +297,13 @@ def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+
+
+def _kept_for_this_request() -> tuple[Resource[..., Any], object, str] | None:
+    try:
+        return request.environ.get(HASHED)
+    except RuntimeError:  # there is none
+        return None
 
 
 def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -56,14 +56,13 @@ def settings_of(app: Flask) -> Settings:
 
     :raises RuntimeError: if the extension was never initialised there.
     """
-    try:
-        settings: Settings = app.extensions[EXTENSION]
-    except KeyError:
+    found = app.extensions.get(EXTENSION)
+    if not isinstance(found, Settings):
         raise RuntimeError(
             "Flask-ETag is not initialised for this application: call ETag(app) where the application is "
             "made, or etag.init_app(app)."
-        ) from None
-    return settings
+        )
+    return found
 
 
 def _require(value: object) -> Require:

@@ -54,9 +54,8 @@ class State:
         if taken is not None and taken[0] == key:
             return taken[1]
         text = self.message if self.content is None else self.message + self.content
-        digest = _digest(text.encode("utf-8", "surrogatepass"), key)
-        self._taken = key, digest
-        return digest
+        self._taken = key, _digest(text.encode("utf-8", "surrogatepass"), key)
+        return self._taken[1]
 
 
 def digest(terms: Iterable[object], key: bytes | None = None) -> str:

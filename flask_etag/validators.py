@@ -72,8 +72,12 @@ class VersionColumn(Validator):
         kind = _kind_of(type(target))  # type: ignore[arg-type]
         if kind is Sequence:
             return _sequence(target, self)
+        store = store_of(target)
         try:
-            version = target[self.column] if kind is Mapping else getattr(target, self.column)
+            if store is not None:
+                version = store.attribute_of(target, self.column)
+            else:
+                version = target[self.column] if kind is Mapping else getattr(target, self.column)
         except (AttributeError, KeyError):
             name = type(target).__name__
             raise TypeError(f"{name} has no {self.column!r}, which version_column() names.") from None
@@ -83,7 +87,6 @@ class VersionColumn(Validator):
                 "session before you ask for the ETag of a new object; where a table got the column later, give "
                 "every row a value."
             )
-        store = store_of(target)
         if store is None:
             return state_of(type(target).__qualname__, self.column, version)
         return state_of(*store.scope_of(target), self.column, version)
@@ -181,14 +184,14 @@ _FACTORIES = (version_column, content_hash)
 def canonical_json(content: object) -> str:
     """Return the one JSON text of some content: keys in order, no blanks, ASCII.
 
-    :raises TypeError: if it holds what JSON cannot say, itself too, or keys that cannot be put in order.
+    :raises TypeError: if it holds itself, what JSON cannot say, or keys that cannot be put in order.
     """
     try:
         return _canonical(content)
     except TypeError as error:
         raise TypeError(f"content_hash() needs what JSON can say, with keys of one type: {error}") from error
-    except RecursionError:
-        raise TypeError("content_hash() needs what JSON can say, and was given what has itself in it.") from None
+    except ValueError as error:
+        raise TypeError("content_hash() needs what JSON can say, and was given what has itself in it.") from error
 
 
 def _jsonable(value: object) -> str:
@@ -203,12 +206,7 @@ def _jsonable(value: object) -> str:
 
 _CONTENT = message_of("content")
 
-_canonical = json.JSONEncoder(
-    sort_keys=True,
-    separators=(",", ":"),
-    default=_jsonable,
-    check_circular=False,  # what has itself in it is met soon enough
-).encode
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_jsonable).encode
 
 
 def _given(etag: object, giver: object, method: str = "") -> State | None:
@@ -232,6 +230,7 @@ def _verbatim(text: str, weak: bool = False) -> State:
 
     One that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
     """
+    text = str.__str__(text)  # of a member of an Enum, say, str() would be something else
     EntityTag(text, weak)  # or it raises what tells why it cannot be one
     return State(message_of("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else text)
 

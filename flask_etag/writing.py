@@ -89,9 +89,10 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
             if not refusal.swallowed:
                 raise WriteConflict from refusal
 
-    if response.status_code // 100 != 2:
+    status = response.status_code
+    if status // 100 != 2:
         return response
-    if _describes_target(response, exchange.method):
+    if _describes_target(status, exchange.method):
         exchange.tag(response, None if guard.etag is None else str(guard.etag), names_in(response.headers))
     if response.is_streamed:
         log.once("its answer is streamed; what it writes while that is sent is not guarded.")
@@ -211,15 +212,15 @@ def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> Non
         log.refusal("missing, let pass")
 
 
-def _describes_target(response: Response, method: str) -> bool:
+def _describes_target(status: int, method: str) -> bool:
     """Tell whether an answer speaks of the target as it is now (RFC 9110 sections 9.3.3 and 15.3.3).
 
     A 202 speaks of what will be, DELETE's of what was. A POST's 201 speaks of what was made; its tag is for the
     view to give.
     """
-    if response.status_code == 202 or method == "DELETE":
+    if status == 202 or method == "DELETE":
         return False
-    return not (method == "POST" and response.status_code == 201)
+    return not (method == "POST" and status == 201)
 
 
 def _is_collection(target: Any) -> bool:

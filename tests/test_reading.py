@@ -173,6 +173,35 @@ class TestDates:
             412 if age is not None else 200
         )
 
+    def test_a_date_is_judged_where_there_is_no_tag(self) -> None:
+        client = page_of(timedelta(hours=1), etag=lambda _: None).test_client()
+        assert "ETag" not in client.get("/").headers
+        for age, status in ((2, 200), (0, 304)):
+            since = http_date(NOW - timedelta(hours=age))
+            assert client.get("/", headers={"If-Modified-Since": since}).status_code == status
+
+    @pytest.mark.parametrize("condition", [{}, {"If-None-Match": 'W/"v1"'}, {"If-None-Match": '"v0"'}])
+    def test_each_option_is_asked_once(self, condition: dict[str, str]) -> None:
+        asked: list[str] = []
+
+        def ask(name: str, answer: Any) -> Any:
+            asked.append(name)
+            return answer
+
+        @resource(
+            etag=lambda _: ask("etag", "v1"),
+            variant=lambda _: ask("variant", None),
+            last_modified=lambda _: ask("last_modified", NOW - timedelta(hours=1)),
+            headers=lambda _: ask("headers", {}),
+        )
+        def find_page() -> str:
+            return "page"
+
+        pages = served()
+        pages.get("/")(etag_resource(find_page)(lambda page: page))
+        assert "Last-Modified" in pages.test_client().get("/", headers=condition).headers
+        assert sorted(asked) == ["etag", "headers", "last_modified", "variant"]
+
 
 class TestFieldsThatA304Shares:
     def test_1_7_declared_fields_are_on_both(self) -> None:
@@ -210,6 +239,15 @@ class TestFieldsThatA304Shares:
             "both have it.",
             "read: the view sets an ETag of its own; the one of its resource replaces it.",
         ]
+
+    def test_a_view_s_own_cache_control_is_the_only_one(self) -> None:
+        @resource
+        def find_page() -> Page:
+            return Page()
+
+        pages = served()
+        pages.get("/")(etag_resource(find_page)(lambda _: ("page", {"cache-control": "max-age=60"})))
+        assert pages.test_client().get("/").headers.getlist("Cache-Control") == ["max-age=60"]
 
     def test_what_after_request_adds_is_on_both(self) -> None:
         pages = page_of(None)

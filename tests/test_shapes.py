@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, Response, request, stream_with_context
 from flask.testing import FlaskClient
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
@@ -123,12 +124,40 @@ def test_what_was_hashed_for_one_resource_is_no_other_s_content() -> None:
     def card(found: dict[str, Any]) -> str:
         assert find_user.etag_of(found) != find_card.etag_of(found)
         find_user.etag_of(found)
+        assert find_user.content_of(found) == '{"name":"Ann","salary":9000}'
+        assert find_card.content_of({"name": "Bob"}) == '{"name":"Bob"}'
         return find_card.content_of(found)
 
     pages = Flask("pages")
     ETag(pages)
     pages.get("/")(etag_resource(find_card)(card))
     assert pages.test_client().get("/").text == '{"name":"Ann"}'
+
+
+def test_the_text_that_was_hashed_is_that_of_one_request() -> None:
+    notes = {"one": {"number": 1}}
+    find_note = resource(etag=content_hash(dict))(lambda name: notes[name])
+    pages = Flask("pages")
+    ETag(pages)
+    client = pages.test_client()
+
+    @pages.get("/<name>")
+    @etag_resource(find_note)
+    def read(note: dict[str, int]) -> Response:
+        def parts() -> Iterator[str]:
+            written = client.put("/one", headers={"If-Match": "*"})
+            yield f"{written.text} while this is "
+            yield find_note.content_of(note)
+
+        return Response(stream_with_context(parts()))
+
+    @pages.put("/<name>")
+    @require_if_match(find_note)
+    def write(note: dict[str, int]) -> str:
+        note["number"] += 1
+        return find_note.content_of(note)
+
+    assert client.get("/one").text == '{"number":2} while this is {"number":1}'
 
 
 @pytest.mark.parametrize("config", [{}, {"ETAG_KEY": "secret", "ETAG_EPOCH": "1"}, {"ETAG_ACCEPT_WEAKENED": True}])

@@ -3,13 +3,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
 
-from flask_etag import EntityTag, ETag, resource
+from flask_etag import EntityTag, ETag, etag_resource, resource
 from flask_etag.states import digest, state_of
 
 
@@ -86,6 +87,17 @@ def test_a_state_that_is_kept_has_another_tag_under_another_secret() -> None:
     plain = state.digest()
     assert state.digest(b"secret") != state.digest(b"another") != plain
     assert state.digest() == plain
+
+
+def test_the_text_of_an_enum_s_member_is_its_value() -> None:
+    class Stage(str, Enum):  # noqa: UP042 - str() of one is not its value
+        DRAFT = "draft"
+
+    app = Flask("stages")
+    ETag(app)
+    found = resource(etag=lambda _: Stage.DRAFT)(lambda: "page")
+    app.get("/")(etag_resource(found)(lambda page: page))
+    assert app.test_client().get("/").headers["ETag"] == '"draft"'
 
 
 def test_a_term_whose_text_is_an_address_is_refused() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.util import LRUCache
 
 from flask_etag.sqlalchemy.probes import narrowed, state_names
-from flask_etag.sqlalchemy.versions import mapper_of, version_key, version_of
+from flask_etag.sqlalchemy.versions import mapper_of, read_parts_anew, version_key, version_of
 from flask_etag.states import State, message_of
 
 T = TypeVar("T")
@@ -135,6 +135,8 @@ class Page(Generic[T]):
                 f"The select leaves the version of {self._mapper.class_.__name__} for later, when it may be "
                 "one of later content: name it in load_only() as well, or undefer() it."
             )
+        for state in states:
+            read_parts_anew(state)
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
     def _keys_and_versions(self) -> Iterable[Iterable[Any]]:

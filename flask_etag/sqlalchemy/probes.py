@@ -21,7 +21,8 @@ def probe(
     To ask it for anything else is SQLAlchemy's ``DetachedInstanceError``.
 
     :param question: a model; or a ``select`` of one, of which only these columns are read.
-    :param arguments: the key, where the question is a model: by name, or the only one there is.
+    :param arguments: the key, where the question is a model: by name, or the only one there is, unless that has
+        the name of another column.
     :param attributes: the names of those attributes.
     """
     statement = question if isinstance(question, Select) else _by_key(inspect(question), arguments)
@@ -47,8 +48,8 @@ def probe(
 
 def _by_key(mapper: Mapper[Any], arguments: Mapping[str, object]) -> Select[Any]:
     names = _key_names(mapper)
-    if len(names) == len(arguments) == 1:
-        arguments = {names[0]: next(iter(arguments.values()))}
+    if len(names) == len(arguments) == 1 and set(arguments).isdisjoint(mapper.column_attrs.keys()):
+        arguments = {names[0]: next(iter(arguments.values()))}  # by whatever name, but not by another column's
     if not set(names) <= arguments.keys():
         model = mapper.class_.__name__
         raise TypeError(

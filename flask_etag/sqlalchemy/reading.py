@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, QueryContext, Session
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, QueryContext, Session, SessionTransaction
 
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.refusals import has_waited
@@ -31,6 +31,7 @@ class LockingRead:
     def __init__(self, mapper: Mapper[Any]) -> None:
         self._mapper = mapper
         self._locked: set[Any] = set()
+        self._locked_in: SessionTransaction | None = None
         self._session: Session | None = None  # the one whose transaction it began
         self.has_waited = False
 
@@ -45,8 +46,8 @@ class LockingRead:
             _reading.reset(token)
 
     def has_locked(self, state: InstanceState[Any]) -> bool:
-        """Tell whether an object was read under its lock."""
-        return state.key in self._locked
+        """Tell whether an object was read under its lock, in a transaction that is still going on."""
+        return state.key in self._locked and self._locked_in is not None and self._locked_in.is_active
 
     def give_up(self, error: Exception) -> bool:
         """End the transaction that a locking SELECT began and that failed; tell whether there was one."""
@@ -69,6 +70,8 @@ class LockingRead:
             self._session = state.session
         lock = locks.lock_before_reading(state.session, mapper)
         if lock is not None:
+            self._locked_in = state.session.get_transaction()
+            self._locked.clear()  # what another transaction had locked
             if lock == "row":
                 state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
             state.update_execution_options(populate_existing=True, **{_OPTION: True})

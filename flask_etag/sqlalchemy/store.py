@@ -15,7 +15,7 @@ from flask_etag.sqlalchemy.guard import SessionGuard
 from flask_etag.sqlalchemy.probes import probe
 from flask_etag.sqlalchemy.reading import LockingRead
 from flask_etag.sqlalchemy.refusals import is_refusal
-from flask_etag.sqlalchemy.versions import scope_of, uncovered, version_of
+from flask_etag.sqlalchemy.versions import attribute_of, covered, read_parts_anew, scope_of, uncovered, version_of
 
 
 class Sessions:
@@ -59,7 +59,13 @@ class Sessions:
         return scope_of(instance_state(target))
 
     def version_of(self, target: object) -> object:
-        return version_of(instance_state(target))
+        state = instance_state(target)
+        if covered:
+            read_parts_anew(state)
+        return version_of(state)
+
+    def attribute_of(self, target: object, name: str) -> object:
+        return attribute_of(instance_state(target), name)
 
     def guard(self, write: Write, target: object | None) -> SessionGuard:
         if target is None:

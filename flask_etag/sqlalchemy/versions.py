@@ -21,6 +21,8 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.attributes import get_history, instance_state
 
+from flask_etag.sqlalchemy.rows import loaded_keys
+
 
 class Versioned:
     """A mixin that gives a model a column ``version``, which changes with every UPDATE and never repeats.
@@ -47,6 +49,8 @@ class Versioned:
 def _next_version(_version: UUID | None) -> UUID:
     return uuid4()
 
+
+_PARTS_READ_AT = "flask_etag_parts_read_at"
 
 covered: defaultdict[type, set[str]] = defaultdict(set)
 """By model, the relationships whose rows are part of its objects: their changes move its version, too."""
@@ -138,10 +142,52 @@ def version_of(state: InstanceState[Any]) -> object:
     key = version_key(state)
     version = state.dict.get(key)
     if version is None:  # perhaps since it is expired
-        version = getattr(state.obj(), key)
+        version = attribute_of(state, key)
     if version is None:
         raise ValueError(_NONE_YET.format(state.class_.__name__))
     return version
+
+
+def attribute_of(state: InstanceState[Any], key: str) -> object:
+    """Return what an object has in an attribute that tells its state.
+
+    One that a select has left for later, as ``load_only()`` does, may be of later content than what it has loaded:
+    so that is read anew with it.
+    """
+    if key in state.dict:
+        return state.dict[key]
+    target = state.obj()
+    is_left = key in state.mapper.column_attrs and key not in state.expired_attributes
+    if is_left and state.session is not None and not state.modified:
+        state.session.expire(target, [*loaded_keys(state), key])
+    return getattr(target, key)
+
+
+def read_parts_anew(state: InstanceState[Any]) -> None:
+    """Let what an object covers be read anew where it was read before it: its version may be one of later rows.
+
+    What was read in the same query, or after it, is no older.
+    """
+    session, read_at = state.session, state.runid  # the number of the query
+    if session is None or read_at is None or session.info.get(_PARTS_READ_AT, 0) >= read_at:
+        return
+    session.info[_PARTS_READ_AT] = read_at
+    parts = _parts_of(state.mapper)
+    for held in session.identity_map.values() if parts else ():
+        part = instance_state(held)
+        if (part.runid or 0) < read_at and not part.modified and any(part.mapper.isa(each) for each in parts):
+            session.expire(held, part.mapper.column_attrs.keys())
+
+
+def _parts_of(mapper: Mapper[Any]) -> set[Mapper[Any]]:
+    """Return the mappers of what a model covers, and of what that covers in its turn."""
+    parts: set[Mapper[Any]] = set()
+    to_see = {mapper}
+    while to_see:
+        whole = to_see.pop()
+        to_see |= {whole.relationships[name].mapper for name in covered_by(whole)} - parts
+        parts |= to_see
+    return parts
 
 
 def stored_version_of(state: InstanceState[Any]) -> object:

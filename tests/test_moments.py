@@ -1,0 +1,243 @@
+"""What is read at one moment is not tagged, locked or shown as that of another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from flask import Flask, Response, g, jsonify, request
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import ForeignKey, String, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
+
+from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
+from flask_etag.sqlalchemy import Page, Versioned, covers
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Letter(Versioned, Base):
+    __tablename__ = "letter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(80), default="first")
+    pages: Mapped[list[Sheet]] = relationship()
+
+
+class Sheet(Base):
+    __tablename__ = "letter_page"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(80), default="first")
+    letter_id: Mapped[int] = mapped_column(ForeignKey("letter.id"))
+
+
+class Memo(Base):
+    """Without a version, so that it is locked."""
+
+    __tablename__ = "memo"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(80), default="first")
+
+
+covers(Letter.pages)
+
+
+class Desk:
+    """An application, and what other writers do at a moment of the test's choice."""
+
+    def __init__(self, url: str) -> None:
+        self.app = Flask("desk")
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = url
+        self.db = SQLAlchemy(self.app, model_class=Base)
+        ETag(self.app)
+        self.client = self.app.test_client()
+        with self.app.app_context():
+            Base.metadata.create_all(self.db.engine)
+            self.db.session.add_all([Letter(id=1, pages=[Sheet(id=1)]), Memo(id=1)])
+            self.db.session.commit()
+        self.meanwhile: list[Callable[[], None]] = []
+
+    def let_others_write(self) -> None:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+
+    def rewrite(self) -> None:
+        """Have another writer change the letter and its page."""
+        with self.app.app_context(), Session(self.db.engine) as session:
+            letter = session.get_one(Letter, 1)
+            letter.text = letter.pages[0].text = "theirs"
+            session.commit()
+
+    def serve(self, found: Resource[..., Any], show: Callable[[Any], Any] = lambda letter: letter.text) -> None:
+        """Serve a resource on both methods; a PUT writes its content into it."""
+
+        def view(target: Any) -> Any:
+            if request.method == "PUT":
+                self.let_others_write()
+                target.text = request.get_data(as_text=True)
+                self.db.session.commit()
+            return jsonify(show(target))
+
+        self.app.add_url_rule("/read", "read", etag_resource(found)(view))
+        self.app.add_url_rule("/write", "write", require_if_match(found)(view), methods=["PUT"])
+
+
+@pytest.fixture
+def desk(database_url: str) -> Iterator[Desk]:
+    desk = Desk(database_url)
+    yield desk
+    with desk.app.app_context():
+        desk.db.session.remove()
+        Base.metadata.drop_all(desk.db.engine)
+        desk.db.engine.dispose()
+
+
+def light() -> Any:
+    return select(Letter).options(load_only(Letter.text))
+
+
+@pytest.mark.parametrize("options", [{}, {"etag": version_column("version")}])
+def test_a_version_that_is_left_for_later_is_of_the_content_that_is_shown(
+    desk: Desk, options: dict[str, Any]
+) -> None:
+    @resource(**options)
+    def find_letter() -> Letter | None:
+        letter: Letter | None = desk.db.session.scalar(light())
+        desk.let_others_write()
+        return letter
+
+    desk.serve(find_letter)
+    desk.meanwhile.append(desk.rewrite)
+    first, second = desk.client.get("/read"), desk.client.get("/read")
+    assert second.json == "theirs"
+    assert (first.json == second.json) is (first.headers["ETag"] == second.headers["ETag"])
+
+
+def test_a_list_whose_versions_are_left_for_later_is_of_the_content_that_is_shown(desk: Desk) -> None:
+    @resource
+    def find_letters() -> list[Letter]:
+        letters = list(desk.db.session.scalars(light()))
+        desk.let_others_write()
+        return letters
+
+    desk.serve(find_letters, lambda letters: [letter.text for letter in letters])
+    desk.meanwhile.append(desk.rewrite)
+    first, second = desk.client.get("/read"), desk.client.get("/read")
+    assert second.json == ["theirs"]
+    assert (first.json == second.json) is (first.headers["ETag"] == second.headers["ETag"])
+
+
+def test_what_a_loader_changes_is_not_lost_where_the_version_is_left_for_later(desk: Desk) -> None:
+    @resource
+    def find_letter() -> Letter:
+        letter: Letter = desk.db.session.scalars(light()).one()
+        letter.text = "seen"
+        return letter
+
+    desk.serve(find_letter)
+    assert desk.client.get("/read").json == "seen"
+
+
+@pytest.mark.parametrize("is_page", [False, True])
+def test_covered_rows_that_were_read_before_are_read_anew(desk: Desk, is_page: bool) -> None:
+    @resource
+    def find_letter() -> Letter | Page[Letter] | None:
+        return Page(desk.db.session, select(Letter)) if is_page else desk.db.session.get(Letter, 1)
+
+    def texts(found: Letter | Page[Letter]) -> list[str]:
+        letters = [found] if isinstance(found, Letter) else list(found)
+        return [sheet.text for letter in letters for sheet in letter.pages]
+
+    @desk.app.before_request
+    def read_a_sheet() -> None:
+        if desk.meanwhile:
+            g.sheet = desk.db.session.get(Sheet, 1)
+            desk.db.session.execute(select(Memo))
+            desk.let_others_write()
+            if desk.db.engine.dialect.name in ("mysql", "mariadb"):
+                desk.db.session.connection().exec_driver_sql("COMMIT")  # or all that is read were of one moment
+
+    desk.serve(find_letter, texts)
+    desk.meanwhile.append(desk.rewrite)
+    first, second = desk.client.get("/read"), desk.client.get("/read")
+    assert first.json == second.json == ["theirs"]
+    assert first.headers["ETag"] == second.headers["ETag"]
+
+
+def test_covered_rows_that_are_read_with_their_whole_are_read_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    @resource
+    def find_letter() -> Letter:
+        letter = desk.db.session.get_one(Letter, 1)
+        g.kept = list(letter.pages)
+        return letter
+
+    desk.serve(find_letter, lambda letter: [sheet.text for sheet in letter.pages])
+    with caplog.at_level(logging.INFO, "sqlalchemy.engine.Engine"):
+        assert desk.client.get("/read").json == ["first"]
+    assert sum(message.startswith("SELECT") for message in caplog.messages) == 2
+
+
+@pytest.mark.parametrize("end", [Session.commit, Session.rollback])
+def test_a_lock_that_the_loader_has_ended_is_none(desk: Desk, end: Callable[[Session], None]) -> None:
+    @resource(etag=content_hash(lambda memo: memo.text))
+    def find_memo() -> Memo | None:
+        memo = desk.db.session.get(Memo, 1)
+        end(desk.db.session())
+        return memo
+
+    def rewrite() -> None:
+        with desk.app.app_context(), desk.db.engine.begin() as connection:
+            connection.execute(update(Memo).values(text="theirs"))
+
+    desk.serve(find_memo)
+
+    def save(text: str) -> int:
+        etag = desk.client.get("/read").headers["ETag"]
+        return desk.client.put("/write", data=text, headers={"If-Match": etag}).status_code
+
+    assert save("first of mine") == 200  # from now on the resource knows its model, and is read under a lock
+    desk.meanwhile.append(rewrite)
+    assert save("second of mine") in (409, 412)
+    assert desk.client.get("/read").json == "theirs"
+
+
+def test_a_probe_takes_no_other_column_s_value_for_the_key(desk: Desk) -> None:
+    found = resource(probe=Letter)(lambda text: desk.db.session.scalar(select(Letter).filter_by(text=text)))
+    desk.app.add_url_rule("/<text>", "by_text", etag_resource(found)(lambda letter: letter.text))
+    desk.app.testing = True
+    with pytest.raises(TypeError, match="takes the key, id, from the URL's variables by name, and there are text"):
+        desk.client.get("/first", headers={"If-None-Match": "*"})
+
+
+def test_a_304_leaves_the_view_s_own_response_as_it_is() -> None:
+    app = Flask("kept")
+    ETag(app)
+    closed = []
+
+    @cache
+    def kept() -> Response:
+        response = jsonify("kept")
+        response.set_cookie("kind", "own")
+        response.call_on_close(lambda: closed.append(True))
+        return response
+
+    app.get("/")(etag_resource(lambda: kept()))  # noqa: PLW0108 - a view of the application's own
+    client = app.test_client()
+    etag = client.get("/").headers["ETag"]
+    closed.clear()
+    unchanged = client.get("/", headers={"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.data) == (304, b"")
+    assert unchanged.headers["Set-Cookie"].startswith("kind=own")
+    unchanged.close()
+    assert closed
+    again = client.get("/")
+    assert (again.status_code, again.json, again.headers["ETag"]) == (200, "kept", etag)
