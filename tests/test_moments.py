@@ -14,7 +14,7 @@ from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
 
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
-from flask_etag.sqlalchemy import Page, Versioned, covers
+from flask_etag.sqlalchemy import Page, Versioned, covers, store
 
 
 class Base(DeclarativeBase):
@@ -184,6 +184,13 @@ def test_covered_rows_that_are_read_with_their_whole_are_read_once(
     with caplog.at_level(logging.INFO, "sqlalchemy.engine.Engine"):
         assert desk.client.get("/read").json == ["first"]
     assert sum(message.startswith("SELECT") for message in caplog.messages) == 2
+
+
+def test_where_no_model_covers_another_nothing_is_looked_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "covered", {})
+    found = resource(lambda: desk.db.session.get(Letter, 1))
+    desk.serve(found, lambda _: list(desk.db.session.info))
+    assert desk.client.get("/read").json == []
 
 
 @pytest.mark.parametrize("end", [Session.commit, Session.rollback])
