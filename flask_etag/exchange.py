@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from collections.abc import Set as AbstractSet
-from copy import copy
 from operator import itemgetter
 from typing import Any
 
@@ -163,7 +162,8 @@ def without_content(response: Response, given: Container[str]) -> Response:
 
     :param given: the names of the fields that it has, as :func:`names_in` gives them.
     """
-    unchanged = copy(response)
+    unchanged = object.__new__(type(response))
+    vars(unchanged).update(vars(response))  # copy() takes four times as long
     unchanged.headers = Headers(response.headers if given else None)
     unchanged.status_code = 304
     unchanged.response = []

@@ -151,9 +151,12 @@ class Resource(Generic[P, T_co]):
 
         :raises TypeError: if the tag is not made of the content.
         """
-        kept = _kept_for_this_request()
+        try:
+            kept = request._get_current_object().environ.get(HASHED)  # type: ignore[attr-defined]
+        except RuntimeError:  # there is no request
+            kept = None
         if kept is not None and kept[0] is self and kept[1] is target:
-            return kept[2]
+            return str(kept[2])
         state = self.validator(target)
         if state is None or state.content is None:
             raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")
@@ -297,13 +300,6 @@ def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
-
-
-def _kept_for_this_request() -> tuple[Resource[..., Any], object, str] | None:
-    try:
-        return request.environ.get(HASHED)
-    except RuntimeError:  # there is none
-        return None
 
 
 def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 CEILINGS = {
     "body hash, 200": 59,
-    "body hash, 304": 83,
+    "body hash, 304": 73,
     "version, 200": 60,
     "version, 304": 27,
     "version_column, 200": 62,
     "version_column, 304": 28,
     "content_hash, 200": 72,
     "content_hash, 304": 38,
-    "content_hash, content_of, 200": 54,
+    "content_hash, content_of, 200": 51,
     "Versioned, 200": 74,
     "Versioned, 304": 41,
     "guarded PUT": 243,
