@@ -37,6 +37,14 @@ class Sheet(Base):
     letter_id: Mapped[int] = mapped_column(ForeignKey("letter.id"))
 
 
+class Slip(Versioned, Base):
+    """With a version, and nothing that belongs to it."""
+
+    __tablename__ = "slip"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
 class Memo(Base):
     """Without a version, so that it is locked."""
 
@@ -60,7 +68,7 @@ class Desk:
         self.client = self.app.test_client()
         with self.app.app_context():
             Base.metadata.create_all(self.db.engine)
-            self.db.session.add_all([Letter(id=1, pages=[Sheet(id=1)]), Memo(id=1)])
+            self.db.session.add_all([Letter(id=1, pages=[Sheet(id=1)]), Memo(id=1), Slip(id=1)])
             self.db.session.commit()
         self.meanwhile: list[Callable[[], None]] = []
 
@@ -145,14 +153,18 @@ def test_what_a_loader_changes_is_not_lost_where_the_version_is_left_for_later(d
     assert desk.client.get("/read").json == "seen"
 
 
-@pytest.mark.parametrize("is_page", [False, True])
-def test_covered_rows_that_were_read_before_are_read_anew(desk: Desk, is_page: bool) -> None:
+@pytest.mark.parametrize("kind", ["object", "page", "list"])
+def test_covered_rows_that_were_read_before_are_read_anew(desk: Desk, kind: str) -> None:
     @resource
-    def find_letter() -> Letter | Page[Letter] | None:
-        return Page(desk.db.session, select(Letter)) if is_page else desk.db.session.get(Letter, 1)
+    def find_letter() -> Letter | Page[Letter] | list[Letter | Slip]:
+        session = desk.db.session
+        if kind == "page":
+            return Page(session, select(Letter))
+        letter = session.get_one(Letter, 1)
+        return letter if kind == "object" else [session.get_one(Slip, 1), letter]  # read last, and tagged first
 
-    def texts(found: Letter | Page[Letter]) -> list[str]:
-        letters = [found] if isinstance(found, Letter) else list(found)
+    def texts(found: Letter | Page[Letter] | list[Letter | Slip]) -> list[str]:
+        letters = [found] if isinstance(found, Letter) else [each for each in found if isinstance(each, Letter)]
         return [sheet.text for letter in letters for sheet in letter.pages]
 
     @desk.app.before_request

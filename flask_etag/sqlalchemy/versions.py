@@ -169,9 +169,12 @@ def read_parts_anew(state: InstanceState[Any]) -> None:
     What was read in the same query, or after it, is no older.
     """
     session, read_at = state.session, state.runid  # the number of the query
-    if session is None or read_at is None or session.info.get(_PARTS_READ_AT, 0) >= read_at:
+    if session is None or read_at is None:
         return
-    session.info[_PARTS_READ_AT] = read_at
+    looked_at = session.info.setdefault(_PARTS_READ_AT, {})
+    if looked_at.get(state.mapper, 0) >= read_at:
+        return
+    looked_at[state.mapper] = read_at
     parts = _parts_of(state.mapper)
     for held in session.identity_map.values() if parts else ():
         part = instance_state(held)
