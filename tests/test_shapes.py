@@ -132,6 +132,7 @@ def test_what_was_hashed_for_one_resource_is_no_other_s_content() -> None:
     ETag(pages)
     pages.get("/")(etag_resource(find_card)(card))
     assert pages.test_client().get("/").text == '{"name":"Ann"}'
+    assert find_user.content_of(user) == '{"name":"Ann","salary":9000}'  # outside of any request
 
 
 def test_the_text_that_was_hashed_is_that_of_one_request() -> None:
