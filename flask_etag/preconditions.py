@@ -13,7 +13,7 @@ from typing import Literal
 
 from werkzeug.http import parse_date
 
-from flask_etag.entity_tags import EntityTag, MalformedField, TagList
+from flask_etag.entity_tags import EntityTag, MalformedField, TagList, field_of
 
 Reason = Literal["absent", "exists", "malformed", "stale", "unverifiable", "weakened"]
 """Why a precondition fails.
@@ -74,7 +74,7 @@ class Representation:
 
     def is_all_of(self, field: str) -> bool:
         """Tell whether a field has its tag, as it was sent, and nothing else: most do, and need no reading."""
-        return self.etag is not None and field == str(self.etag)
+        return self.etag is not None and field == field_of(self.etag.opaque, self.etag.weak)
 
     def named_by(self, opaque: str, *, whole: bool) -> Literal["exactly", "with a suffix"] | None:
         """Tell whether an opaque tag names this representation; or, where not ``whole``, its state."""

@@ -13,7 +13,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
-from flask_etag.entity_tags import EntityTag
+from flask_etag.entity_tags import EntityTag, field_of
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
 from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read, refused
@@ -93,7 +93,9 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
     if status // 100 != 2:
         return response
     if _describes_target(status, exchange.method):
-        exchange.tag(response, None if guard.etag is None else str(guard.etag), names_in(response.headers))
+        etag = guard.etag
+        field = None if etag is None else field_of(etag.opaque, etag.weak)
+        exchange.tag(response, field, names_in(response.headers))
     if response.is_streamed:
         log.once("its answer is streamed; what it writes while that is sent is not guarded.")
     if guard.pending:

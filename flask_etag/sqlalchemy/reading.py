@@ -71,7 +71,7 @@ class LockingRead:
         lock = locks.lock_before_reading(state.session, mapper)
         if lock is not None:
             self._locked_in = state.session.get_transaction()
-            self._locked.clear()  # what another transaction had locked
+            self._locked = set()  # without what another transaction had locked
             if lock == "row":
                 state.statement = state.statement.with_for_update(of=mapper.class_)  # type: ignore[attr-defined]
             state.update_execution_options(populate_existing=True, **{_OPTION: True})
