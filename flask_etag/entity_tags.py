@@ -16,9 +16,9 @@ MAX_MEMBERS = 256
 
 _OPAQUE = r"[\x21\x23-\x7e\x80-\xff]"
 _IS_OPAQUE = re.compile(rf"{_OPAQUE}{{0,{MAX_FIELD_LENGTH - 2}}}").fullmatch
-_MEMBER = re.compile(rf'(W/)?"({_OPAQUE}*)"[ \t]*(?:,|\Z)').match
+_GAP = " \t,"  # before, between and behind the members: empty ones are none
+_MEMBER = re.compile(rf'(W/)?"({_OPAQUE}*)"[ \t]*(?:,[{_GAP}]*|\Z)').match
 _set = object.__setattr__  # as frozen dataclasses do
-_GAP = re.compile(r"[ \t,]*").match
 
 
 class MalformedField(ValueError):
@@ -106,16 +106,11 @@ class TagList:
         if field.count('"') > 2 * MAX_MEMBERS:  # each member has two, and there are none elsewhere
             raise MalformedField(f"more than {MAX_MEMBERS} entity tags")
         members: list[EntityTag] = []
-        position = _skip_gap(field, 0)
+        position = len(field) - len(field.lstrip(_GAP))
         while position < len(field):
             member = _MEMBER(field, position)
             if member is None:
                 raise MalformedField(f"no entity tag at character {position + 1}")
             members.append(EntityTag.trusted(member[2], weak=member[1] is not None))
-            position = _skip_gap(field, member.end())
+            position = member.end()
         return cls(tuple(members))
-
-
-def _skip_gap(field: str, position: int) -> int:
-    gap = _GAP(field, position)
-    return gap.end() if gap else position
