@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from secrets import token_hex
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from uuid import uuid4
 
 from flask import Flask
 from sqlalchemy import insert, text
@@ -54,7 +54,7 @@ def product(number: int) -> dict[str, object]:
         "price": Decimal("9.99"),
         "stock": number,
         "updated_at": datetime.now(UTC),
-        "version": uuid4(),
+        "version": token_hex(16),
     }
 
 

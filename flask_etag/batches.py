@@ -76,8 +76,8 @@ class Batch(ToWrite):
             missing = [self._item(index, "missing") for index in self._unprotected]
             refuse_unprotected(self._exchange, PreconditionRequired(missing))
 
-    def judge(self, target: Sequence[Any]) -> list[EntityTag | None]:
-        etags: list[EntityTag | None] = []
+    def judge(self, target: Sequence[Any]) -> list[str | None]:
+        etags: list[str | None] = []
         refused = []
         for index, one in enumerate(target):
             try:

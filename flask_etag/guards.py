@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
-from flask_etag.entity_tags import EntityTag
-
 
 class Refused(Exception):
     """The store refused a write because another writer was first. What was attempted is rolled back.
@@ -36,14 +34,14 @@ class Write:
 
     :param read: the load that has locked the target, if one did.
     :param load: loads the target anew; ``None`` where there is none.
-    :param etag_of: gives its tag, or ``None`` where it has none.
+    :param etag_of: gives the value of its field ETag, or ``None`` where it has none.
     :param rereads: whether the tag rests on more than the version that the store itself checks.
     :param column: the attribute that has to change with the write, if the tag rests on that alone.
     """
 
     read: LockingRead | None
     load: Callable[[], Any]
-    etag_of: Callable[[Any], EntityTag | None]
+    etag_of: Callable[[Any], str | None]
     rereads: bool = False
     column: str | None = None
 
@@ -55,9 +53,9 @@ class Guard:
     refuses leaves it as :class:`Refused`.
     """
 
-    etag: EntityTag | None = None
-    """The tag of what this write left behind, taken where no later writer can change it; ``None`` after a
-    deletion. Where the write changed nothing, the tag that it was judged by."""
+    etag: str | None = None
+    """The tag of what this write left behind, as the value of the field ETag, taken where no later writer can
+    change it; ``None`` after a deletion. Where the write changed nothing, the tag that it was judged by."""
 
     committed: bool = False
     """Whether some of the write has been committed, so that it is too late to say that nothing was."""
@@ -77,7 +75,7 @@ class Guard:
         """Take what has to be held before the view runs; tell whether to load and judge anew under it."""
         return False
 
-    def hold(self, target: Any, etag: EntityTag | None) -> None:
+    def hold(self, target: Any, etag: str | None) -> None:
         """Take note of what was judged last, and of its tag."""
 
     def flush(self) -> None:
@@ -116,8 +114,8 @@ class Store(Protocol):
         :raises ValueError: if it has no key yet.
         """
 
-    def version_of(self, target: object) -> object:
-        """Return the version that the store keeps of an object.
+    def version_of(self, target: object) -> tuple[object, ...]:
+        """Return the version that the store keeps of an object, after what it belongs to.
 
         :raises TypeError: if its model has none.
         :raises ValueError: if the object has none yet.

@@ -117,6 +117,13 @@ class Preconditions:
             self.if_none_match is not None and self.if_none_match.strip(" \t") == "*"
         )
 
+    def ask_only_for(self, etag: str) -> bool:
+        """Tell whether all that a write asks is that this be still the tag: most do, and need no reading.
+
+        :param etag: the value of the field, of a strong tag.
+        """
+        return self.if_match == etag and self.if_none_match is None
+
     def evaluate(self, method: str, current: Representation | None, *, accept_weakened: bool = False) -> Verdict:
         """Judge a request by its conditions, in the order of RFC 9110 section 13.2.2.
 
@@ -149,8 +156,6 @@ def _judge_if_match(
     field: str, current: Representation | None, whole: bool, accept_weakened: bool
 ) -> Reason | None:
     """Section 13.1.1: strong comparison, since what matches is going to be overwritten."""
-    if current is not None and current.is_all_of(field) and not field.startswith("W/"):
-        return None
     try:
         tags = TagList.parse(field)
     except MalformedField:

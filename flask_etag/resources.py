@@ -15,7 +15,7 @@ from flask import current_app, request
 from werkzeug.exceptions import NotFound
 from werkzeug.http import http_date
 
-from flask_etag.entity_tags import EntityTag
+from flask_etag.entity_tags import EntityTag, field_of
 from flask_etag.preconditions import Representation
 from flask_etag.probing import Probe
 from flask_etag.settings import Settings, settings_of
@@ -104,6 +104,11 @@ class Resource(Generic[P, T_co]):
                 return f"{state.digest(settings.key)}.{second}"
         return state.digest(settings.key) if state.verbatim is None else state.verbatim
 
+    def field(self, target: Any, settings: Settings) -> str | None:
+        """Return the value of the field ETag for what was loaded; ``None`` where it has none."""
+        state = self.validator(target)
+        return None if state is None else field_of(self.opaque(target, state, settings), state.weak)
+
     def representation(
         self, target: Any, state: State | None, settings: Settings, opaque: str | None = None
     ) -> Representation:
@@ -169,15 +174,11 @@ class Resource(Generic[P, T_co]):
         :raises TypeError: if nothing says what the tag of such an object is.
         :raises RuntimeError: outside of an application, which may have configured how tags are made.
         """
-        etag = self.tag(target, settings_of(current_app))
-        if etag is None:
-            raise ValueError(f"This {type(target).__name__} has no ETag.")
-        return etag
-
-    def tag(self, target: Any, settings: Settings) -> EntityTag | None:
-        """Return the entity tag of what was loaded; ``None`` where it has none."""
+        settings = settings_of(current_app)
         state = self.validator(target)
-        return None if state is None else EntityTag.trusted(self.opaque(target, state, settings), state.weak)
+        if state is None:
+            raise ValueError(f"This {type(target).__name__} has no ETag.")
+        return EntityTag.trusted(self.opaque(target, state, settings), state.weak)
 
 
 class AsyncResource(Resource[P, T_co]):

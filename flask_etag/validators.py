@@ -50,8 +50,7 @@ class Found(Validator):
             return _given(own(target), type(target), ".__etag__()")
         store = store_of(target)
         if store is not None:
-            version = store.version_of(target)
-            return state_of(*store.scope_of(target), version)
+            return state_of(*store.version_of(target))
         if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
         raise TypeError(

@@ -13,7 +13,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
-from flask_etag.entity_tags import EntityTag, field_of
+from flask_etag.entity_tags import field_of
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
 from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read, refused
@@ -65,8 +65,8 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
                 story.require_protection()
             etag = story.judge(target)
         except Exception as error:
-            if refused(error):  # the row, or what a hash reads besides, is being written
-                raise WriteConflict from error
+            if not isinstance(error, HTTPException) and refused(error):
+                raise WriteConflict from error  # the row, or what a hash reads besides, is being written
             raise
 
         guard = story.guard(target)
@@ -93,9 +93,7 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
     if status // 100 != 2:
         return response
     if _describes_target(status, exchange.method):
-        etag = guard.etag
-        field = None if etag is None else field_of(etag.opaque, etag.weak)
-        exchange.tag(response, field, names_in(response.headers))
+        exchange.tag(response, guard.etag, names_in(response.headers))
     if response.is_streamed:
         log.once("its answer is streamed; what it writes while that is sent is not guarded.")
     if guard.pending:
@@ -167,14 +165,19 @@ class Target(ToWrite):
         if not self._preconditions.protect:
             refuse_unprotected(self._exchange, PreconditionRequired())
 
-    def judge(self, target: Any) -> EntityTag | None:
-        if target is None:
-            current = None
-        else:
-            state = self._resource.validator(target)
-            current = self._resource.representation(target, state, self._exchange.settings)
+    def judge(self, target: Any) -> str | None:
+        etag = current = None
+        if target is not None:
+            resource, settings = self._resource, self._exchange.settings
+            state = resource.validator(target)
+            opaque = None if state is None else resource.opaque(target, state, settings)
+            if state is not None and opaque is not None:
+                etag = field_of(opaque, state.weak)
+                if not state.weak and self._preconditions.ask_only_for(etag):
+                    return etag
+            current = resource.representation(target, state, settings, opaque)
         self._exchange.is_unchanged(self._preconditions, current)
-        return None if current is None else current.etag
+        return etag
 
     def judge_again(self, *, too_late: bool) -> None:
         target = self.load()
@@ -201,8 +204,8 @@ class Target(ToWrite):
         with suppress(HTTPException):
             return self._resource.load(self._exchange.url_arguments)
 
-    def _etag_of(self, target: Any) -> EntityTag | None:
-        return self._resource.tag(target, self._exchange.settings)
+    def _etag_of(self, target: Any) -> str | None:
+        return self._resource.field(target, self._exchange.settings)
 
 
 def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
@@ -283,7 +286,7 @@ class _Unguarded(_Around):
     So the answer carries no tag: another writer may have been there in the meantime.
     """
 
-    def hold(self, target: Any, etag: EntityTag | None) -> None:
+    def hold(self, target: Any, etag: str | None) -> None:
         del target, etag
         log.once(
             "judged, not guarded. What its loader returns is not one object of a store that can refuse a stale "

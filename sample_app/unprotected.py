@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from flask import Blueprint, Response, request
 from marshmallow import ValidationError
@@ -47,7 +47,7 @@ def put_product() -> dict[str, Any]:
     members = product_schema.load({**read_object(), "sku": DEMO})
     # Past the version that the ORM would check. The row gets the next one all the same: it is the tag that the
     # protected routes tell one state from another by.
-    session().execute(update(Product).where(Product.sku == DEMO).values(**members, version=uuid4()))
+    session().execute(update(Product).where(Product.sku == DEMO).values(**members, version=token_hex(16)))
     product = session().get(Product, DEMO)
     if product is None:
         raise NotFound

@@ -21,7 +21,7 @@ def test_2_5_a_stale_tag_is_412_also_while_others_go_on_writing(empty_database: 
 
     def write() -> None:
         with notes.engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
-            connection.execute(update(Note).values(version=uuid4()))
+            connection.execute(update(Note).values(version=uuid4().hex))
             time.sleep(0.005)  # others wait for the lock meanwhile
 
     def go_on_writing() -> None:

@@ -204,7 +204,7 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     if guards and updated.rowcount == 0:
         raise StaleDataError("The object has been changed since the request was judged.")
     if root is not None and version is not None:
-        session.expire(root, [version_key(instance_state(root))])
+        session.expire(root, [version_key(instance_state(root).mapper)])
 
 
 def _is_updated(state: InstanceState[Any]) -> bool:

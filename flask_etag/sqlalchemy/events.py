@@ -23,10 +23,10 @@ def _before_flush(session: Session, *_: object) -> None:
         guard.before_flush(session)
 
 
-@event.listens_for(Session, "after_flush")
-def _after_flush(session: Session, _: object) -> None:
+@event.listens_for(Session, "pending_to_persistent")
+def _pending_to_persistent(_session: Session, made: object) -> None:
     for guard in guards_in_force.get():
-        guard.after_flush(session)
+        guard.pending_to_persistent(made)
 
 
 @event.listens_for(Session, "after_flush_postexec")

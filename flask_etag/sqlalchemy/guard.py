@@ -23,7 +23,6 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import log
-from flask_etag.entity_tags import EntityTag
 from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.reading import LockingRead, is_told_of_refreshes, read_current
@@ -51,24 +50,24 @@ guards_in_force: ContextVar[tuple[SessionGuard, ...]] = ContextVar("flask_etag_g
 class SessionGuard(Guard):
     """The guard of one object, whose row is there already or is going to be made."""
 
+    _token: Token[tuple[SessionGuard, ...]]  # as long as it is in force
+    _key: Any = None
+    _mapper: Mapper[Any] | None = None  # the target's, or that of the first object that is made
+    _replaces: object = None  # the state that this write may replace, and no other
+    _writing = False  # whether the flush that is going on writes the target
+    _written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
+    _locked_in: SessionTransaction | None = None  # the one that has locked it
+    _uncommitted: tuple[str | None, object] = (None, None)
+    _has_failed = False  # whether the last try to write the target has
+    _reads_current = False  # whether it is read anew what others may have committed since
+
     def __init__(self, write: Write, target: object | None = None, session: Session | None = None) -> None:
         self._write = write
-        self._token: Token[tuple[SessionGuard, ...]]  # as long as it is in force
-        self._sessions: list[Session] = []
-        self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
         # Held, since the session would not; a view that expunges it and loads it again writes another object.
         self._target = target
-        self._key: Any = None
-        self._mapper: Mapper[Any] | None = None  # the target's, or that of the first object that is made
-        self._replaces: object = None  # the state that this write may replace, and no other
-        self._writing = False  # whether the flush that is going on writes the target
-        self._written_in: SessionTransaction | None = None  # the transaction or savepoint that has written the row
-        self._locked_in: SessionTransaction | None = None  # the one that has locked it
-        self._uncommitted: tuple[EntityTag | None, object] = (None, None)
+        self._sessions: list[Session] = [] if session is None else [session]
+        self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
         self._winner = Winner()
-        self._has_failed = False  # whether the last try to write the target has
-        self._reads_current = False  # whether it is read anew what others may have committed since
-        self._note_session(session)
 
     @property
     def pending(self) -> bool:  # type: ignore[override]
@@ -92,6 +91,8 @@ class SessionGuard(Guard):
         if self._target is None:
             return False
         state = instance_state(self._target)
+        if is_versioned(state) and not self._write.rereads and self._write.read is None:
+            return False
         [session] = self._sessions
         if not is_versioned(state) or self._write.rereads:
             session.flush()  # what was done before this, which reading anew would lose
@@ -112,19 +113,20 @@ class SessionGuard(Guard):
             self._refuse_what_moves_no_row(session, state)
         return is_to_lock
 
-    def hold(self, target: Any, etag: EntityTag | None) -> None:
-        self._target, self.etag = target, etag
+    def hold(self, target: Any, etag: str | None) -> None:
         if self._reads_current:
             read_current(False)
         if target is not None:
             state = instance_state(target)
-            self._note_session(state.session)
+            if target is not self._target:
+                self._note_session(state.session)
             self._key, self._replaces = state.key, _replaced_by_a_write_of(state)
             self._mapper = state.mapper
+        self._target, self.etag = target, etag
 
     def flush(self) -> None:
         for session in self._sessions:
-            if session.is_active:
+            if session.in_transaction() and session.is_active:
                 session.flush()
                 self._take_tag(session)
         if self._written_in is not None:
@@ -187,8 +189,8 @@ class SessionGuard(Guard):
             if current != self._replaces:
                 raise StaleDataError("The object has been changed since the request was judged.")
 
-    def after_flush(self, session: Session) -> None:
-        self._made += session.new
+    def pending_to_persistent(self, made: object) -> None:
+        self._made.append(made)
 
     def after_flush_postexec(self, session: Session) -> None:
         if self._key is None:
@@ -198,7 +200,8 @@ class SessionGuard(Guard):
             return
         state = instance_state(self._target)
         # Where the database makes the versions, there is none in memory after a flush.
-        if not is_versioned(state) or not state.persistent or state.dict.get(version_key(state)) != self._replaces:
+        is_as_it_was = is_versioned(state) and state.dict.get(version_key(state.mapper)) == self._replaces
+        if not is_as_it_was or not state.persistent:
             self._written_in = _innermost_transaction(session)
 
     def handle_error(self, error: BaseException | None) -> None:

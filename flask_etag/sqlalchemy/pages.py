@@ -125,12 +125,16 @@ class Page(Generic[T]):
         """Let what is held without its version be read anew, since that would be one of later content."""
         for held in self._session.identity_map.values():
             state = instance_state(held)
-            if state.mapper.isa(self._mapper) and version_key(state) not in state.dict and not state.modified:
+            if (
+                state.mapper.isa(self._mapper)
+                and version_key(state.mapper) not in state.dict
+                and not state.modified
+            ):
                 self._session.expire(held, state.mapper.column_attrs.keys())
 
     def _members(self) -> list[tuple[Any, ...]]:
         states = [instance_state(member) for member in self.items]
-        if any(version_key(state) not in state.dict for state in states):
+        if any(version_key(state.mapper) not in state.dict for state in states):
             raise TypeError(
                 f"The select leaves the version of {self._mapper.class_.__name__} for later, when it may be "
                 "one of later content: name it in load_only() as well, or undefer() it."

@@ -58,11 +58,12 @@ class Sessions:
     def scope_of(self, target: object) -> tuple[object, ...]:
         return scope_of(instance_state(target))
 
-    def version_of(self, target: object) -> object:
+    def version_of(self, target: object) -> tuple[object, ...]:
         state = instance_state(target)
         if covered:
             read_parts_anew(state)
-        return version_of(state)
+        version = version_of(state)
+        return (*scope_of(state), version)
 
     def attribute_of(self, target: object, name: str) -> object:
         return attribute_of(instance_state(target), name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import lru_cache
+from secrets import token_hex
 from typing import Any
-from uuid import UUID, uuid4
 
-from sqlalchemy import Select, Uuid, inspect
+from sqlalchemy import Select, String, inspect
 from sqlalchemy.orm import (
     InstanceState,
     Mapped,
@@ -27,8 +27,8 @@ from flask_etag.sqlalchemy.rows import loaded_keys
 class Versioned:
     """A mixin that gives a model a column ``version``, which changes with every UPDATE and never repeats.
 
-    Versions are random UUIDs, so that a row that is deleted and made again under the same key does not get
-    one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``).
+    Versions are random texts, of 32 hexadecimal digits, so that a row that is deleted and made again under the
+    same key does not get one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``).
 
     A model with a ``__mapper_args__`` of its own has to keep this one's::
 
@@ -37,7 +37,7 @@ class Versioned:
             return {**super().__mapper_args__, "polymorphic_on": "kind"}
     """
 
-    version: Mapped[UUID] = mapped_column(Uuid, nullable=False)
+    version: Mapped[str] = mapped_column(String(36), nullable=False)  # room for UUIDs, which databases can give
 
     @declared_attr.directive
     def __mapper_args__(cls: type[Versioned]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
@@ -46,8 +46,8 @@ class Versioned:
         return {"version_id_col": cls.version, "version_id_generator": _next_version}
 
 
-def _next_version(_version: UUID | None) -> UUID:
-    return uuid4()
+def _next_version(_version: str | None) -> str:
+    return token_hex(16)
 
 
 _PARTS_READ_AT = "flask_etag_parts_read_at"
@@ -112,25 +112,19 @@ def is_versioned(state: InstanceState[Any]) -> bool:
     return state.mapper.version_id_col is not None
 
 
-def version_key(state: InstanceState[Any]) -> str:
-    """Return the name of the attribute that is the version of an object.
+@lru_cache(maxsize=256)
+def version_key(mapper: Mapper[Any]) -> str:
+    """Return the name of the attribute that is the version of the objects of a model.
 
-    :raises TypeError: if its model has none.
+    :raises TypeError: if it has none.
     """
-    key = _version_key(state.mapper)
-    if key is None:
+    if mapper.version_id_col is None:
         raise TypeError(
-            f"{state.class_.__name__} has no version, so nothing says what its ETag is: add the mixin "
+            f"{mapper.class_.__name__} has no version, so nothing says what its ETag is: add the mixin "
             "flask_etag.sqlalchemy.Versioned, name a column as version_id_col in __mapper_args__, or tell its "
             'resource: @resource(etag=content_hash(schema)) or @resource(etag=version_column("revision")).'
         )
-    return key
-
-
-@lru_cache(maxsize=256)
-def _version_key(mapper: Mapper[Any]) -> str | None:
-    column = mapper.version_id_col
-    return None if column is None else mapper.get_property_by_column(column).key
+    return mapper.get_property_by_column(mapper.version_id_col).key
 
 
 def version_of(state: InstanceState[Any]) -> object:
@@ -139,7 +133,7 @@ def version_of(state: InstanceState[Any]) -> object:
     :raises TypeError: if its model has none.
     :raises ValueError: if the object has none yet.
     """
-    key = version_key(state)
+    key = version_key(state.mapper)
     version = state.dict.get(key)
     if version is None:  # perhaps since it is expired
         version = attribute_of(state, key)
@@ -195,10 +189,10 @@ def _parts_of(mapper: Mapper[Any]) -> set[Mapper[Any]]:
 
 def stored_version_of(state: InstanceState[Any]) -> object:
     """Return the version as it was loaded, even if the view has set the next one itself."""
-    key = version_key(state)
+    key = version_key(state.mapper)
     if key in state.committed_state:
         return state.committed_state[key]
-    return state.dict[key] if key in state.dict else getattr(state.obj(), key)
+    return getattr(state.obj(), key)
 
 
 _NONE_YET = (

@@ -18,11 +18,10 @@ on the row; but where two were making it and MariaDB ended one of them as a dead
 class Winner:
     """The other writer, if there is one."""
 
-    def __init__(self) -> None:
-        self.has_undone = False  # whether a transaction of ours is rolled back that is still thought to go on
-        self.is_unknown = False  # whether it is making the row, so that it cannot be waited for
-        self.was_waited_for = False  # and is at it still
-        self._was_met = False  # by a statement that was refused, after which the view may have gone on
+    has_undone = False  # whether a transaction of ours is rolled back that is still thought to go on
+    is_unknown = False  # whether it is making the row, so that it cannot be waited for
+    was_waited_for = False  # and is at it still
+    _was_met = False  # by a statement that was refused, after which the view may have gone on
 
     def note(self, error: BaseException | None) -> None:
         """Take note of what the database has answered to a statement."""
