@@ -29,6 +29,8 @@ T_co = TypeVar("T_co", covariant=True)
 HASHED = "flask_etag.hashed"
 """Under this name the environ of a request that reads has the text that was hashed last, after what it is of."""
 
+_NOTHING_HASHED = (None, None, "")
+
 _SHOWN_AFTER = timedelta(seconds=1)
 
 
@@ -157,11 +159,12 @@ class Resource(Generic[P, T_co]):
         :raises TypeError: if the tag is not made of the content.
         """
         try:
-            kept = request._get_current_object().environ.get(HASHED)  # type: ignore[attr-defined]
+            environ = request._get_current_object().environ  # type: ignore[attr-defined]
         except RuntimeError:  # there is no request
-            kept = None
-        if kept is not None and kept[0] is self and kept[1] is target:
-            return str(kept[2])
+            environ = {}
+        hashed: tuple[object, object, str] = environ.get(HASHED, _NOTHING_HASHED)
+        if hashed[0] is self and hashed[1] is target:
+            return hashed[2]
         state = self.validator(target)
         if state is None or state.content is None:
             raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")

@@ -56,13 +56,14 @@ def settings_of(app: Flask) -> Settings:
 
     :raises RuntimeError: if the extension was never initialised there.
     """
-    found = app.extensions.get(EXTENSION)
-    if not isinstance(found, Settings):
+    try:
+        settings: Settings = app.extensions[EXTENSION]
+    except KeyError:
         raise RuntimeError(
             "Flask-ETag is not initialised for this application: call ETag(app) where the application is "
             "made, or etag.init_app(app)."
-        )
-    return found
+        ) from None
+    return settings
 
 
 def _require(value: object) -> Require:
