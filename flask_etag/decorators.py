@@ -146,15 +146,15 @@ class ConditionalView(Generic[P, T]):
         )
 
     def _answer(self, exchange: Exchange) -> Response:
-        if exchange.is_read or exchange.method in _UNCONDITIONAL:
-            try:
-                if exchange.is_read:
-                    return read(exchange, self._resource)
+        try:
+            if exchange.is_read:
+                return read(exchange, self._resource)
+            if exchange.method in _UNCONDITIONAL:
                 return exchange.serve(self._resource.load(exchange.url_arguments))
-            except Exception as error:
-                if refused(error) and not exchange.has_run_view:
-                    raise WriteConflict from error  # its store is held by a writer, for longer than it waits
-                raise
+        except Exception as error:
+            if refused(error) and not exchange.has_run_view:
+                raise WriteConflict from error  # its store is held by a writer, for longer than it waits
+            raise
         target = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
         return write(exchange, target, protected=self._protected)
 
