@@ -114,7 +114,7 @@ class Store(Protocol):
         :raises ValueError: if it has no key yet.
         """
 
-    def version_of(self, target: object) -> tuple[object, ...]:
+    def scoped_version_of(self, target: object) -> tuple[object, ...]:
         """Return the version that the store keeps of an object, after what it belongs to.
 
         :raises TypeError: if its model has none.

@@ -73,7 +73,7 @@ class Representation:
     shows_last_modified: bool = True
 
     def is_all_of(self, field: str) -> bool:
-        """Tell whether a field has its tag, as it was sent, and nothing else: most do, and need no reading."""
+        """Tell whether a field has its tag, as it was sent, and nothing else, so that it needs no reading."""
         return self.etag is not None and field == field_of(self.etag.opaque, self.etag.weak)
 
     def named_by(self, opaque: str, *, whole: bool) -> Literal["exactly", "with a suffix"] | None:

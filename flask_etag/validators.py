@@ -50,7 +50,7 @@ class Found(Validator):
             return _given(own(target), type(target), ".__etag__()")
         store = store_of(target)
         if store is not None:
-            return state_of(*store.version_of(target))
+            return state_of(*store.scoped_version_of(target))
         if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
         raise TypeError(

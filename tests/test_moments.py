@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, g, jsonify, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, String, select, update
+from sqlalchemy import ForeignKey, String, event, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
 
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
@@ -82,6 +82,10 @@ class Desk:
             letter = session.get_one(Letter, 1)
             letter.text = letter.pages[0].text = "theirs"
             session.commit()
+
+    def rewrite_memo(self) -> None:
+        with self.app.app_context(), self.db.engine.begin() as connection:
+            connection.execute(update(Memo).values(text="theirs"))
 
     def serve(self, found: Resource[..., Any], show: Callable[[Any], Any] = lambda letter: letter.text) -> None:
         """Serve a resource on both methods; a PUT writes its content into it."""
@@ -213,10 +217,6 @@ def test_a_lock_that_the_loader_has_ended_is_none(desk: Desk, end: Callable[[Ses
         end(desk.db.session())
         return memo
 
-    def rewrite() -> None:
-        with desk.app.app_context(), desk.db.engine.begin() as connection:
-            connection.execute(update(Memo).values(text="theirs"))
-
     desk.serve(find_memo)
 
     def save(text: str) -> int:
@@ -224,9 +224,43 @@ def test_a_lock_that_the_loader_has_ended_is_none(desk: Desk, end: Callable[[Ses
         return desk.client.put("/write", data=text, headers={"If-Match": etag}).status_code
 
     assert save("first of mine") == 200  # from now on the resource knows its model, and is read under a lock
-    desk.meanwhile.append(rewrite)
+    desk.meanwhile.append(desk.rewrite_memo)
     assert save("second of mine") in (409, 412)
     assert desk.client.get("/read").json == "theirs"
+
+
+@pytest.mark.parametrize("rival", [True, False])
+def test_what_is_written_where_no_transaction_has_begun_is_guarded(desk: Desk, rival: bool) -> None:
+    """SQLAlchemy begins none for a change where a listener of the commit has changed something already."""
+    sessions = desk.db.session.session_factory
+    sessions.configure(expire_on_commit=False)
+    find_memo = resource(etag=content_hash(lambda memo: memo.text))(lambda: desk.db.session.get(Memo, 1))
+
+    @desk.app.put("/write/twice")
+    @require_if_match(find_memo)
+    def write_twice(memo: Memo) -> str:
+        event.listen(sessions, "after_commit", lambda _: setattr(memo, "text", "noted"), once=True)
+        memo.text = "first of mine"
+        desk.db.session.commit()
+        memo.text = "second of mine"
+        assert not desk.db.session().in_transaction()
+        desk.let_others_write()
+        return memo.text
+
+    @desk.app.after_request
+    def commit(response: Response) -> Response:
+        desk.db.session.commit()
+        return response
+
+    if rival:
+        desk.meanwhile.append(desk.rewrite_memo)
+    with desk.app.app_context():
+        etag = str(find_memo.etag_of(desk.db.session.get(Memo, 1)))
+    answer = desk.client.put("/write/twice", headers={"If-Match": etag})
+    with desk.app.app_context():
+        memo = desk.db.session.get_one(Memo, 1)
+        assert (answer.status_code, memo.text) == ((409, "theirs") if rival else (200, "second of mine"))
+        assert rival or answer.headers["ETag"] == str(find_memo.etag_of(memo))
 
 
 def test_a_probe_takes_no_other_column_s_value_for_the_key(desk: Desk) -> None:

@@ -183,7 +183,7 @@ def test_2_1_a_view_that_loads_the_winner_s_state_does_not_overwrite_it(notes: N
 
 def test_2_1_a_view_may_set_the_next_version_itself(notes: Notes) -> None:
     def set_version(note: Note) -> str:
-        note.version = "the second"
+        note.version = str(uuid4())
         note.body = "second"
         notes.db.session.commit()
         return "done"

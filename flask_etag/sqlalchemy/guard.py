@@ -126,7 +126,7 @@ class SessionGuard(Guard):
 
     def flush(self) -> None:
         for session in self._sessions:
-            if session.in_transaction() and session.is_active:
+            if session.is_active:
                 session.flush()
                 self._take_tag(session)
         if self._written_in is not None:

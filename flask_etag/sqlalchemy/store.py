@@ -58,7 +58,7 @@ class Sessions:
     def scope_of(self, target: object) -> tuple[object, ...]:
         return scope_of(instance_state(target))
 
-    def version_of(self, target: object) -> tuple[object, ...]:
+    def scoped_version_of(self, target: object) -> tuple[object, ...]:
         state = instance_state(target)
         if covered:
             read_parts_anew(state)

@@ -28,7 +28,8 @@ class Versioned:
     """A mixin that gives a model a column ``version``, which changes with every UPDATE and never repeats.
 
     Versions are random texts, of 32 hexadecimal digits, so that a row that is deleted and made again under the
-    same key does not get one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``).
+    same key does not get one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``). Who
+    sets one by hand has to give a text that no row had before, as ``str(uuid4())`` is.
 
     A model with a ``__mapper_args__`` of its own has to keep this one's::
 
