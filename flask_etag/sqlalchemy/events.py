@@ -17,6 +17,12 @@ def _transient_to_pending(session: Session, made: object) -> None:
         guard.transient_to_pending(session, made)
 
 
+@event.listens_for(Session, "after_begin")
+def _after_begin(session: Session, *_: object) -> None:
+    for guard in guards_in_force.get():
+        guard.after_begin(session)
+
+
 @event.listens_for(Session, "before_flush")
 def _before_flush(session: Session, *_: object) -> None:
     for guard in guards_in_force.get():

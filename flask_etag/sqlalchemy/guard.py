@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import current_app
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -67,6 +67,7 @@ class SessionGuard(Guard):
         self._target = target
         self._sessions: list[Session] = [] if session is None else [session]
         self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
+        self._overwritten: list[object] = []  # what was updated while the URL names nothing
         self._winner = Winner()
 
     @property
@@ -85,7 +86,7 @@ class SessionGuard(Guard):
         finally:
             guards_in_force.reset(self._token)
             if self._reads_current:
-                read_current(False)
+                read_current(None)
 
     def lock(self) -> bool:
         if self._target is None:
@@ -93,7 +94,7 @@ class SessionGuard(Guard):
         state = instance_state(self._target)
         if is_versioned(state) and not self._write.rereads and self._write.read is None:
             return False
-        [session] = self._sessions
+        session = self._sessions[0]
         if not is_versioned(state) or self._write.rereads:
             session.flush()  # what was done before this, which reading anew would lose
         if isinstance(self._write.read, LockingRead) and self._write.read.has_waited:
@@ -104,9 +105,9 @@ class SessionGuard(Guard):
         if is_to_lock:
             locks.lock(session, state)
             expire_parts(session, self._target)
-            if covered_by(state.mapper) and session.get_bind(state.mapper).dialect.name in ("mysql", "mariadb"):
+            if session.get_bind(state.mapper).dialect.name in ("mysql", "mariadb"):
                 self._reads_current = True
-                read_current(True)
+                read_current(session.get_transaction())
         if not is_versioned(state):
             self._locked_in = session.get_transaction()
         if self._write.rereads and self._write.column is None:
@@ -115,7 +116,7 @@ class SessionGuard(Guard):
 
     def hold(self, target: Any, etag: str | None) -> None:
         if self._reads_current:
-            read_current(False)
+            read_current(None)
         if target is not None:
             state = instance_state(target)
             if target is not self._target:
@@ -165,8 +166,13 @@ class SessionGuard(Guard):
         self._note_session(session)
         self._mapper = self._mapper or inspect(made).mapper
 
+    def after_begin(self, session: Session) -> None:
+        self._note_session(session)  # what the view writes in there may be unsent when it has answered
+
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
+        if self._target is None and session.deleted and self._write.load() in session.deleted:
+            raise StaleDataError("The object has been made since the request was judged.")
         for target in session.deleted:  # of one that is deleted and added again, nothing else tells
             if self.is_target(instance_state(target).key):
                 connection = session.connection(bind_arguments={"mapper": inspect(target).mapper})
@@ -174,23 +180,22 @@ class SessionGuard(Guard):
 
     def before_write(self, connection: Connection, target: object) -> None:
         state = instance_state(target)
+        if self._target is None:
+            self._overwritten.append(target)
         if not self.is_target(state.key):
             return
-        is_held = self._writing or self._written_in is not None or self._locked_in is not None
+        is_held = self._is_held()
         self._target = target
         self._writing = self._has_failed = True
-        if not is_held:
-            # The view let go of what was judged (a commit, a rollback, a refresh), or writes through another
-            # session; another writer's state may have been loaded since, and would be what is replaced.
-            if is_versioned(state):
-                current = stored_version_of(state)
-            else:
-                current = locks.read_under_lock(connection, state, list(self._replaces or ()))  # type: ignore[call-overload]
-            if current != self._replaces:
-                raise StaleDataError("The object has been changed since the request was judged.")
+        # Otherwise the view let go of what was judged (a commit, a rollback, a refresh), or writes through another
+        # session; another writer's state may have been loaded since, and would be what is replaced.
+        if not is_held and (self._replaces is None or self._stored(connection, state) != self._replaces):
+            raise StaleDataError("The object has been changed since the request was judged.")
 
     def pending_to_persistent(self, made: object) -> None:
         self._made.append(made)
+        if self._replaces is not None and not self._is_held() and self.is_target(instance_state(made).key):
+            raise StaleDataError("The object has been deleted since the request was judged.")
 
     def after_flush_postexec(self, session: Session) -> None:
         if self._key is None:
@@ -236,7 +241,8 @@ class SessionGuard(Guard):
 
     def _refuse_after(self, error: Exception) -> None:
         """Raise :class:`Refused` where an error means, or may mean, that another writer was first."""
-        if isinstance(error, IntegrityError | PendingRollbackError):
+        # A row that is gone cannot be refreshed, which SQLAlchemy says by an error that has other causes, too.
+        if isinstance(error, IntegrityError | InvalidRequestError) and not is_refusal(error):
             self._rollback()
             key_was_taken = isinstance(error, IntegrityError) and self._has_met_a_rival_in_making(error)
             raise Refused(perhaps=None if key_was_taken else error) from error
@@ -246,6 +252,16 @@ class SessionGuard(Guard):
             self._winner.is_unknown = self._key is None and undoes_everything(error)
             self._rollback()
             raise Refused from error
+
+    def _is_held(self) -> bool:
+        """Tell whether a transaction that is going on keeps others from the row of the target."""
+        return self._writing or self._written_in is not None or self._locked_in is not None
+
+    def _stored(self, connection: Connection, state: InstanceState[Any]) -> object:
+        """Return what the row of the target has, as :func:`_replaced_by_a_write_of` has it."""
+        if is_versioned(state):
+            return stored_version_of(state)
+        return locks.read_under_lock(connection, state, list(self._replaces))  # type: ignore[call-overload]
 
     def _note_session(self, session: Session | None) -> None:
         if session is not None and session not in self._sessions:
@@ -277,9 +293,11 @@ class SessionGuard(Guard):
 
     def _find_what_was_made(self, session: Session) -> None:
         """See whether the URL names one of the objects that were inserted, and guard it from now on."""
-        if not any(instance_state(made).session is session for made in self._made):
+        if not any(instance_state(each).session is session for each in (*self._made, *self._overwritten)):
             return
         target = self._write.load()
+        if any(target is each for each in self._overwritten):
+            raise StaleDataError("The object has been made since the request was judged.")
         if any(target is made for made in self._made):
             self._target = target
             self._key = instance_state(target).key
@@ -295,6 +313,8 @@ class SessionGuard(Guard):
                 expire_parts(session, self._target)
             else:
                 state = None
+        if state is None and self._written_in is None and instance_state(self._target).detached:
+            return  # the view has let go of it, and may load it again
         if state is None:
             self._written_in = self._written_in or _innermost_transaction(session)
             self._uncommitted = (None, None)

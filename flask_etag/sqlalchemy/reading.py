@@ -81,21 +81,24 @@ class LockingRead:
         self._locked.add(state.key)
 
 
-_current: ContextVar[bool] = ContextVar("flask_etag_current", default=False)
+_current: ContextVar[SessionTransaction | None] = ContextVar("flask_etag_current", default=None)
 
 
-def read_current(is_on: bool) -> None:
-    """Let SELECTs read what is committed by now, or again what was when the transaction first read.
+def read_current(transaction: SessionTransaction | None) -> None:
+    """Let the SELECTs of a transaction read what is committed by now, and not what was when it first read.
 
-    For MariaDB and MySQL, where a row that is locked later may be newer than what is read beside it.
+    For MariaDB and MySQL, where a row that is locked later may be newer than what is read again, or beside it.
+
+    :param transaction: the one that has the lock; ``None`` ends it.
     """
     if not event.contains(Session, "do_orm_execute", _before_current):
         event.listen(Session, "do_orm_execute", _before_current)
-    _current.set(is_on)
+    _current.set(transaction)
 
 
 def _before_current(state: ORMExecuteState) -> None:
-    if _current.get() and state.is_select:
+    transaction = _current.get()
+    if transaction is not None and state.is_select and state.session.get_transaction() is transaction:
         state.statement = state.statement.with_for_update(read=True)  # type: ignore[attr-defined]
 
 
