@@ -194,8 +194,10 @@ class SessionGuard(Guard):
 
     def pending_to_persistent(self, made: object) -> None:
         self._made.append(made)
-        if self._replaces is not None and not self._is_held() and self.is_target(instance_state(made).key):
-            raise StaleDataError("The object has been deleted since the request was judged.")
+        if self.is_target(instance_state(made).key):
+            if self._replaces is not None and not self._is_held():
+                raise StaleDataError("The object has been deleted since the request was judged.")
+            self._target, self._writing = made, True
 
     def after_flush_postexec(self, session: Session) -> None:
         if self._key is None:
