@@ -14,7 +14,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.test import TestResponse
 
-from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
+from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 
 
@@ -64,9 +64,10 @@ class Board:
         self.app.add_url_rule("/<int:number>", "rival", self.write_as_rival(), methods=["PUT", "DELETE"])
         self.has_rival = True
 
-    def found_by(self, loader: Callable[[int], Any]) -> Any:
+    def found_by(self, loader: Callable[[int], Any]) -> Resource[..., Any]:
         etag = content_hash(lambda each: each.text) if self.model is Locked else None
-        return resource(etag=etag)(loader)
+        found: Resource[..., Any] = resource(etag=etag)(loader)
+        return found
 
     def write_as_rival(self) -> Callable[..., Any]:
         @require_if_match(self.find, create=True)
@@ -105,7 +106,7 @@ class Board:
         def served(found: Any) -> Any:
             return view(found) or "mine"
 
-        guarded = require_if_match(self.find, create=True) if create else require_if_match(self.find)
+        guarded: Any = require_if_match(self.find, create=True) if create else require_if_match(self.find)
         self.app.add_url_rule("/mine/<int:number>", "mine", guarded(served), methods=["PUT"])
         return self.send("PUT", f"/mine/{number}", fields or {"If-Match": self.get(number).headers["ETag"]})
 

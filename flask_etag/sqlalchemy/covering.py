@@ -28,13 +28,17 @@ from sqlalchemy.orm.attributes import get_history, instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag.sqlalchemy.guard import guards_in_force
-from flask_etag.sqlalchemy.versions import covered, is_versioned, version_key, version_of
+from flask_etag.sqlalchemy.rows import loaded_keys
+from flask_etag.sqlalchemy.versions import covered, expire_parts, is_versioned, version_key, version_of
 
 _Identity = tuple[Any, ...]
 """The primary key of a row that may not be loaded."""
 
 _DONE = "flask_etag_done"
 """Where a session notes the identity keys of what its flush has inserted, or moved already."""
+
+_CHANGED = "flask_etag_changed"
+"""Where it notes the objects that it has moved from a version which it had not read."""
 
 
 def covers(relationship: InstrumentedAttribute[Any]) -> None:
@@ -78,12 +82,14 @@ def touch(parent: object) -> None:
     state.session.flush()
     _begin(state.session)
     _move(state.session, state.mapper, state.identity)
+    _read_changed_anew(state.session)
     for guard in guards_in_force.get():  # which were told that a write began, and take its end from a flush
         guard.after_flush_postexec(state.session)
 
 
 def _begin(session: Session, *_: object) -> None:
     session.info[_DONE] = set()
+    session.info[_CHANGED] = []
 
 
 def _listen(prop: RelationshipProperty[Any]) -> None:
@@ -101,6 +107,7 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
     covering = _Covering(whole, part, [named[key] for key in keys])
     if not _coverings:  # where nothing is covered, it would cost every flush
         event.listen(Session, "before_flush", _begin)
+        event.listen(Session, "after_flush_postexec", _read_changed_anew)
     _coverings.append(covering)
     event.listen(whole, "after_insert", _after_insert, propagate=True)
     event.listen(part, "before_insert", covering.before_write, propagate=True)
@@ -173,7 +180,8 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     That locks it; and PostgreSQL then refuses whoever has read before this and would lock it later.
 
     What the request was judged by moves from the version that was judged, or not at all. Any other moves from
-    whatever it has: writers of two children of one parent are no rivals.
+    whatever it has: writers of two children of one parent are no rivals. Where that is not what was read, the rest
+    is read anew, too.
     """
     key = mapper.identity_key_from_primary_key(identity)
     root = session.identity_map.get(key)
@@ -184,15 +192,30 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
         guards = [guard for guard in guards if not (guard.pending or guard.committed)]  # or it has deleted it
     elif root in session.deleted or _is_updated(instance_state(root)):
         return  # it goes, or gets a new version anyway
-    version, generator = mapper.version_id_col, mapper.version_id_generator
+    version = mapper.version_id_col
     connection = session.connection(bind_arguments={"mapper": mapper})
-    table = (mapper.primary_key[0] if version is None else version).table
     where = [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
-    if guards and root is not None:
-        for guard in guards:
-            guard.before_write(connection, root)
-        if version is not None:
-            where.append(version == version_of(instance_state(root)))
+    for guard in guards if root is not None else ():
+        guard.before_write(connection, root)
+    if root is None or version is None:
+        is_moved = _update(connection, mapper, where)
+    else:
+        state = instance_state(root)
+        name = version_key(state.mapper)
+        seen = version_of(state) if guards else state.dict.get(name)
+        is_moved = seen is not None and _update(connection, mapper, [*where, version == seen])
+        if not is_moved and not guards:
+            session.info[_CHANGED].append(root)
+            is_moved = _update(connection, mapper, where)
+        session.expire(root, [name])
+    if guards and not is_moved:
+        raise StaleDataError("The object has been changed since the request was judged.")
+
+
+def _update(connection: Connection, mapper: Mapper[Any], where: list[ColumnElement[bool]]) -> bool:
+    """Give a row the next version, or none, and tell whether there was one."""
+    version, generator = mapper.version_id_col, mapper.version_id_generator
+    table = (mapper.primary_key[0] if version is None else version).table
     values: dict[Any, Any]
     if version is None or not callable(generator):
         values = {mapper.primary_key[0]: mapper.primary_key[0]}  # the database sees to it
@@ -200,11 +223,15 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
         values = {version: version + 1}
     else:
         values = {version: generator(connection.scalar(select(version).where(*where).with_for_update()))}
-    updated = connection.execute(update(table).values(values).where(*where))
-    if guards and updated.rowcount == 0:
-        raise StaleDataError("The object has been changed since the request was judged.")
-    if root is not None and version is not None:
-        session.expire(root, [version_key(instance_state(root).mapper)])
+    return connection.execute(update(table).values(values).where(*where)).rowcount > 0
+
+
+def _read_changed_anew(session: Session, *_: object) -> None:
+    """Let what others had changed before it was moved be read anew: its version is now one of what they wrote."""
+    for root in session.info.pop(_CHANGED, ()):
+        if root in session:
+            expire_parts(session, root)
+            session.expire(root, loaded_keys(instance_state(root)))
 
 
 def _is_updated(state: InstanceState[Any]) -> bool:
