@@ -229,9 +229,8 @@ def _update(connection: Connection, mapper: Mapper[Any], where: list[ColumnEleme
 def _read_changed_anew(session: Session, *_: object) -> None:
     """Let what others had changed before it was moved be read anew: its version is now one of what they wrote."""
     for root in session.info.pop(_CHANGED, ()):
-        if root in session:
-            expire_parts(session, root)
-            session.expire(root, loaded_keys(instance_state(root)))
+        expire_parts(session, root)
+        session.expire(root, loaded_keys(instance_state(root)))
 
 
 def _is_updated(state: InstanceState[Any]) -> bool:

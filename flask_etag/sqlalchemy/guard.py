@@ -92,11 +92,10 @@ class SessionGuard(Guard):
         if self._target is None:
             return False
         state = instance_state(self._target)
-        if is_versioned(state) and not self._write.rereads and self._write.read is None:
+        if is_versioned(state) and not self._write.rereads:
             return False
         session = self._sessions[0]
-        if not is_versioned(state) or self._write.rereads:
-            session.flush()  # what was done before this, which reading anew would lose
+        session.flush()  # what was done before this, which reading anew would lose
         if isinstance(self._write.read, LockingRead) and self._write.read.has_waited:
             self._winner.was_waited_for = True
             self._rollback()
@@ -119,8 +118,6 @@ class SessionGuard(Guard):
             read_current(None)
         if target is not None:
             state = instance_state(target)
-            if target is not self._target:
-                self._note_session(state.session)
             self._key, self._replaces = state.key, _replaced_by_a_write_of(state)
             self._mapper = state.mapper
         self._target, self.etag = target, etag
@@ -309,15 +306,15 @@ class SessionGuard(Guard):
         """Read the tag of what is written and flushed, while the row is still locked by it."""
         if not (self._is_written_in(session) or self._is_locked_in(session)):
             return
-        state = self._state_of_what_is_there()
-        if state is not None and self._rereads(state):
-            if read_anew(session, state, in_full=is_told_of_refreshes(state)):
-                expire_parts(session, self._target)
-            else:
-                state = None
-        if state is None and self._written_in is None and instance_state(self._target).detached:
+        state = instance_state(self._target)
+        if self._written_in is None and state.detached:
             return  # the view has let go of it, and may load it again
-        if state is None:
+        is_there = state.persistent
+        if is_there and self._rereads(state):
+            is_there = read_anew(session, state, in_full=is_told_of_refreshes(state))
+            if is_there:
+                expire_parts(session, self._target)
+        if not is_there:
             self._written_in = self._written_in or _innermost_transaction(session)
             self._uncommitted = (None, None)
             return
@@ -334,18 +331,6 @@ class SessionGuard(Guard):
         if self._written_in is None and replaces != self._replaces:
             self._written_in = _innermost_transaction(session)  # by a statement of the view's own, under the lock
         self._uncommitted = (etag, replaces)
-
-    def _state_of_what_is_there(self) -> InstanceState[Any] | None:
-        """Return the target's; or that of what was inserted under its key, after it was deleted."""
-        state = instance_state(self._target)
-        if state.persistent:
-            return state
-        for made in reversed(self._made):
-            state = instance_state(made)
-            if state.persistent and state.key == self._key:
-                self._target = made
-                return state
-        return None
 
     def _rereads(self, state: InstanceState[Any]) -> bool:
         return self._write.rereads or not is_versioned(state) or hasattr(state.class_, "__etag__")
