@@ -11,6 +11,7 @@ import pytest
 from flask import Flask, Response, g, jsonify, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, String, event, select, update
+from sqlalchemy.exc import SADeprecationWarning
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
 
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
@@ -214,6 +215,22 @@ def test_what_others_changed_before_a_part_moved_the_version_is_read_anew(
     in_snapshot = desk.app.config["SQLALCHEMY_DATABASE_URI"].startswith("mysql")  # but for what it has written
     assert written.json == ["theirs", "first" if in_snapshot else "theirs"]
     assert read.json == ["theirs", "theirs"]
+
+
+def test_unsent_changes_of_a_part_survive_the_flush_of_another(desk: Desk) -> None:
+    with desk.app.app_context():
+        session = desk.db.session
+        letter = session.get_one(Letter, 1)
+        letter.pages.append(Sheet(id=2))
+        session.commit()
+        first, second = letter.pages
+        first.text = "one"
+        session.flush()
+        first.text, second.text = "one more", "two"
+        with pytest.warns(SADeprecationWarning):
+            session.flush([first])
+        session.commit()
+        assert session.scalars(select(Sheet.text).order_by(Sheet.id)).all() == ["one more", "two"]
 
 
 def test_covered_rows_that_are_read_with_their_whole_are_read_once(

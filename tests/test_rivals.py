@@ -7,11 +7,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from flask import Flask, Response, after_this_request, request
+from flask import Flask, Response, after_this_request, g, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import String
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import String, delete, select
+from sqlalchemy.exc import InvalidRequestError, NoResultFound
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, make_transient, mapped_column
 from werkzeug.test import TestResponse
 
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
@@ -43,6 +43,7 @@ class Player(Base):
     __tablename__ = "player"
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), default="")
 
 
 class Board:
@@ -136,11 +137,12 @@ def change(session: Any, model: type[Any]) -> None:
     session.get(model, 2).text = "mine"
 
 
-def delete(session: Any, model: type[Any]) -> None:
+def replace(session: Any, model: type[Any]) -> None:
     session.delete(session.get(model, 2))
+    session.add(model(id=2, text="mine"))
 
 
-@pytest.mark.parametrize("overwrite", [merge, change, delete])
+@pytest.mark.parametrize("overwrite", [merge, change, replace])
 def test_what_another_has_made_is_not_overwritten(
     board: Board, overwrite: Callable[[Any, type[Any]], None]
 ) -> None:
@@ -169,6 +171,77 @@ def test_what_is_changed_or_deleted_beside_what_is_made_is_no_conflict(board: Bo
     answer = board.save(view, 2, create=True, If_None_Match="*")
     assert (answer.status_code, answer.headers["ETag"]) == (200, board.get(2).headers["ETag"])
     assert board.get().text == "changed"
+
+
+def test_what_is_made_under_another_name_and_then_gets_its_own_is_tagged(board: Board) -> None:
+    board.find = board.found_by(
+        lambda number: board.db.session.scalar(select(board.model).filter_by(id=number, text="published"))
+    )
+
+    def view(found: Any) -> None:
+        draft = board.model(id=2, text="draft")
+        board.db.session.add(draft)
+        board.db.session.commit()
+        draft.text = "published"
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    with board.app.app_context():
+        etag = str(board.find.etag_of(board.db.session.get_one(board.model, 2)))
+    assert (answer.status_code, answer.headers["ETag"]) == (200, etag)
+
+
+def test_what_was_hidden_from_its_loader_is_not_overwritten_and_the_log_says_what_to_do(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    board.find = board.found_by(
+        lambda number: board.db.session.scalar(select(board.model).filter_by(id=number, text="published"))
+    )
+
+    def view(found: Any) -> None:
+        board.db.session.get_one(board.model, 1).text = "published"
+        board.db.session.commit()
+
+    assert board.save(view, 1, create=True, If_None_Match="*").status_code == 409
+    assert board.get().text == "first"
+    assert any("let the view add() a new object" in message for message in caplog.messages)
+
+
+def test_what_was_handed_to_a_view_may_be_saved_as_a_new_row(board: Board) -> None:
+    def view(found: Any) -> None:
+        make_transient(found)
+        found.id, found.text = 2, "mine"
+        board.db.session.add(found)
+        board.db.session.commit()
+
+    assert board.save(view).status_code == 200
+    assert (board.get().text, board.get(2).text) == ("first", "mine")
+
+
+def test_a_bulk_statement_may_delete_what_is_then_made_again(board: Board) -> None:
+    def view(found: Any) -> None:
+        board.db.session.execute(delete(board.model).where(board.model.id == 1))
+        board.db.session.add(board.model(id=1, text="mine"))
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+def test_what_is_changed_for_display_alone_in_another_session_is_not_sent(board: Board) -> None:
+    def view(found: Any) -> str:
+        found.text = "mine"
+        board.db.session.commit()
+        g.session = Session(board.db.engine)
+        player: Player = g.session.get_one(Player, 1)
+        player.name = "to be seen"
+        return player.name
+
+    board.app.teardown_request(lambda _: g.session.close() if "session" in g else None)
+    assert board.save(view).text == "to be seen"
+    with board.app.app_context():
+        assert board.db.session.get_one(Player, 1).name == ""
 
 
 @pytest.mark.parametrize("is_other", [False, True])
@@ -246,9 +319,24 @@ def test_to_refresh_what_another_has_deleted_is_no_server_error(board: Board) ->
     assert board.save(view).status_code == 404
 
 
-def test_a_mistake_that_sqlalchemy_calls_by_the_same_name_stays_one(board: Board) -> None:
-    with pytest.raises(InvalidRequestError, match="not persistent"):
-        board.save(lambda _: board.db.session.refresh(Player()))
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        (lambda session: session.refresh(Player()), InvalidRequestError),
+        (lambda session: session.scalars(select(Player).filter_by(id=77)).one(), NoResultFound),
+    ],
+)
+def test_a_mistake_that_sqlalchemy_calls_by_the_same_name_stays_one(
+    board: Board, mistake: Callable[[Any], object], error: type[Exception]
+) -> None:
+    def view(found: Any) -> None:
+        board.db.session.delete(found)
+        board.db.session.commit()
+        mistake(board.db.session)
+
+    with pytest.raises(error):
+        board.save(view)
+    assert board.get().status_code == 404
 
 
 @pytest.mark.parametrize("has_rival", [False, True])

@@ -203,8 +203,8 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
         state = instance_state(root)
         name = version_key(state.mapper)
         seen = version_of(state) if guards else state.dict.get(name)
-        is_moved = seen is not None and _update(connection, mapper, [*where, version == seen])
-        if not is_moved and not guards:
+        is_moved = _update(connection, mapper, where if seen is None else [*where, version == seen])
+        if not (is_moved or guards):
             session.info[_CHANGED].append(root)
             is_moved = _update(connection, mapper, where)
         session.expire(root, [name])
@@ -230,7 +230,8 @@ def _read_changed_anew(session: Session, *_: object) -> None:
     """Let what others had changed before it was moved be read anew: its version is now one of what they wrote."""
     for root in session.info.pop(_CHANGED, ()):
         expire_parts(session, root)
-        session.expire(root, loaded_keys(instance_state(root)))
+        if not instance_state(root).modified:
+            session.expire(root, loaded_keys(instance_state(root)))
 
 
 def _is_updated(state: InstanceState[Any]) -> bool:

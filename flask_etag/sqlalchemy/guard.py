@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import current_app
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -27,6 +27,7 @@ from flask_etag.guards import Guard, Refused, Write
 from flask_etag.sqlalchemy import locks
 from flask_etag.sqlalchemy.reading import LockingRead, is_told_of_refreshes, read_current
 from flask_etag.sqlalchemy.refusals import (
+    is_gone,
     is_key_taken,
     is_refusal,
     is_still_locked,
@@ -66,8 +67,9 @@ class SessionGuard(Guard):
         # Held, since the session would not; a view that expunges it and loads it again writes another object.
         self._target = target
         self._sessions: list[Session] = [] if session is None else [session]
+        self._begun: list[Session] = []  # others, in which the view may have left something unsent
         self._made: list[object] = []  # what was inserted: one of these may be what the URL names from now on
-        self._overwritten: list[object] = []  # what was updated while the URL names nothing
+        self._overwritten: list[object] = []  # what was there in the last flush, while the URL named nothing
         self._winner = Winner()
 
     @property
@@ -106,7 +108,7 @@ class SessionGuard(Guard):
             expire_parts(session, self._target)
             if session.get_bind(state.mapper).dialect.name in ("mysql", "mariadb"):
                 self._reads_current = True
-                read_current(session.get_transaction())
+                read_current(session.get_transaction(), None if covered_by(state.mapper) else state.mapper)
         if not is_versioned(state):
             self._locked_in = session.get_transaction()
         if self._write.rereads and self._write.column is None:
@@ -123,6 +125,9 @@ class SessionGuard(Guard):
         self._target, self.etag = target, etag
 
     def flush(self) -> None:
+        for session in self._begun:
+            if any(self.is_target(instance_state(each).key) for each in (*session.dirty, *session.deleted)):
+                self._note_session(session)
         for session in self._sessions:
             if session.is_active:
                 session.flush()
@@ -164,21 +169,20 @@ class SessionGuard(Guard):
         self._mapper = self._mapper or inspect(made).mapper
 
     def after_begin(self, session: Session) -> None:
-        self._note_session(session)  # what the view writes in there may be unsent when it has answered
+        if session not in self._sessions and session not in self._begun:
+            self._begun.append(session)
 
     def before_flush(self, session: Session) -> None:
         self._note_session(session)
-        if self._target is None and session.deleted and self._write.load() in session.deleted:
-            raise StaleDataError("The object has been made since the request was judged.")
         for target in session.deleted:  # of one that is deleted and added again, nothing else tells
+            self._note_overwritten(target)
             if self.is_target(instance_state(target).key):
                 connection = session.connection(bind_arguments={"mapper": inspect(target).mapper})
                 self.before_write(connection, target)
 
     def before_write(self, connection: Connection, target: object) -> None:
         state = instance_state(target)
-        if self._target is None:
-            self._overwritten.append(target)
+        self._note_overwritten(target)
         if not self.is_target(state.key):
             return
         is_held = self._is_held()
@@ -191,8 +195,9 @@ class SessionGuard(Guard):
 
     def pending_to_persistent(self, made: object) -> None:
         self._made.append(made)
-        if self.is_target(instance_state(made).key):
-            if self._replaces is not None and not self._is_held():
+        if self._key is not None and self._key == instance_state(made).key:
+            has_deleted_it = self._replaces is None or instance_state(self._target).was_deleted
+            if not (has_deleted_it or self._is_held()):
                 raise StaleDataError("The object has been deleted since the request was judged.")
             self._target, self._writing = made, True
 
@@ -240,8 +245,8 @@ class SessionGuard(Guard):
 
     def _refuse_after(self, error: Exception) -> None:
         """Raise :class:`Refused` where an error means, or may mean, that another writer was first."""
-        # A row that is gone cannot be refreshed, which SQLAlchemy says by an error that has other causes, too.
-        if isinstance(error, IntegrityError | InvalidRequestError) and not is_refusal(error):
+        is_perhaps = isinstance(error, IntegrityError | PendingRollbackError)
+        if is_perhaps or (is_gone(error) and not self.committed):
             self._rollback()
             key_was_taken = isinstance(error, IntegrityError) and self._has_met_a_rival_in_making(error)
             raise Refused(perhaps=None if key_was_taken else error) from error
@@ -255,6 +260,11 @@ class SessionGuard(Guard):
     def _is_held(self) -> bool:
         """Tell whether a transaction that is going on keeps others from the row of the target."""
         return self._writing or self._written_in is not None or self._locked_in is not None
+
+    def _note_overwritten(self, target: object) -> None:
+        """Take note of what is there while the URL names nothing, and was not made by this write."""
+        if self._target is None and not any(target is made for made in self._made):
+            self._overwritten.append(target)
 
     def _stored(self, connection: Connection, state: InstanceState[Any]) -> object:
         """Return what the row of the target has, as :func:`_replaced_by_a_write_of` has it."""
@@ -292,10 +302,13 @@ class SessionGuard(Guard):
 
     def _find_what_was_made(self, session: Session) -> None:
         """See whether the URL names one of the objects that were inserted, and guard it from now on."""
-        if not any(instance_state(each).session is session for each in (*self._made, *self._overwritten)):
+        overwritten, self._overwritten = self._overwritten, []
+        if not any(instance_state(each).session is session for each in (*self._made, *overwritten)):
             return
         target = self._write.load()
-        if any(target is each for each in self._overwritten):
+        state = inspect(target, raiseerr=False)
+        if state is not None and state.key in [instance_state(each).key for each in overwritten]:
+            log.once(_OVERWRITTEN)
             raise StaleDataError("The object has been made since the request was judged.")
         if any(target is made for made in self._made):
             self._target = target
@@ -350,6 +363,12 @@ class SessionGuard(Guard):
                 "without it, and nothing would guard them. Leave them out of what is hashed; or give the model a "
                 "version, and let that cover them: flask_etag.sqlalchemy.covers()."
             )
+
+
+_OVERWRITTEN = (
+    "refused, since it changed what its loader did not find before, and finds now. If nobody else made that "
+    "meanwhile, let the loader return it, or let the view add() a new object."
+)
 
 
 def _replaced_by_a_write_of(state: InstanceState[Any]) -> object:

@@ -81,25 +81,31 @@ class LockingRead:
         self._locked.add(state.key)
 
 
-_current: ContextVar[SessionTransaction | None] = ContextVar("flask_etag_current", default=None)
+_current: ContextVar[tuple[SessionTransaction | None, Mapper[Any] | None]] = ContextVar(
+    "flask_etag_current", default=(None, None)
+)
 
 
-def read_current(transaction: SessionTransaction | None) -> None:
+def read_current(transaction: SessionTransaction | None, mapper: Mapper[Any] | None = None) -> None:
     """Let the SELECTs of a transaction read what is committed by now, and not what was when it first read.
 
     For MariaDB and MySQL, where a row that is locked later may be newer than what is read again, or beside it.
 
     :param transaction: the one that has the lock; ``None`` ends it.
+    :param mapper: whose rows alone; ``None`` for those of all.
     """
     if not event.contains(Session, "do_orm_execute", _before_current):
         event.listen(Session, "do_orm_execute", _before_current)
-    _current.set(transaction)
+    _current.set((transaction, mapper))
 
 
 def _before_current(state: ORMExecuteState) -> None:
-    transaction = _current.get()
-    if transaction is not None and state.is_select and state.session.get_transaction() is transaction:
-        state.statement = state.statement.with_for_update(read=True)  # type: ignore[attr-defined]
+    transaction, mapper = _current.get()
+    if transaction is None or state.session.get_transaction() is not transaction:
+        return
+    is_of_it = mapper is None or (state.bind_mapper is not None and state.bind_mapper.isa(mapper))
+    if is_of_it and state.is_select and hasattr(state.statement, "with_for_update"):
+        state.statement = state.statement.with_for_update(read=True)
 
 
 _listened: set[Mapper[Any]] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
@@ -26,6 +26,11 @@ def is_refusal(error: BaseException) -> bool:
         or code in (_RECORD_CHANGED, _LOCK_WAIT_TIMEOUT, _DEADLOCK)
         or (hasattr(error.orig, "sqlite_errorcode") and code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED))
     )
+
+
+def is_gone(error: BaseException) -> bool:
+    """Tell whether an error means that an object cannot be refreshed; SQLAlchemy says it in words alone."""
+    return type(error) is InvalidRequestError and str(error).startswith("Could not refresh instance")
 
 
 def has_waited(error: BaseException) -> bool:

@@ -63,14 +63,19 @@ def covered_by(mapper: Mapper[Any]) -> set[str]:
 
 
 def expire_parts(session: Session, whole: object) -> None:
-    """Let what belongs to an object be read anew: its covered relationships, and what was loaded by them."""
+    """Let what belongs to an object be read anew: its covered relationships, and what was loaded by them.
+
+    What has unsent changes is left as it is.
+    """
     state = instance_state(whole)
     for name in covered_by(state.mapper) & state.dict.keys():
         history = get_history(whole, name, PassiveFlag.PASSIVE_NO_INITIALIZE)
         for part in [part for part in history.unchanged if part is not None]:
             expire_parts(session, part)
-            session.expire(part)
-        session.expire(whole, [name])
+            if not instance_state(part).modified:
+                session.expire(part)
+        if not history.has_changes():
+            session.expire(whole, [name])
 
 
 def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
