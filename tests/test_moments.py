@@ -233,6 +233,24 @@ def test_unsent_changes_of_a_part_survive_the_flush_of_another(desk: Desk) -> No
         assert session.scalars(select(Sheet.text).order_by(Sheet.id)).all() == ["one more", "two"]
 
 
+def test_unsent_changes_survive_what_is_read_anew_after_a_flush(desk: Desk) -> None:
+    with desk.app.app_context():
+        session = desk.db.session
+        letter = session.get_one(Letter, 1)
+        assert letter.pages[0].text == "first"
+        desk.rewrite()
+
+        def note(*_: object) -> None:
+            letter.text = letter.pages[0].text = "noted"
+            letter.pages.append(Sheet(id=3))
+
+        event.listen(Session, "after_flush_postexec", note, insert=True, once=True)
+        letter.pages.append(Sheet(id=2))
+        session.commit()
+        assert session.scalars(select(Letter.text)).all() == ["noted"]
+        assert session.scalars(select(Sheet.text).order_by(Sheet.id)).all() == ["noted", "first", "first"]
+
+
 def test_covered_rows_that_are_read_with_their_whole_are_read_once(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
