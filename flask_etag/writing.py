@@ -166,12 +166,12 @@ class Target(ToWrite):
             refuse_unprotected(self._exchange, PreconditionRequired())
 
     def judge(self, target: Any) -> str | None:
-        etag = current = None
+        etag = opaque = current = None
         if target is not None:
             resource, settings = self._resource, self._exchange.settings
             state = resource.validator(target)
-            opaque = None if state is None else resource.opaque(target, state, settings)
-            if state is not None and opaque is not None:
+            if state is not None:
+                opaque = resource.opaque(target, state, settings)
                 etag = field_of(opaque, state.weak)
                 if not state.weak and self._preconditions.ask_only_for(etag):
                     return etag
