@@ -32,7 +32,7 @@ docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 
 fuzz: $(VENV)/.test
-	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
+	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
 
 torture: $(VENV)/.test
 	@$(BIN)/python -m torture.matrix $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')

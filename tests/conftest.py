@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests import mariadb, postgresql
-from tests.notes import Notes
+from tests.servers import mariadb, postgresql, unavailable
+from tests.world.application import World
 
 EMPTY = {
     "postgresql": [
@@ -20,14 +18,6 @@ EMPTY = {
     ],
     "mariadb": ["DROP DATABASE test", "CREATE DATABASE test"],
 }
-
-
-def unavailable(what: str, install: str) -> NoReturn:
-    """Skip where something that the machine may lack is not there; in CI, which has to have it, fail."""
-    message = f"{what} is not there: {install}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +63,7 @@ def database_url(request: pytest.FixtureRequest, empty_database: Callable[[str],
 
 
 @pytest.fixture
-def notes(database_url: str) -> Iterator[Notes]:
-    notes = Notes(database_url)
+def notes(database_url: str) -> Iterator[World]:
+    notes = World(database_url)
     yield notes
     notes.close()
