@@ -89,8 +89,8 @@ KINDS = pytest.mark.parametrize(("kind", "model"), [("notes", Note), ("papers", 
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
-    desk = Desk(database_url)
+def desk(world_url: str) -> Iterator[Desk]:
+    desk = Desk(world_url)
     yield desk
     desk.close()
 

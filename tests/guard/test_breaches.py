@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -48,94 +48,87 @@ class Gem(Stone):
     carats: Mapped[int] = mapped_column(default=1)
 
 
-@pytest.fixture
-def papers(database_url: str) -> Iterator[World]:
-    papers = World(database_url)
-    yield papers
-    papers.close()
-
-
 @pytest.mark.parametrize("model", [Cat, Gem])
-def test_objects_of_a_class_that_inherits_are_guarded(notes: World, model: type[Cat | Gem]) -> None:
+def test_objects_of_a_class_that_inherits_are_guarded(world: World, model: type[Cat | Gem]) -> None:
     @resource(etag=None if model is Cat else content_hash(lambda found: [found.id, found.name]))
     def find(note_id: int) -> Any:
-        return notes.db.session.get(model, note_id)
+        return world.db.session.get(model, note_id)
 
     def write(found: Cat | Gem) -> str:
         found.name += "x"
-        notes.db.session.commit()
+        world.db.session.commit()
         return found.name
 
-    with notes.app.app_context():
-        notes.db.session.add(model(id=1))
-        notes.db.session.commit()
-    notes.app.get("/other/<int:note_id>")(etag_resource(find)(lambda found: found.name))
-    notes.find_note = find
-    notes.put_view(write)
+    with world.app.app_context():
+        world.db.session.add(model(id=1))
+        world.db.session.commit()
+    world.app.get("/other/<int:note_id>")(etag_resource(find)(lambda found: found.name))
+    world.find_note = find
+    world.put_view(write)
     for _ in range(2):
-        etag = notes.app.test_client().get("/other/1").headers["ETag"]
-        answer = notes.put("", "/other/1", if_match=etag)
+        etag = world.app.test_client().get("/other/1").headers["ETag"]
+        answer = world.put("", "/other/1", if_match=etag)
         assert answer.status_code == 200
-        assert notes.put("", "/other/1", if_match=etag).status_code == 412
-        assert answer.headers["ETag"] == notes.app.test_client().get("/other/1").headers["ETag"]
+        assert world.put("", "/other/1", if_match=etag).status_code == 412
+        assert answer.headers["ETag"] == world.app.test_client().get("/other/1").headers["ETag"]
 
 
-def test_a_loader_that_first_selects_columns_of_the_same_model(papers: World) -> None:
+def test_a_loader_that_first_selects_columns_of_the_same_model(world: World) -> None:
     @resource(etag=content_hash(lambda paper: paper.body))
     def find(name: str) -> Paper | None:
-        session = papers.db.session
+        session = world.db.session
         assert session.scalar(select(func.count()).select_from(Paper)) == 1
         assert session.scalar(select(Paper.name).where(Paper.name == name)) == name
         return session.get(Paper, name)
 
     def write(paper: Paper) -> str:
         paper.body += "x"
-        papers.db.session.commit()
+        world.db.session.commit()
         return paper.body
 
-    papers.put_paper_view(write, find)
+    world.put_paper_view(write, find)
     for _ in range(2):
-        with papers.app.test_request_context():
+        with world.app.test_request_context():
             etag = str(find.etag_of(find("plan")))
-        assert papers.put("", "/other/plan", if_match=etag).status_code == 200
-        assert papers.put("", "/other/plan", if_match=etag).status_code == 412
+        assert world.put("", "/other/plan", if_match=etag).status_code == 200
+        assert world.put("", "/other/plan", if_match=etag).status_code == 412
 
 
-def test_a_sequence_whose_members_the_database_refuses_is_stale_and_no_server_error(notes: World) -> None:
+def test_a_sequence_whose_members_the_database_refuses_is_stale_and_no_server_error(world: World) -> None:
     @resource
     def find_notes(note_id: int) -> list[Note]:
-        return list(notes.db.session.scalars(select(Note)))
+        return list(world.db.session.scalars(select(Note)))
 
     def write(found: list[Note]) -> str:
-        notes.hold("before commit")
+        world.hold("before commit")
         for note in found:
             note.body = "lost"
-        notes.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    notes.app.testing = False
-    notes.find_note = find_notes
-    notes.put_view(write)
-    with notes.app.test_request_context():
+    world.app.testing = False
+    world.find_note = find_notes
+    world.put_view(write)
+    with world.app.test_request_context():
         etag = str(find_notes.etag_of(find_notes(1)))
-    slow, hold = notes.held(
-        "before commit", lambda: notes.put("", "/other/1", if_match=etag, hold="before commit")
+    slow, hold = world.held(
+        "before commit", lambda: world.put("", "/other/1", if_match=etag, hold="before commit")
     )
-    assert notes.put("fast", if_match=notes.etag()).status_code == 200
+    assert world.put("fast", if_match=world.etag()).status_code == 200
     hold.released.set()
     assert slow.answer().status_code == 412
-    assert notes.body() == "fast"
+    assert world.body() == "fast"
 
 
-def test_a_row_with_an_object_in_it_is_refused(notes: World) -> None:
+def test_a_row_with_an_object_in_it_is_refused(world: World) -> None:
     @resource
     def find_row(note_id: int) -> Row[Note] | None:
-        return notes.db.session.execute(select(Note)).first()
+        return world.db.session.execute(select(Note)).first()
 
-    notes.find_note = find_row
-    notes.put_view(lambda _: "done")
+    world.find_note = find_row
+    world.put_view(lambda _: "done")
     with pytest.raises(TypeError, match=r"let it return the object, by scalars\(\)"):
-        notes.put("", "/other/1", if_match="*")
+        world.put("", "/other/1", if_match="*")
 
 
 def test_above_the_route_with_another_decorator_between() -> None:
@@ -160,111 +153,111 @@ def test_above_the_route_with_another_decorator_between() -> None:
         pages.test_client().put("/home")
 
 
-def test_a_refusal_that_the_view_swallows_is_412_all_the_same(notes: World) -> None:
+def test_a_refusal_that_the_view_swallows_is_412_all_the_same(world: World) -> None:
     def swallow(note: Note) -> str:
-        notes.hold("before commit")
+        world.hold("before commit")
         for _ in range(2):
             try:
                 note.body = "lost"
-                notes.db.session.commit()
+                world.db.session.commit()
             except SQLAlchemyError:
-                notes.db.session.rollback()
+                world.db.session.rollback()
         return "saved"
 
-    notes.put_view(swallow)
-    lost, fast = notes.overtaken()
+    world.put_view(swallow)
+    lost, fast = world.overtaken()
     assert lost.status_code == 412
-    assert lost.headers["ETag"] == fast.headers["ETag"] == notes.etag()
-    assert notes.body() == "fast"
+    assert lost.headers["ETag"] == fast.headers["ETag"] == world.etag()
+    assert world.body() == "fast"
 
 
-def test_an_error_that_the_view_swallows_and_that_is_no_refusal_is_its_own_affair(notes: World) -> None:
+def test_an_error_that_the_view_swallows_and_that_is_no_refusal_is_its_own_affair(world: World) -> None:
     def swallow(note: Note) -> str:
         note.body = None  # type: ignore[assignment]
         with suppress(SQLAlchemyError):
-            notes.db.session.commit()
-        notes.db.session.rollback()
+            world.db.session.commit()
+        world.db.session.rollback()
         return "not saved"
 
-    notes.put_view(swallow)
-    etag = notes.etag()
-    answer = notes.put("", "/other/1", if_match=etag)
+    world.put_view(swallow)
+    etag = world.etag()
+    answer = world.put("", "/other/1", if_match=etag)
     assert (answer.status_code, answer.text) == (200, "not saved")
-    assert answer.headers["ETag"] == etag == notes.etag()
+    assert answer.headers["ETag"] == etag == world.etag()
 
 
 def test_a_guarded_view_that_calls_another_has_the_other_s_tag(
-    notes: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @require_if_match(notes.find_note)
+    @require_if_match(world.find_note)
     def replace(note: Note) -> str:
         note.body = "new"
-        notes.db.session.commit()
+        world.db.session.commit()
         return note.body
 
-    @notes.app.patch("/notes/<int:note_id>")
-    @require_if_match(notes.find_note)
+    @world.app.patch("/notes/<int:note_id>")
+    @require_if_match(world.find_note)
     def patch(note: Note, note_id: int) -> Response:
         return replace(note_id=note_id)  # type: ignore[call-arg]
 
-    etag = notes.etag()
-    answer = notes.app.test_client().patch("/notes/1", headers={"If-Match": etag})
+    etag = world.etag()
+    answer = world.app.test_client().patch("/notes/1", headers={"If-Match": etag})
     assert answer.status_code == 200
-    assert answer.headers["ETag"] == notes.etag() != etag
+    assert answer.headers["ETag"] == world.etag() != etag
     assert caplog.messages == []
 
 
-def test_2_6_statements_of_the_view_s_own_under_the_lock_have_their_tag(papers: World) -> None:
+def test_2_6_statements_of_the_view_s_own_under_the_lock_have_their_tag(world: World) -> None:
     def update_in_bulk(paper: Paper) -> str:
-        papers.db.session.execute(update(Paper).values(body="in bulk"))
-        papers.db.session.commit()
+        world.db.session.execute(update(Paper).values(body="in bulk"))
+        world.db.session.commit()
         return "done"
 
     def delete_in_bulk(paper: Paper) -> str:
-        papers.db.session.query(Paper).delete()
+        world.db.session.query(Paper).delete()
         return "done"
 
-    papers.put_paper_view(update_in_bulk)
-    papers.app.put("/gone/<name>")(require_if_match(papers.find_paper)(delete_in_bulk))
-    etag = papers.paper_etag()
-    answer = papers.put("", "/other/plan", if_match=etag)
-    assert answer.headers["ETag"] == papers.paper_etag() != etag
-    assert "ETag" not in papers.put("", "/gone/plan", if_match=papers.paper_etag()).headers
+    world.put_paper_view(update_in_bulk)
+    world.app.put("/gone/<name>")(require_if_match(world.find_paper)(delete_in_bulk))
+    etag = world.paper_etag()
+    answer = world.put("", "/other/plan", if_match=etag)
+    assert answer.headers["ETag"] == world.paper_etag() != etag
+    assert "ETag" not in world.put("", "/gone/plan", if_match=world.paper_etag()).headers
 
 
-def test_what_is_deleted_and_made_again_under_its_key_has_its_new_tag(notes: World) -> None:
+def test_what_is_deleted_and_made_again_under_its_key_has_its_new_tag(world: World) -> None:
     def make_again(note: Note) -> str:
-        notes.db.session.delete(note)
-        notes.db.session.flush()
-        notes.db.session.add_all([Note(id=1, body="again"), Note(id=2, body="beside")])
-        notes.db.session.commit()
+        world.db.session.delete(note)
+        world.db.session.flush()
+        world.db.session.add_all([Note(id=1, body="again"), Note(id=2, body="beside")])
+        world.db.session.commit()
         return "done"
 
-    notes.put_view(make_again)
-    etag = notes.etag()
-    answer = notes.put("", "/other/1", if_match=etag)
-    assert answer.headers["ETag"] == notes.etag() != etag
+    world.put_view(make_again)
+    etag = world.etag()
+    answer = world.put("", "/other/1", if_match=etag)
+    assert answer.headers["ETag"] == world.etag() != etag
 
 
-def test_no_deletion_has_a_tag_not_even_one_that_keeps_the_row(notes: World) -> None:
-    @notes.app.delete("/soft/<int:note_id>")
-    @require_if_match(notes.find_note)
+def test_no_deletion_has_a_tag_not_even_one_that_keeps_the_row(world: World) -> None:
+    @world.app.delete("/soft/<int:note_id>")
+    @require_if_match(world.find_note)
     def delete(note: Note) -> str:
         note.body = "deleted"
-        notes.db.session.commit()
+        world.db.session.commit()
         return ""
 
-    answer = notes.app.test_client().delete("/soft/1", headers={"If-Match": notes.etag()})
+    answer = world.app.test_client().delete("/soft/1", headers={"If-Match": world.etag()})
     assert answer.status_code == 200
     assert "ETag" not in answer.headers
 
 
-def test_a_write_whose_answer_is_streamed_is_told_of(notes: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_write_whose_answer_is_streamed_is_told_of(world: World, caplog: pytest.LogCaptureFixture) -> None:
     def stream(note: Note) -> Response:
         return Response(stream_with_context(iter(["part"])))
 
-    notes.put_view(stream)
-    with notes.put("", "/other/1", if_match=notes.etag()) as answer:
+    world.put_view(stream)
+    with world.put("", "/other/1", if_match=world.etag()) as answer:
         assert answer.status_code == 200
     assert "what it writes while that is sent is not guarded" in caplog.text
 

@@ -116,8 +116,8 @@ class Orders(World):
 
 
 @pytest.fixture
-def orders(database_url: str) -> Iterator[Orders]:
-    orders = Orders(database_url)
+def orders(world_url: str) -> Iterator[Orders]:
+    orders = Orders(world_url)
     yield orders
     orders.close()
 
@@ -339,44 +339,40 @@ def test_misuse_is_refused_with_advice(orders: Orders) -> None:
             touch(session.get_one(Paper, "plan 2"))
 
 
-class OtherBase(DeclarativeBase):
-    """Models that are not in every test's database."""
-
-
-class Work(Versioned, OtherBase):
+class Work(Versioned, Base):
     __tablename__ = "work"
 
     id: Mapped[int] = mapped_column(primary_key=True)
 
 
-class Book(Work):
-    __tablename__ = "book"
+class Epic(Work):
+    __tablename__ = "epic"
 
     id: Mapped[int] = mapped_column(ForeignKey("work.id"), primary_key=True)
-    chapters: Mapped[list[Chapter]] = relationship()
+    cantos: Mapped[list[Canto]] = relationship()
 
 
-covers(Book.chapters)  # before its chapters are known
+covers(Epic.cantos)  # before its cantos are known
 
 
-class Chapter(Versioned, OtherBase):
-    __tablename__ = "chapter"
+class Canto(Versioned, Base):
+    __tablename__ = "canto"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    book_id: Mapped[int] = mapped_column(ForeignKey("book.id"))
+    epic_id: Mapped[int] = mapped_column(ForeignKey("epic.id"))
     verses: Mapped[list[Verse]] = relationship()
 
 
-class Verse(OtherBase):
+class Verse(Base):
     __tablename__ = "verse"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(String(80), default="")
-    chapter_id: Mapped[int] = mapped_column(ForeignKey("chapter.id"))
+    canto_id: Mapped[int] = mapped_column(ForeignKey("canto.id"))
 
 
-covers(Chapter.verses)
-covers(Chapter.verses)  # it is no harm to say it twice
+covers(Canto.verses)
+covers(Canto.verses)  # it is no harm to say it twice
 
 
 def change_verse(session: Session) -> None:
@@ -384,48 +380,46 @@ def change_verse(session: Session) -> None:
 
 
 def add_verse(session: Session) -> None:
-    session.add(Verse(chapter_id=1))
+    session.add(Verse(canto_id=1))
 
 
-def add_chapter_and_verse_by_their_keys(session: Session) -> None:
-    session.add_all([Chapter(id=2, book_id=1), Verse(chapter_id=2)])
+def add_canto_and_verse_by_their_keys(session: Session) -> None:
+    session.add_all([Canto(id=2, epic_id=1), Verse(canto_id=2)])
     session.get_one(Verse, 1).text = "changed"
 
 
-def touch_chapter(session: Session) -> None:
-    touch(session.get_one(Chapter, 1))
+def touch_canto(session: Session) -> None:
+    touch(session.get_one(Canto, 1))
 
 
-@pytest.mark.parametrize("change", [change_verse, add_verse, add_chapter_and_verse_by_their_keys, touch_chapter])
+@pytest.mark.parametrize("change", [change_verse, add_verse, add_canto_and_verse_by_their_keys, touch_canto])
 def test_what_belongs_to_a_part_belongs_to_the_whole(
-    empty_database: Callable[[str], str], change: Callable[[Session], None]
+    world_on: Callable[[str], str], change: Callable[[Session], None]
 ) -> None:
-    engine = create_engine(empty_database("sqlite"))
-    OtherBase.metadata.create_all(engine)
+    engine = create_engine(world_on("sqlite"))
 
     def versions(session: Session) -> set[Any]:
-        versions = select(Work.version), select(Chapter.version).where(Chapter.id == 1)
+        versions = select(Work.version), select(Canto.version).where(Canto.id == 1)
         return {session.scalar(version) for version in versions}
 
     with Session(engine) as session:
-        session.add(Book(id=1, chapters=[Chapter(id=1, verses=[Verse(id=1)])]))
+        session.add(Epic(id=1, cantos=[Canto(id=1, verses=[Verse(id=1)])]))
         session.commit()
         before = versions(session)
         session.expunge_all()
         change(session)
         session.commit()
         assert not before & versions(session)
-        for row in (*session.scalars(select(Verse)), *session.scalars(select(Chapter)), session.get_one(Book, 1)):
+        for row in (*session.scalars(select(Verse)), *session.scalars(select(Canto)), session.get_one(Epic, 1)):
             session.delete(row)  # so each in the session has the version that is stored
         session.commit()
     engine.dispose()
 
 
-def test_a_part_of_nothing_is_for_the_database_to_refuse(empty_database: Callable[[str], str]) -> None:
-    engine = create_engine(empty_database("postgresql"))
-    OtherBase.metadata.create_all(engine)
+def test_a_part_of_nothing_is_for_the_database_to_refuse(world_on: Callable[[str], str]) -> None:
+    engine = create_engine(world_on("postgresql"))
     with Session(engine) as session:
-        session.add(Verse(chapter_id=7))
+        session.add(Verse(canto_id=7))
         with pytest.raises(IntegrityError):
             session.flush()
     engine.dispose()

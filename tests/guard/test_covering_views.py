@@ -26,13 +26,13 @@ from tests.world.models import Base
 
 
 class Deal(Versioned, Base):
-    """A parent of parts of every kind; it covers all but its memo."""
+    """A parent of parts of every kind; it covers all but its minute."""
 
     __tablename__ = "deal"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     invoice: Mapped[Invoice | None] = relationship(cascade="all, delete-orphan")
-    memo: Mapped[Memo | None] = relationship()
+    minute: Mapped[Minute | None] = relationship()
     goods: Mapped[list[Good]] = relationship()
     bids: DynamicMapped[Bid] = relationship()
     stamps: WriteOnlyMapped[Stamp] = relationship()
@@ -53,8 +53,8 @@ class Invoice(OfADeal, Base):
     __tablename__ = "invoice"
 
 
-class Memo(OfADeal, Base):
-    __tablename__ = "memo"
+class Minute(OfADeal, Base):
+    __tablename__ = "minute"
 
 
 class Good(OfADeal, Base):
@@ -161,9 +161,9 @@ def remove_invoice(deal: Deal) -> None:
     deal.invoice = None
 
 
-def change_a_good_beside_a_memo(deal: Deal) -> None:
+def change_a_good_beside_a_minute(deal: Deal) -> None:
     deal.goods[0].text = "changed"
-    deal.memo = Memo()
+    deal.minute = Minute()
 
 
 def change_a_good_beside_what_is_only_viewed(deal: Deal) -> None:
@@ -185,7 +185,7 @@ def add_stamp(deal: Deal) -> None:
         add_invoice,
         change_invoice,
         remove_invoice,
-        change_a_good_beside_a_memo,
+        change_a_good_beside_a_minute,
         change_a_good_beside_what_is_only_viewed,
         add_bid,
         add_stamp,
@@ -261,9 +261,9 @@ def test_a_part_is_written_where_its_whole_is_not_loaded(
 
 
 @pytest.fixture
-def unchecked_orders(empty_database: Callable[[str], str]) -> Iterator[Orders]:
+def unchecked_orders(world_on: Callable[[str], str]) -> Iterator[Orders]:
     """Orders where a line may name one that is not there: SQLite does not mind, unless it is told to."""
-    orders = Orders(empty_database("sqlite"))
+    orders = Orders(world_on("sqlite"))
     yield orders
     orders.close()
 

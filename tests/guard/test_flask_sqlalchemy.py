@@ -11,16 +11,13 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy_lite import SQLAlchemy as SQLAlchemyLite
 from marshmallow import Schema, fields
 from sqlalchemy import Engine, String, create_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+from sqlalchemy.orm import Mapped, Session, mapped_column, scoped_session, sessionmaker
 from werkzeug.test import TestResponse
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
+from tests.world.models import Base
 from tests.world.racing import Hold, Racer
-
-
-class Base(DeclarativeBase):
-    pass
 
 
 class Text(Base):
@@ -79,8 +76,6 @@ class Library:
         self._hold = Hold()
         self._serve("/articles", Article, None)
         self._serve("/documents", Document, content_hash(DocumentSchema()))
-        with self.app.app_context():
-            Base.metadata.create_all(self._engine())
 
     def _serve(self, path: str, model: type[Text], etag: Any) -> None:
         @resource(etag=etag)
@@ -139,13 +134,13 @@ class Library:
 
 
 @pytest.fixture(params=[flask_sqlalchemy, flask_sqlalchemy_lite, sqlalchemy_alone], ids=lambda each: each.__name__)
-def library(request: pytest.FixtureRequest, database_url: str) -> Iterator[Library]:
-    library = Library(request.param, database_url)
+def library(request: pytest.FixtureRequest, world_url: str) -> Iterator[Library]:
+    library = Library(request.param, world_url)
     yield library
     library.close()
 
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+pytestmark = pytest.mark.parametrize("world_url", ["sqlite", "postgresql"], indirect=True)
 each_model = pytest.mark.parametrize("path", ["/articles/a", "/documents/a"], ids=["version", "content hash"])
 
 

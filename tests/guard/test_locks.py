@@ -21,25 +21,25 @@ KINDS = [*SQLITE, "postgresql", "mariadb"]
 
 
 @pytest.fixture(params=KINDS)
-def papers(request: pytest.FixtureRequest, empty_database: Callable[[str], str]) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, world_on: Callable[[str], str]) -> Iterator[World]:
     """The application on each kind of database."""
     kind: str = request.param
-    url = empty_database(kind.split(",", maxsplit=1)[0])
+    url = world_on(kind.split(",", maxsplit=1)[0])
     if "WAL" in kind:
         engine = create_engine(url)
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         engine.dispose()
-    papers = World(url, recipe="real BEGINs" in kind)
-    yield papers
-    papers.close()
+    world = World(url, recipe="real BEGINs" in kind)
+    yield world
+    world.close()
 
 
-def counted(papers: World) -> list[str]:
+def counted(world: World) -> list[str]:
     """Return a list to which each statement will be added, transaction control left out."""
     statements: list[str] = []
 
-    @event.listens_for(papers.engine, "before_cursor_execute")
+    @event.listens_for(world.engine, "before_cursor_execute")
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         word = statement.split(maxsplit=1)[0]
         if word not in ("BEGIN", "ROLLBACK", "COMMIT"):
@@ -48,175 +48,173 @@ def counted(papers: World) -> list[str]:
     return statements
 
 
-def other(papers: World, **headers: str) -> TestResponse:
-    return papers.put("", "/other/plan", **headers)
+def other(world: World, **headers: str) -> TestResponse:
+    return world.put("", "/other/plan", **headers)
 
 
-def test_2_2_the_lock_comes_with_the_first_read(papers: World) -> None:
-    statements = counted(papers)
-    etag = papers.paper_etag()
+def test_2_2_the_lock_comes_with_the_first_read(world: World) -> None:
+    statements = counted(world)
+    etag = world.paper_etag()
     assert statements == ["SELECT"]
     statements.clear()
-    assert papers.get_paper(if_none_match=etag).status_code == 304
+    assert world.get_paper(if_none_match=etag).status_code == 304
     assert statements == ["SELECT"]
     statements.clear()
-    assert papers.put_paper("refused", if_match='"other"').status_code == 412
+    assert world.put_paper("refused", if_match='"other"').status_code == 412
     assert statements == ["SELECT"]
     statements.clear()
-    assert papers.put_paper("second", if_match=etag).status_code == 200
+    assert world.put_paper("second", if_match=etag).status_code == 200
     assert statements == ["SELECT", "UPDATE", "SELECT"]  # the last one reads what the database made of it
 
 
-def test_2_2_before_it_is_known_what_is_loaded_the_lock_costs_a_statement(papers: World) -> None:
-    etag = papers.paper_etag()
-    papers.find_paper.model = None
-    statements = counted(papers)
-    assert papers.put_paper("second", if_match=etag).status_code == 200
+def test_2_2_before_it_is_known_what_is_loaded_the_lock_costs_a_statement(world: World) -> None:
+    etag = world.paper_etag()
+    world.find_paper.model = None
+    statements = counted(world)
+    assert world.put_paper("second", if_match=etag).status_code == 200
     assert statements[-3:] == ["SELECT", "UPDATE", "SELECT"]
     assert len(statements) <= 5
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_2_2_of_two_writers_with_one_tag_one_is_refused(papers: World, warm: bool) -> None:
-    etag = papers.paper_etag()
+def test_2_2_of_two_writers_with_one_tag_one_is_refused(world: World, warm: bool) -> None:
+    etag = world.paper_etag()
     if not warm:
-        papers.find_paper.model = None
-    slow, hold = papers.held(
-        "before commit", lambda: papers.put_paper("slow", if_match=etag, hold="before commit")
-    )
+        world.find_paper.model = None
+    slow, hold = world.held("before commit", lambda: world.put_paper("slow", if_match=etag, hold="before commit"))
     if not warm:
-        papers.find_paper.model = None
-    fast = Racer(lambda: papers.put_paper("fast", if_match=etag))
+        world.find_paper.model = None
+    fast = Racer(lambda: world.put_paper("fast", if_match=etag))
     fast.join(0.3)
     assert fast.is_alive()  # it waits for the lock
     hold.released.set()
     assert slow.answer().status_code == 200
     assert fast.answer().status_code == 412
-    assert fast.answer().headers["ETag"] == papers.paper_etag() == slow.answer().headers["ETag"]
-    assert papers.paper_body() == "slow"
+    assert fast.answer().headers["ETag"] == world.paper_etag() == slow.answer().headers["ETag"]
+    assert world.paper_body() == "slow"
 
 
-def test_2_4_of_a_deletion_and_an_update_with_one_tag_one_is_refused(papers: World) -> None:
-    etag = papers.paper_etag()
-    slow, hold = papers.held("before commit", lambda: papers.delete_paper(if_match=etag, hold="before commit"))
-    fast = Racer(lambda: papers.put_paper("fast", if_match=etag))
+def test_2_4_of_a_deletion_and_an_update_with_one_tag_one_is_refused(world: World) -> None:
+    etag = world.paper_etag()
+    slow, hold = world.held("before commit", lambda: world.delete_paper(if_match=etag, hold="before commit"))
+    fast = Racer(lambda: world.put_paper("fast", if_match=etag))
     fast.join(0.3)
     hold.released.set()
     assert slow.answer().status_code == 204
     assert fast.answer().status_code == 412
     assert '"absent"' in fast.answer().text
-    assert papers.get_paper().status_code == 404
+    assert world.get_paper().status_code == 404
 
 
-def test_without_the_guard_the_same_model_loses_updates(papers: World) -> None:
+def test_without_the_guard_the_same_model_loses_updates(world: World) -> None:
     """The tag is compared, and then it is written: both are accepted, and one is lost."""
 
-    @papers.app.put("/unguarded/<name>")
+    @world.app.put("/unguarded/<name>")
     def replace(name: str) -> str:
-        paper = papers.db.session.get_one(Paper, name)
-        assert request.headers["If-Match"] == str(papers.find_paper.etag_of(paper))
+        paper = world.db.session.get_one(Paper, name)
+        assert request.headers["If-Match"] == str(world.find_paper.etag_of(paper))
         body = request.get_data(as_text=True)
-        if "recipe" not in vars(papers):
-            papers.db.session.rollback()  # the transaction that has read could not write on every database
-        papers.hold("before commit")
-        papers.db.session.execute(update(Paper).values(body=body))
-        papers.db.session.commit()
+        if "recipe" not in vars(world):
+            world.db.session.rollback()  # the transaction that has read could not write on every database
+        world.hold("before commit")
+        world.db.session.execute(update(Paper).values(body=body))
+        world.db.session.commit()
         return ""
 
-    etag = papers.paper_etag()
-    slow, hold = papers.held(
-        "before commit", lambda: papers.put("slow", "/unguarded/plan", if_match=etag, hold="before commit")
+    etag = world.paper_etag()
+    slow, hold = world.held(
+        "before commit", lambda: world.put("slow", "/unguarded/plan", if_match=etag, hold="before commit")
     )
-    assert papers.put("fast", "/unguarded/plan", if_match=etag).status_code == 200
+    assert world.put("fast", "/unguarded/plan", if_match=etag).status_code == 200
     hold.released.set()
     assert slow.answer().status_code == 200
-    assert papers.paper_body() == "slow"
+    assert world.paper_body() == "slow"
 
 
 @pytest.mark.parametrize(
     ("price", "is_read_twice"), [(Decimal("5"), True), (5, True), (Decimal("5.00"), False)], ids=repr
 )
-def test_2_6_the_tag_is_of_what_was_stored(papers: World, price: Any, is_read_twice: bool) -> None:
+def test_2_6_the_tag_is_of_what_was_stored(world: World, price: Any, is_read_twice: bool) -> None:
     def set_price(paper: Paper) -> str:
         paper.price = price  # stored, it is Decimal("5.00")
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_paper_view(set_price)
-    etag = papers.paper_etag()
-    statements = counted(papers)
-    answer = other(papers, if_match=etag)
+    world.put_paper_view(set_price)
+    etag = world.paper_etag()
+    statements = counted(world)
+    answer = other(world, if_match=etag)
     assert statements == ["SELECT", "UPDATE", "SELECT", *["SELECT"] * is_read_twice]
-    assert answer.headers["ETag"] == papers.paper_etag()
-    assert other(papers, if_match=answer.headers["ETag"]).status_code == 200
+    assert answer.headers["ETag"] == world.paper_etag()
+    assert other(world, if_match=answer.headers["ETag"]).status_code == 200
 
 
-def test_2_13_a_view_that_lets_go_of_the_lock_is_held_to_what_was_judged(papers: World) -> None:
+def test_2_13_a_view_that_lets_go_of_the_lock_is_held_to_what_was_judged(world: World) -> None:
     def roll_back_and_write(paper: Paper) -> str:
-        papers.db.session.rollback()
-        papers.write_elsewhere("the winner's")
+        world.db.session.rollback()
+        world.write_elsewhere("the winner's")
         paper.body = "lost"
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_paper_view(roll_back_and_write)
-    assert other(papers, if_match=papers.paper_etag()).status_code == 412
-    assert papers.paper_body() == "the winner's"
+    world.put_paper_view(roll_back_and_write)
+    assert other(world, if_match=world.paper_etag()).status_code == 412
+    assert world.paper_body() == "the winner's"
 
 
-def test_a_view_may_let_go_of_the_lock_and_write_where_nobody_else_did(papers: World) -> None:
+def test_a_view_may_let_go_of_the_lock_and_write_where_nobody_else_did(world: World) -> None:
     def write_twice(paper: Paper) -> str:
-        papers.db.session.rollback()
+        world.db.session.rollback()
         paper.body = "once"
-        papers.db.session.commit()
+        world.db.session.commit()
         paper.body = "twice"
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_paper_view(write_twice)
-    answer = other(papers, if_match=papers.paper_etag())
+    world.put_paper_view(write_twice)
+    answer = other(world, if_match=world.paper_etag())
     assert answer.status_code == 200
-    assert answer.headers["ETag"] == papers.paper_etag()
-    assert papers.paper_body() == "twice"
+    assert answer.headers["ETag"] == world.paper_etag()
+    assert world.paper_body() == "twice"
 
 
-def test_2_8_between_two_commits_of_one_view_another_writer_makes_it_a_conflict(papers: World) -> None:
+def test_2_8_between_two_commits_of_one_view_another_writer_makes_it_a_conflict(world: World) -> None:
     def write_twice(paper: Paper) -> str:
         paper.body = "once"
-        papers.db.session.commit()
-        papers.write_elsewhere("the winner's")
+        world.db.session.commit()
+        world.write_elsewhere("the winner's")
         paper.body = "twice"
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_paper_view(write_twice)
-    assert other(papers, if_match=papers.paper_etag()).status_code == 409
-    assert papers.paper_body() == "the winner's"
+    world.put_paper_view(write_twice)
+    assert other(world, if_match=world.paper_etag()).status_code == 409
+    assert world.paper_body() == "the winner's"
 
 
-def test_2_7_what_is_left_uncommitted_is_flushed_and_has_its_tag(papers: World) -> None:
+def test_2_7_what_is_left_uncommitted_is_flushed_and_has_its_tag(world: World) -> None:
     def leave(paper: Paper) -> str:
         paper.body = "left"
         return "done"
 
-    papers.put_paper_view(leave)
+    world.put_paper_view(leave)
 
-    @papers.app.after_request
+    @world.app.after_request
     def commit(response: Any) -> Any:
-        papers.db.session.commit()
+        world.db.session.commit()
         return response
 
-    answer = other(papers, if_match=papers.paper_etag())
-    assert answer.headers["ETag"] == papers.paper_etag()
-    assert papers.paper_body() == "left"
+    answer = other(world, if_match=world.paper_etag())
+    assert answer.headers["ETag"] == world.paper_etag()
+    assert world.paper_body() == "left"
 
 
-def test_2_3_of_two_that_create_one_is_refused(papers: World) -> None:
-    papers.get_paper()
-    slow, hold = papers.held(
-        "before commit", lambda: papers.put_paper("slow", "new", if_none_match="*", hold="before commit")
+def test_2_3_of_two_that_create_one_is_refused(world: World) -> None:
+    world.get_paper()
+    slow, hold = world.held(
+        "before commit", lambda: world.put_paper("slow", "new", if_none_match="*", hold="before commit")
     )
-    fast = Racer(lambda: papers.put_paper("fast", "new", if_none_match="*"))
+    fast = Racer(lambda: world.put_paper("fast", "new", if_none_match="*"))
     fast.join(0.3)  # on a SQLite file whose readers keep writers out, it waits for the other
     hold.released.set()
     [(winner, body), (lost, _)] = sorted(
@@ -225,64 +223,64 @@ def test_2_3_of_two_that_create_one_is_refused(papers: World) -> None:
     assert (winner.status_code, lost.status_code) == (201, 412)
     assert lost.json is not None
     assert lost.json["reason"] == "exists"
-    assert lost.headers["ETag"] == winner.headers["ETag"] == papers.get_paper("new").headers["ETag"]
-    assert papers.get_paper("new").json == {"body": body}
+    assert lost.headers["ETag"] == winner.headers["ETag"] == world.get_paper("new").headers["ETag"]
+    assert world.get_paper("new").json == {"body": body}
 
 
-def test_a_loader_whose_select_cannot_lock_is_read_and_then_locked(papers: World) -> None:
+def test_a_loader_whose_select_cannot_lock_is_read_and_then_locked(world: World) -> None:
     @resource(etag=content_hash(lambda paper: paper.body))
     def find_distinct(name: str) -> Paper | None:
-        return papers.db.session.scalar(select(Paper).where(Paper.name == name).distinct())
+        return world.db.session.scalar(select(Paper).where(Paper.name == name).distinct())
 
     def write(paper: Paper) -> str:
         paper.body += "x"
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_paper_view(write, find_distinct)
+    world.put_paper_view(write, find_distinct)
     for _ in range(3):
-        with papers.app.test_request_context():
+        with world.app.test_request_context():
             etag = str(find_distinct.etag_of(find_distinct("plan")))
-        assert other(papers, if_match=etag).status_code == 200
-        assert other(papers, if_match=etag).status_code == 412
-    assert papers.paper_body() == "firstxxx"
+        assert other(world, if_match=etag).status_code == 200
+        assert other(world, if_match=etag).status_code == 412
+    assert world.paper_body() == "firstxxx"
 
 
-def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(papers: World) -> None:
+def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(world: World) -> None:
     @resource(etag=content_hash(lambda paper: [paper.body, [remark.text for remark in paper.remarks]]))
     def find_with_remarks(name: str) -> Paper | None:
-        return papers.db.session.get(Paper, name)
+        return world.db.session.get(Paper, name)
 
     def write(paper: Paper) -> str:
         raise AssertionError("The view ran.")
 
-    papers.put_paper_view(write, find_with_remarks)
+    world.put_paper_view(write, find_with_remarks)
     with pytest.raises(TypeError, match="The ETag of Paper depends on its remarks"):
-        other(papers, if_match="*")
+        other(world, if_match="*")
 
 
-def test_2_14_a_version_that_does_not_move_is_a_conflict(papers: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_2_14_a_version_that_does_not_move_is_a_conflict(world: World, caplog: pytest.LogCaptureFixture) -> None:
     def write(paper: Paper) -> str:
         paper.body = request.get_data(as_text=True)
         if paper.body == "moved":
             paper.revision += 1
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_paper_view(write, papers.find_revision)
-    with papers.app.test_request_context():
-        etag = str(papers.find_revision.etag_of(papers.find_revision("plan")))
-    answer = papers.put("still", "/other/plan", if_match=etag)
+    world.put_paper_view(write, world.find_revision)
+    with world.app.test_request_context():
+        etag = str(world.find_revision.etag_of(world.find_revision("plan")))
+    answer = world.put("still", "/other/plan", if_match=etag)
     assert answer.status_code == 409
     assert "Paper.revision did not change" in caplog.text
-    assert papers.paper_body() == "first"
-    answer = papers.put("moved", "/other/plan", if_match=etag)
+    assert world.paper_body() == "first"
+    answer = world.put("moved", "/other/plan", if_match=etag)
     assert answer.status_code == 200
     assert answer.headers["ETag"] != etag
-    assert papers.put("again", "/other/plan", if_match=etag).status_code == 412
+    assert world.put("again", "/other/plan", if_match=etag).status_code == 412
 
 
-def test_a_column_that_a_trigger_moves(papers: World) -> None:
+def test_a_column_that_a_trigger_moves(world: World) -> None:
     body = {
         "sqlite": "CREATE TRIGGER moved AFTER UPDATE OF body ON paper BEGIN "
         "UPDATE paper SET revision = OLD.revision + 1 WHERE name = OLD.name; END",
@@ -291,44 +289,44 @@ def test_a_column_that_a_trigger_moves(papers: World) -> None:
         "'BEGIN NEW.revision := OLD.revision + 1; RETURN NEW; END'; "
         "CREATE TRIGGER moved BEFORE UPDATE ON paper FOR EACH ROW EXECUTE FUNCTION move()",
     }
-    name = papers.engine.dialect.name
-    with papers.engine.begin() as connection:
+    name = world.engine.dialect.name
+    with world.engine.begin() as connection:
         connection.execute(text(body["mariadb" if name == "mysql" else name]))
 
     def write(paper: Paper) -> str:
         paper.body += "x"
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_paper_view(write, papers.find_revision)
-    with papers.app.test_request_context():
-        etag = str(papers.find_revision.etag_of(papers.find_revision("plan")))
+    world.put_paper_view(write, world.find_revision)
+    with world.app.test_request_context():
+        etag = str(world.find_revision.etag_of(world.find_revision("plan")))
     for _ in range(2):
-        answer = other(papers, if_match=etag)
+        answer = other(world, if_match=etag)
         assert answer.status_code == 200
-        assert other(papers, if_match=etag).status_code == 412
+        assert other(world, if_match=etag).status_code == 412
         etag = answer.headers["ETag"]
 
 
-def test_a_connection_that_commits_by_itself_cannot_lock(empty_database: Callable[[str], str]) -> None:
+def test_a_connection_that_commits_by_itself_cannot_lock(world_on: Callable[[str], str]) -> None:
     for kind in ("postgresql", "mariadb"):
-        papers = World(empty_database(kind), isolation_level="AUTOCOMMIT")
+        world = World(world_on(kind), isolation_level="AUTOCOMMIT")
         with pytest.raises(RuntimeError, match="commits by itself, so that no lock would last"):
-            papers.put_paper("second", if_match=papers.paper_etag())
-        assert papers.paper_body() == "first"
-        papers.close()
+            world.put_paper("second", if_match=world.paper_etag())
+        assert world.paper_body() == "first"
+        world.close()
 
 
-def test_of_a_crowd_that_reads_and_writes_no_accepted_update_is_lost(papers: World) -> None:
+def test_of_a_crowd_that_reads_and_writes_no_accepted_update_is_lost(world: World) -> None:
     """Six clients append to one paper, each by GET and then PUT with If-Match, until five are accepted each."""
     statuses: list[int] = []
 
     def append_until_accepted() -> Any:
         accepted = 0
         while accepted < 5:
-            seen = papers.get_paper()
+            seen = world.get_paper()
             assert seen.json is not None
-            answer = papers.put_paper(seen.json["body"] + "x", if_match=seen.headers["ETag"])
+            answer = world.put_paper(seen.json["body"] + "x", if_match=seen.headers["ETag"])
             statuses.append(answer.status_code)
             accepted += answer.status_code == 200
 
@@ -338,4 +336,4 @@ def test_of_a_crowd_that_reads_and_writes_no_accepted_update_is_lost(papers: Wor
         assert not racer.is_alive()
     assert statuses.count(200) == 30
     assert set(statuses) <= {200, 412}
-    assert papers.paper_body() == "first" + "x" * 30
+    assert world.paper_body() == "first" + "x" * 30

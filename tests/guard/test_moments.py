@@ -12,14 +12,11 @@ from flask import Flask, Response, g, jsonify, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, String, event, select, update
 from sqlalchemy.exc import SADeprecationWarning
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, load_only, mapped_column, relationship
 
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
 from flask_etag.sqlalchemy import Page, Versioned, covers, store, touch
-
-
-class Base(DeclarativeBase):
-    pass
+from tests.world.models import Base, Memo
 
 
 class Letter(Versioned, Base):
@@ -27,10 +24,10 @@ class Letter(Versioned, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(String(80), default="first")
-    pages: Mapped[list[Sheet]] = relationship()
+    pages: Mapped[list[LetterPage]] = relationship()
 
 
-class Sheet(Base):
+class LetterPage(Base):
     __tablename__ = "letter_page"
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -46,15 +43,6 @@ class Slip(Versioned, Base):
     id: Mapped[int] = mapped_column(primary_key=True)
 
 
-class Memo(Base):
-    """Without a version, so that it is locked."""
-
-    __tablename__ = "memo"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str] = mapped_column(String(80), default="first")
-
-
 covers(Letter.pages)
 
 
@@ -68,8 +56,7 @@ class Desk:
         ETag(self.app)
         self.client = self.app.test_client()
         with self.app.app_context():
-            Base.metadata.create_all(self.db.engine)
-            self.db.session.add_all([Letter(id=1, pages=[Sheet(id=1)]), Memo(id=1), Slip(id=1)])
+            self.db.session.add_all([Letter(id=1, pages=[LetterPage(id=1)]), Memo(id=1), Slip(id=1)])
             self.db.session.commit()
         self.meanwhile: list[Callable[[], None]] = []
 
@@ -103,12 +90,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
-    desk = Desk(database_url)
+def desk(world_url: str) -> Iterator[Desk]:
+    desk = Desk(world_url)
     yield desk
     with desk.app.app_context():
         desk.db.session.remove()
-        Base.metadata.drop_all(desk.db.engine)
         desk.db.engine.dispose()
 
 
@@ -175,7 +161,7 @@ def test_covered_rows_that_were_read_before_are_read_anew(desk: Desk, kind: str)
     @desk.app.before_request
     def read_a_sheet() -> None:
         if desk.meanwhile:
-            g.sheet = desk.db.session.get(Sheet, 1)
+            g.sheet = desk.db.session.get(LetterPage, 1)
             desk.db.session.execute(select(Memo))
             desk.let_others_write()
             if desk.db.engine.dialect.name in ("mysql", "mariadb"):
@@ -188,7 +174,7 @@ def test_covered_rows_that_were_read_before_are_read_anew(desk: Desk, kind: str)
     assert first.headers["ETag"] == second.headers["ETag"]
 
 
-@pytest.mark.parametrize("write", [lambda letter: letter.pages.append(Sheet(id=2)), touch])
+@pytest.mark.parametrize("write", [lambda letter: letter.pages.append(LetterPage(id=2)), touch])
 def test_what_others_changed_before_a_part_moved_the_version_is_read_anew(
     desk: Desk, write: Callable[[Letter], None]
 ) -> None:
@@ -221,7 +207,7 @@ def test_unsent_changes_of_a_part_survive_the_flush_of_another(desk: Desk) -> No
     with desk.app.app_context():
         session = desk.db.session
         letter = session.get_one(Letter, 1)
-        letter.pages.append(Sheet(id=2))
+        letter.pages.append(LetterPage(id=2))
         session.commit()
         first, second = letter.pages
         first.text = "one"
@@ -230,7 +216,7 @@ def test_unsent_changes_of_a_part_survive_the_flush_of_another(desk: Desk) -> No
         with pytest.warns(SADeprecationWarning):
             session.flush([first])
         session.commit()
-        assert session.scalars(select(Sheet.text).order_by(Sheet.id)).all() == ["one more", "two"]
+        assert session.scalars(select(LetterPage.text).order_by(LetterPage.id)).all() == ["one more", "two"]
 
 
 def test_unsent_changes_survive_what_is_read_anew_after_a_flush(desk: Desk) -> None:
@@ -242,13 +228,17 @@ def test_unsent_changes_survive_what_is_read_anew_after_a_flush(desk: Desk) -> N
 
         def note(*_: object) -> None:
             letter.text = letter.pages[0].text = "noted"
-            letter.pages.append(Sheet(id=3))
+            letter.pages.append(LetterPage(id=3))
 
         event.listen(Session, "after_flush_postexec", note, insert=True, once=True)
-        letter.pages.append(Sheet(id=2))
+        letter.pages.append(LetterPage(id=2))
         session.commit()
         assert session.scalars(select(Letter.text)).all() == ["noted"]
-        assert session.scalars(select(Sheet.text).order_by(Sheet.id)).all() == ["noted", "first", "first"]
+        assert session.scalars(select(LetterPage.text).order_by(LetterPage.id)).all() == [
+            "noted",
+            "first",
+            "first",
+        ]
 
 
 def test_covered_rows_that_are_read_with_their_whole_are_read_once(

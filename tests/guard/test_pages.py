@@ -72,8 +72,8 @@ class Listing(World):
 
 
 @pytest.fixture
-def listing(database_url: str) -> Iterator[Listing]:
-    listing = Listing(database_url)
+def listing(world_url: str) -> Iterator[Listing]:
+    listing = Listing(world_url)
     yield listing
     listing.close()
 
@@ -376,9 +376,9 @@ def test_misuse_is_refused_with_advice(listing: Listing) -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"If-None-Match": '"other"'}], ids=["unconditional", "conditional"])
 def test_2_5_a_page_that_a_writer_holds_for_too_long_is_a_conflict_and_no_server_error(
-    empty_database: Callable[[str], str], fields: dict[str, str]
+    world_on: Callable[[str], str], fields: dict[str, str]
 ) -> None:
-    listing = Listing(empty_database("sqlite"), connect_args={"timeout": 0.1})
+    listing = Listing(world_on("sqlite"), connect_args={"timeout": 0.1})
     with listing.engine.connect() as writer:
         writer.exec_driver_sql("BEGIN EXCLUSIVE")
         answer = listing.app.test_client().get("/notes", headers=fields)

@@ -14,7 +14,7 @@ from flask import Flask, abort, g, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Select, Text, event, select
 from sqlalchemy.dialects.mysql import LONGTEXT
-from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column, relationship
+from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 from sqlalchemy.orm.exc import DetachedInstanceError
 from sqlalchemy.schema import ForeignKey
 from werkzeug.http import http_date
@@ -22,14 +22,11 @@ from werkzeug.test import TestResponse
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource, version_column
 from flask_etag.sqlalchemy import Versioned
+from tests.world.models import Base
 from tests.world.racing import named
 
 MEGABYTE = "x" * 2**20
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-class Base(DeclarativeBase):
-    pass
 
 
 class Report(Versioned, Base):
@@ -39,15 +36,15 @@ class Report(Versioned, Base):
     body: Mapped[str] = mapped_column(Text().with_variant(LONGTEXT(), "mysql", "mariadb"))
     owner: Mapped[str] = mapped_column(Text, default="ann")
     updated_at: Mapped[datetime] = mapped_column(default=datetime(2020, 1, 1))
-    parts: Mapped[list[Part]] = relationship()
+    parts: Mapped[list[Piece]] = relationship()
 
     @property
     def length(self) -> int:
         return len(self.body)
 
 
-class Part(Base):
-    __tablename__ = "part"
+class Piece(Base):
+    __tablename__ = "piece"
 
     report_id: Mapped[int] = mapped_column(ForeignKey("report.id"), primary_key=True)
     number: Mapped[int] = mapped_column("part_number", primary_key=True, autoincrement=False)
@@ -67,9 +64,8 @@ class Reports:
         self.loads = 0
         self.statements: list[str] = []
         with self.app.app_context():
-            Base.metadata.create_all(db.engine)
             db.session.add(Report(id=1, body=MEGABYTE))
-            db.session.add_all([Part(report_id=1, number=number) for number in (1, 2)])
+            db.session.add_all([Piece(report_id=1, number=number) for number in (1, 2)])
             db.session.commit()
             self.engine = db.engine
         event.listen(self.engine, "before_cursor_execute", self._note)
@@ -118,15 +114,15 @@ def of_kind() -> Iterator[Callable[[str], Reports]]:
 
 
 @pytest.fixture
-def reports(of_kind: Callable[[str], Reports]) -> Reports:
-    return of_kind("sqlite://")
+def reports(of_kind: Callable[[str], Reports], world_on: Callable[[str], str]) -> Reports:
+    return of_kind(world_on("sqlite"))
 
 
 @pytest.mark.parametrize("probe", [Report, lambda report_id: select(Report).where(Report.id == report_id)])
 def test_a_304_of_a_megabyte_reads_the_key_and_the_version_alone(
-    database_url: str, of_kind: Callable[[str], Reports], probe: Any
+    world_url: str, of_kind: Callable[[str], Reports], probe: Any
 ) -> None:
-    reports = of_kind(database_url)
+    reports = of_kind(world_url)
     reports.serve(probe=probe)
     full = reports.get()
     assert len(reports.statements) == 1  # no probe where nothing is asked
@@ -233,23 +229,23 @@ def test_an_object_of_the_application_s_own_is_as_good(reports: Reports) -> None
 
 def serve_parts(reports: Reports, rule: str, **options: Any) -> None:
     @resource(etag=version_column("revision"), **options)
-    def find_part(**key: int) -> Part | None:
-        return reports.db.session.get(Part, (1, key["number"]))
+    def find_part(**key: int) -> Piece | None:
+        return reports.db.session.get(Piece, (1, key["number"]))
 
     reports.app.get(rule)(etag_resource(find_part)(lambda part: part.text))
 
 
 def test_a_key_of_several_columns_is_taken_by_name(reports: Reports) -> None:
-    serve_parts(reports, "/parts/<int:number>/of/<int:report_id>", probe=Part)
+    serve_parts(reports, "/parts/<int:number>/of/<int:report_id>", probe=Piece)
     etag = reports.get("/parts/2/of/1").headers["ETag"]
     assert reports.get("/parts/2/of/1", if_none_match=etag).status_code == 304
     [statement] = reports.statements
-    assert "part.text" not in statement
+    assert "piece.text" not in statement
     assert reports.get("/parts/1/of/1", if_none_match=etag).status_code == 200
 
 
 def test_an_alias_in_a_select_is_read_by_its_own_columns(reports: Reports) -> None:
-    part = aliased(Part)
+    part = aliased(Piece)
     serve_parts(
         reports,
         "/parts/<int:number>",
@@ -257,7 +253,7 @@ def test_an_alias_in_a_select_is_read_by_its_own_columns(reports: Reports) -> No
     )
     etag = reports.get("/parts/2").headers["ETag"]
     assert reports.get("/parts/2", if_none_match=etag).status_code == 304
-    assert "FROM part AS part_1 WHERE" in reports.statements[0]
+    assert "FROM piece AS piece_1 WHERE" in reports.statements[0]
 
 
 # Misuse.
@@ -307,10 +303,10 @@ def test_what_makes_a_tag_of_more_than_a_version_has_no_model_for_a_probe(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"probe": Part}, TypeError, "takes the key, report_id, number, from the URL's variables by name"),
+        ({"probe": Piece}, TypeError, "takes the key, report_id, number, from the URL's variables by name"),
         ({"probe": Report, "last_modified": "length"}, TypeError, "Report has no column length"),
         ({"probe": lambda **_: select(Report.id)}, TypeError, "select of something else than one model"),
-        ({"probe": lambda **_: select(Part).limit(1)}, TypeError, "Part has no version"),
+        ({"probe": lambda **_: select(Piece).limit(1)}, TypeError, "Piece has no version"),
         ({"probe": dict}, TypeError, "probe=dict is no model"),
     ],
 )
@@ -355,11 +351,11 @@ def test_without_flask_sqlalchemy_a_probe_brings_its_own_session() -> None:
 
 
 def test_a_probe_that_meets_a_writer_for_too_long_is_409(
-    tmp_path: Path, of_kind: Callable[[str], Reports]
+    tmp_path: Path, world_on: Callable[[str], str], of_kind: Callable[[str], Reports]
 ) -> None:
-    reports = of_kind(f"sqlite:///{tmp_path / 'reports.db'}?timeout=0")
+    reports = of_kind(f"{world_on('sqlite')}?timeout=0")
     reports.serve(probe=Report)
-    writer = sqlite3.connect(tmp_path / "reports.db")
+    writer = sqlite3.connect(tmp_path / "world.db")
     writer.execute("BEGIN EXCLUSIVE")
     assert reports.get(if_none_match='"other"').status_code == 409
     writer.close()

@@ -38,71 +38,69 @@ def named(case: tuple[str, dict[str, Any]]) -> str:
     return " ".join(filter(None, [kind, str(options.get("isolation_level", "")).lower(), snapshot]))
 
 
-def made(request: pytest.FixtureRequest, empty_database: Callable[[str], str]) -> Iterator[World]:
+def made(request: pytest.FixtureRequest, world_on: Callable[[str], str]) -> Iterator[World]:
     kind, options = request.param
-    papers = World(empty_database(kind), **options)
-    papers.isolation_level = options.get("isolation_level")
-    papers.app.testing = False  # what is neither 412 nor 409 is a 500, as in production
-    yield papers
-    papers.close()
+    world = World(world_on(kind), **options)
+    world.isolation_level = options.get("isolation_level")
+    world.app.testing = False  # what is neither 412 nor 409 is a 500, as in production
+    yield world
+    world.close()
 
 
-papers = pytest.fixture(params=LEVELS, ids=named)(made)
+world = pytest.fixture(params=LEVELS, ids=named)(made)
 impatient = pytest.fixture(params=IMPATIENT, ids=named)(made)
 
 
-def test_2_1_of_two_writers_of_a_version_one_is_refused(papers: World) -> None:
-    etag = papers.etag()
-    slow, hold = papers.held("before commit", lambda: papers.put("slow", if_match=etag, hold="before commit"))
-    fast = Racer(lambda: papers.put("fast", if_match=etag))
+def test_2_1_of_two_writers_of_a_version_one_is_refused(world: World) -> None:
+    etag = world.etag()
+    slow, hold = world.held("before commit", lambda: world.put("slow", if_match=etag, hold="before commit"))
+    fast = Racer(lambda: world.put("fast", if_match=etag))
     fast.join(0.3)  # at SERIALIZABLE, MariaDB has it wait for the other's read
     hold.released.set()
     answers = {slow.answer().status_code: "slow", fast.answer().status_code: "fast"}
     assert set(answers) == {200, 412}
-    assert papers.body() == answers[200]
+    assert world.body() == answers[200]
 
 
-def test_2_5_of_two_writers_without_a_tag_one_meets_a_conflict(papers: World) -> None:
-    slow, hold = papers.held("before commit", lambda: papers.put("slow", if_match="*", hold="before commit"))
-    fast = Racer(lambda: papers.put("fast", if_match="*"))
+def test_2_5_of_two_writers_without_a_tag_one_meets_a_conflict(world: World) -> None:
+    slow, hold = world.held("before commit", lambda: world.put("slow", if_match="*", hold="before commit"))
+    fast = Racer(lambda: world.put("fast", if_match="*"))
     fast.join(3)  # it has to have read before the other commits; at SERIALIZABLE, MariaDB has it wait for that
     hold.released.set()
     answers = {slow.answer().status_code: "slow", fast.answer().status_code: "fast"}
     assert set(answers) == {200, 409}
-    assert papers.body() == answers[200]
+    assert world.body() == answers[200]
 
 
-def test_2_2_of_two_writers_of_a_row_one_is_refused(papers: World) -> None:
-    etag = papers.paper_etag()
-    slow, hold = papers.held(
-        "before commit", lambda: papers.put_paper("slow", if_match=etag, hold="before commit")
-    )
-    fast = Racer(lambda: papers.put_paper("fast", if_match=etag))
+def test_2_2_of_two_writers_of_a_row_one_is_refused(world: World) -> None:
+    etag = world.paper_etag()
+    slow, hold = world.held("before commit", lambda: world.put_paper("slow", if_match=etag, hold="before commit"))
+    fast = Racer(lambda: world.put_paper("fast", if_match=etag))
     fast.join(0.2)
     hold.released.set()
     assert {slow.answer().status_code, fast.answer().status_code} == {200, 412}
-    assert papers.paper_body() == ("slow" if slow.answer().status_code == 200 else "fast")
+    assert world.paper_body() == ("slow" if slow.answer().status_code == 200 else "fast")
 
 
-def test_2_3_of_two_that_create_one_is_refused(papers: World) -> None:
-    slow, hold = papers.held(
-        "before commit", lambda: papers.put_paper("slow", "new", if_none_match="*", hold="before commit")
+def test_2_3_of_two_that_create_one_is_refused(world: World) -> None:
+    slow, hold = world.held(
+        "before commit", lambda: world.put_paper("slow", "new", if_none_match="*", hold="before commit")
     )
-    fast = Racer(lambda: papers.put_paper("fast", "new", if_none_match="*"))
+    fast = Racer(lambda: world.put_paper("fast", "new", if_none_match="*"))
     fast.join(0.2)
     hold.released.set()
     assert {slow.answer().status_code, fast.answer().status_code} == {201, 412}
 
 
-def test_2_4_of_a_deletion_and_an_update_one_is_refused(papers: World) -> None:
-    etag = papers.etag()
-    slow, hold = papers.held("before commit", lambda: papers.delete(if_match=etag, hold="before commit"))
-    fast = Racer(lambda: papers.put("fast", if_match=etag))
+def test_2_4_of_a_deletion_and_an_update_one_is_refused(world: World) -> None:
+    etag = world.etag()
+    slow, hold = world.held("before commit", lambda: world.delete(if_match=etag, hold="before commit"))
+    fast = Racer(lambda: world.put("fast", if_match=etag))
     fast.join(0.2)
     hold.released.set()
     answers = (slow.answer().status_code, fast.answer().status_code)
     assert answers in {(204, 404), (412, 200)}
-    assert papers.get().status_code == (404 if answers[0] == 204 else 200)
+    assert world.get().status_code == (404 if answers[0] == 204 else 200)
 
 
 def test_2_5_a_lock_that_is_waited_for_too_long_is_judged_by_what_is_there(impatient: World) -> None:
@@ -112,33 +110,33 @@ def test_2_5_a_lock_that_is_waited_for_too_long_is_judged_by_what_is_there(impat
         ("/papers/plan", "paper", impatient.paper_etag()),
     ):
         with impatient.engine.connect() as connection:
-            connection.execute(text(f"UPDATE {table} SET body = 'held'"))  # noqa: S608
+            connection.execute(text(f"UPDATE {table} SET body = 'held'"))
             answer = impatient.put("late", path, if_match=etag)
             assert answer.status_code == 409, path
             connection.rollback()
         assert impatient.put("in time", path, if_match=etag).status_code == 200, path
 
 
-def test_2_5_a_deadlock_is_judged_by_what_is_there(papers: World) -> None:
-    if papers.engine.dialect.name == "sqlite":
+def test_2_5_a_deadlock_is_judged_by_what_is_there(world: World) -> None:
+    if world.engine.dialect.name == "sqlite":
         return  # it has one lock, and so no deadlocks
-    if papers.engine.dialect.name == "mysql" and "SERIALIZABLE" in str(papers.isolation_level):
+    if world.engine.dialect.name == "mysql" and "SERIALIZABLE" in str(world.isolation_level):
         return  # a read locks, so that the other writer waits for the first from the beginning
 
     def write_both(note: Note) -> str:
-        papers.db.session.execute(update(Paper).values(body="first the paper"))
-        papers.hold("before commit")
+        world.db.session.execute(update(Paper).values(body="first the paper"))
+        world.hold("before commit")
         note.body = "then the note"
-        papers.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    papers.put_view(write_both)
-    etag = papers.etag()
-    slow, hold = papers.held(
-        "before commit", lambda: papers.put("", "/other/1", if_match=etag, hold="before commit")
+    world.put_view(write_both)
+    etag = world.etag()
+    slow, hold = world.held(
+        "before commit", lambda: world.put("", "/other/1", if_match=etag, hold="before commit")
     )
     lost = False
-    with papers.engine.connect() as connection:
+    with world.engine.connect() as connection:
         connection.execute(update(Note).values(body="first the note"))
         hold.released.set()
         slow.join(0.3)
@@ -150,59 +148,59 @@ def test_2_5_a_deadlock_is_judged_by_what_is_there(papers: World) -> None:
             with suppress(OperationalError):
                 connection.rollback()
     assert slow.answer().status_code == (200 if lost else 409)  # a raw UPDATE moves no version
-    assert papers.body() == ("then the note" if lost else "first the note")
+    assert world.body() == ("then the note" if lost else "first the note")
 
 
-def test_what_mariadb_has_rolled_back_is_not_committed_by_halves(empty_database: Callable[[str], str]) -> None:
+def test_what_mariadb_has_rolled_back_is_not_committed_by_halves(world_on: Callable[[str], str]) -> None:
     """The server ends the whole transaction when it refuses one statement, and a view may swallow that."""
-    papers = World(empty_database("mariadb"), isolation_level="REPEATABLE READ", **SNAPSHOT)
-    papers.app.testing = False
+    world = World(world_on("mariadb"), isolation_level="REPEATABLE READ", **SNAPSHOT)
+    world.app.testing = False
 
     def swallow(note: Note) -> str:
         note.body = "by halves"
-        papers.db.session.flush()
-        papers.write_elsewhere(f"the winner's, {papers.in_savepoint}")
+        world.db.session.flush()
+        world.write_elsewhere(f"the winner's, {world.in_savepoint}")
         with suppress(OperationalError):
-            if papers.in_savepoint:
-                with papers.db.session.begin_nested():
-                    papers.db.session.execute(update(Paper).values(body="refused"))
+            if world.in_savepoint:
+                with world.db.session.begin_nested():
+                    world.db.session.execute(update(Paper).values(body="refused"))
             else:
-                papers.db.session.execute(update(Paper).values(body="refused"))
-        papers.db.session.commit()
+                world.db.session.execute(update(Paper).values(body="refused"))
+        world.db.session.commit()
         return "done"
 
-    papers.put_view(swallow)
-    for papers.in_savepoint in (False, True):
-        etag = papers.etag()
-        assert papers.put("", "/other/1", if_match=etag).status_code == 409
-        assert papers.etag() == etag
-        assert papers.body() == "first"
-    papers.close()
+    world.put_view(swallow)
+    for world.in_savepoint in (False, True):
+        etag = world.etag()
+        assert world.put("", "/other/1", if_match=etag).status_code == 409
+        assert world.etag() == etag
+        assert world.body() == "first"
+    world.close()
 
 
-def test_what_mariadb_has_rolled_back_stays_so_after_another_refusal(empty_database: Callable[[str], str]) -> None:
+def test_what_mariadb_has_rolled_back_stays_so_after_another_refusal(world_on: Callable[[str], str]) -> None:
     """A lock that is waited for in vain does not bring back what an earlier refusal has undone."""
     impatient = {"init_command": "SET SESSION innodb_snapshot_isolation=ON, innodb_lock_wait_timeout=1"}
-    papers = World(empty_database("mariadb"), isolation_level="REPEATABLE READ", connect_args=impatient)
-    papers.app.testing = False
+    world = World(world_on("mariadb"), isolation_level="REPEATABLE READ", connect_args=impatient)
+    world.app.testing = False
 
     def swallow_both(note: Note) -> str:
-        session = papers.db.session
+        session = world.db.session
         note.body = "by halves"
         session.flush()
-        papers.write_elsewhere("the winner's")
+        world.write_elsewhere("the winner's")
         with suppress(OperationalError):
             session.execute(update(Paper).values(body="refused, and all undone"))
-        with papers.engine.connect() as other:
+        with world.engine.connect() as other:
             other.execute(update(Paper).values(body="held"))
             with suppress(OperationalError):
                 session.execute(update(Paper).values(body="waited for in vain"))
         session.commit()
         return "done"
 
-    papers.put_view(swallow_both)
-    etag = papers.etag()
-    assert papers.put("", "/other/1", if_match=etag).status_code == 409
-    assert papers.etag() == etag
-    assert papers.body() == "first"
-    papers.close()
+    world.put_view(swallow_both)
+    etag = world.etag()
+    assert world.put("", "/other/1", if_match=etag).status_code == 409
+    assert world.etag() == etag
+    assert world.body() == "first"
+    world.close()

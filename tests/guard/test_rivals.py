@@ -11,32 +11,21 @@ from flask import Flask, Response, after_this_request, g, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import String, delete, select
 from sqlalchemy.exc import InvalidRequestError, NoResultFound
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, make_transient, mapped_column
+from sqlalchemy.orm import Mapped, Session, make_transient, mapped_column
 from werkzeug.test import TestResponse
 
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
+from tests.world.models import Base, Memo
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Columns:
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    text: Mapped[str] = mapped_column(String(80))
-
-
-class Checked(Versioned, Columns, Base):
+class Checked(Versioned, Base):
     """With a version, which each UPDATE checks."""
 
     __tablename__ = "checked"
 
-
-class Locked(Columns, Base):
-    """Without a version, so that it is locked."""
-
-    __tablename__ = "locked"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
 
 
 class Player(Base):
@@ -57,7 +46,6 @@ class Board:
         self.db = SQLAlchemy(self.app, model_class=Base, session_options={"expire_on_commit": False})
         ETag(self.app)
         with self.app.app_context():
-            Base.metadata.create_all(self.db.engine)
             self.db.session.add_all([model(id=1, text="first"), Player(id=1)])
             self.db.session.commit()
         self.find = self.found_by(lambda number: self.db.session.get(model, number))
@@ -66,7 +54,7 @@ class Board:
         self.has_rival = True
 
     def found_by(self, loader: Callable[[int], Any]) -> Resource[..., Any]:
-        etag = content_hash(lambda each: each.text) if self.model is Locked else None
+        etag = content_hash(lambda each: each.text) if self.model is Memo else None
         found: Resource[..., Any] = resource(etag=etag)(loader)
         return found
 
@@ -119,13 +107,12 @@ class Board:
         return self.app.test_client().open(path, method=method, headers=headers)
 
 
-@pytest.fixture(params=[Checked, Locked])
-def board(request: pytest.FixtureRequest, database_url: str) -> Iterator[Board]:
-    board = Board(database_url, request.param)
+@pytest.fixture(params=[Checked, Memo])
+def board(request: pytest.FixtureRequest, world_url: str) -> Iterator[Board]:
+    board = Board(world_url, request.param)
     yield board
     with board.app.app_context():
         board.db.session.remove()
-        Base.metadata.drop_all(board.db.engine)
         board.db.engine.dispose()
 
 

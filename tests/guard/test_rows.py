@@ -13,14 +13,11 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, Float, ForeignKey, Numeric, String, delete, event, func, select, text, update
 from sqlalchemy.ext.mutable import MutableDict
-from sqlalchemy.orm import Composite, DeclarativeBase, Mapped, Session, column_property, composite, mapped_column
+from sqlalchemy.orm import Composite, Mapped, Session, column_property, composite, mapped_column
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
-
-
-class Base(DeclarativeBase):
-    pass
+from tests.world.models import Base
 
 
 class Colour(Enum):
@@ -43,10 +40,10 @@ class Sample(Base):
     loose: Mapped[Any] = mapped_column(JSON, default=dict)
 
 
-class Sheet(Base):
+class Card(Base):
     """With attributes that are made of columns."""
 
-    __tablename__ = "sheet"
+    __tablename__ = "card"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     width: Mapped[int] = mapped_column(default=2)
@@ -87,7 +84,7 @@ def forget_words(pin: Pin, *_: object) -> None:
     vars(pin).pop("words", None)
 
 
-class Paper(Base):
+class Writing(Base):
     """One of two classes in one table."""
 
     __tablename__ = "written"
@@ -97,10 +94,10 @@ class Paper(Base):
     price: Mapped[Any] = mapped_column(Numeric(10, 2), default=1)
     remark: Mapped[str] = mapped_column(String(10), default="", deferred=True)
 
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "paper"}  # noqa: RUF012
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "writing"}  # noqa: RUF012
 
 
-class Draft(Paper):
+class Draft(Writing):
     __mapper_args__ = {"polymorphic_identity": "draft"}  # noqa: RUF012
 
 
@@ -149,17 +146,16 @@ class Lab:
         ETag(app)
         self.serve(Sample, dump)
         self.serve(Pin, dump_pin)
-        self.serve(Paper, lambda paper: [paper.kind, paper.price])
+        self.serve(Writing, lambda writing: [writing.kind, writing.price])
         self.serve(Half, lambda half: half.label)
-        self.serve(Sheet, lambda sheet: sheet.twice)
+        self.serve(Card, lambda card: card.twice)
         with app.app_context():
             self.engine = self.db.engine
-            self.db.create_all()
             rows = [
                 Sample(id=1),
                 Pin(id=1),
                 Draft(id=1),
-                Sheet(id=1),
+                Card(id=1),
                 Half(row=1, first=1, second=1),
                 Employee(id=1),
             ]
@@ -207,8 +203,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(database_url: str) -> Iterator[Lab]:
-    lab = Lab(database_url)
+def lab(world_url: str) -> Iterator[Lab]:
+    lab = Lab(world_url)
     for name in ("sample", "pin"):  # from the second on, the first SELECT is the one that locks
         lab.put(name, lambda _: None)
     yield lab
@@ -265,17 +261,17 @@ def test_who_is_told_of_a_refresh_is_told(lab: Lab, change: dict[str, Any]) -> N
 
 
 def test_what_is_made_of_columns_is_read_anew(lab: Lab) -> None:
-    bulk = update(Sheet).values(width=9).execution_options(synchronize_session=False)
+    bulk = update(Card).values(width=9).execution_options(synchronize_session=False)
     for change in (setting(width=5), lambda _: lab.db.session.execute(bulk) and None):
-        status, _, tags = lab.put("sheet", change)
+        status, _, tags = lab.put("card", change)
         assert status == 200
         assert tags[0] == tags[1]
 
 
-def test_what_is_made_of_other_rows_cannot_be_hashed(database_url: str) -> None:
-    lab = Lab(database_url)
+def test_what_is_made_of_other_rows_cannot_be_hashed(world_url: str) -> None:
+    lab = Lab(world_url)
     lab.app.testing = True
-    lab.serve(Sheet, lambda sheet: sheet.pins, "pins")
+    lab.serve(Card, lambda card: card.pins, "pins")
     with pytest.raises(TypeError, match="depends on its pins, whose rows can change without it"):
         lab.put("pins", setting(width=5))
     lab.engine.dispose()
@@ -305,22 +301,22 @@ def test_a_row_that_a_statement_deletes_has_no_tag(lab: Lab, name: str, expires:
 
 @pytest.mark.filterwarnings("ignore:Flushing object:sqlalchemy.exc.SAWarning")
 def test_an_object_may_be_made_one_of_another_class(lab: Lab) -> None:
-    status, _, tags = lab.put("paper", setting(kind="paper", price=5))
+    status, _, tags = lab.put("writing", setting(kind="writing", price=5))
     assert status == 200
     assert tags[0] in (None, tags[1])
-    assert lab.app.test_client().get("/paper/1").get_json() == [["paper", "5.00"]]
+    assert lab.app.test_client().get("/writing/1").get_json() == [["writing", "5.00"]]
 
 
 def test_what_another_session_wrote_is_no_server_error(lab: Lab) -> None:
     sessions = []
 
-    def write_elsewhere(paper: Paper) -> None:
+    def write_elsewhere(writing: Writing) -> None:
         session = Session(lab.db.session.connection(), join_transaction_mode="create_savepoint")
         sessions.append(session)
-        session.get_one(Paper, paper.id).price = 7
+        session.get_one(Writing, writing.id).price = 7
         session.commit()
 
-    status, _, tags = lab.put("paper", write_elsewhere)
+    status, _, tags = lab.put("writing", write_elsewhere)
     assert status == 200
     assert tags[0] in (None, tags[1])
     for session in sessions:

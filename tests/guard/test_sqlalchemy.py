@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import ForeignKey, create_engine, event, text
+from sqlalchemy import ForeignKey, String, create_engine, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
 
 from flask_etag import ETag, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 from tests.world.application import World
-from tests.world.models import Note
-
-
-class Base(DeclarativeBase):
-    pass
+from tests.world.models import Base, Note
 
 
 class Counted(Base):
@@ -27,7 +23,7 @@ class Counted(Base):
     __tablename__ = "counted"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    body: Mapped[str] = mapped_column(default="")
+    body: Mapped[str] = mapped_column(String(80), default="")
     revision: Mapped[int] = mapped_column(nullable=True)
     __mapper_args__ = {"version_id_col": revision}  # noqa: RUF012
 
@@ -36,7 +32,7 @@ class Animal(Versioned, Base):
     __tablename__ = "animal"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(10))
 
     @declared_attr.directive
     def __mapper_args__(cls: type[Animal]) -> dict[str, Any]:  # noqa: N805
@@ -47,7 +43,7 @@ class Dog(Animal):
     __tablename__ = "dog"
 
     id: Mapped[int] = mapped_column(ForeignKey("animal.id"), primary_key=True)
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(String(10))
     __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012
 
 
@@ -76,9 +72,8 @@ def find_row() -> object:
 
 
 @pytest.fixture
-def session() -> Iterator[Session]:
-    engine = create_engine("sqlite://")
-    Base.metadata.create_all(engine)
+def session(world_on: Callable[[str], str]) -> Iterator[Session]:
+    engine = create_engine(world_on("sqlite"))
     tagging = Flask("tagging")
     ETag(tagging)
     with tagging.app_context(), Session(engine) as session:
@@ -156,145 +151,145 @@ def test_a_model_whose_own_arguments_hide_the_mixin_s_is_refused_before_its_firs
     OtherBase.registry.dispose()
 
 
-def test_a_write_to_an_object_in_no_session_is_refused(notes: World) -> None:
-    notes.app.testing = False
+def test_a_write_to_an_object_in_no_session_is_refused(world: World) -> None:
+    world.app.testing = False
 
     @resource
     def find_detached(note_id: int) -> Note | None:
-        with Session(notes.db.engine, expire_on_commit=False) as session:
+        with Session(world.db.engine, expire_on_commit=False) as session:
             return session.get(Note, note_id)
 
-    notes.find_note = find_detached
-    notes.put_view(lambda note: note.body)
-    assert notes.put("", "/other/1", if_match=notes.etag()).status_code == 500
-    assert notes.body() == "first"
+    world.find_note = find_detached
+    world.put_view(lambda note: note.body)
+    assert world.put("", "/other/1", if_match=world.etag()).status_code == 500
+    assert world.body() == "first"
 
 
-def test_2_12_what_was_judged_is_held_even_if_the_view_lets_go_of_it(notes: World) -> None:
+def test_2_12_what_was_judged_is_held_even_if_the_view_lets_go_of_it(world: World) -> None:
     """The identity map is weak: an object that nothing held would be loaded again, in another version."""
 
     def find_it_again(note: Note) -> str:
         del note
         gc.collect()
-        notes.hold("before commit")
-        again = notes.db.session.get(Note, 1)
+        world.hold("before commit")
+        again = world.db.session.get(Note, 1)
         assert again is not None
         again.body = "slow"
-        notes.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    notes.put_view(find_it_again)
-    lost, _ = notes.overtaken()
+    world.put_view(find_it_again)
+    lost, _ = world.overtaken()
     assert lost.status_code == 412
-    assert notes.body() == "fast"
+    assert world.body() == "fast"
 
 
-def test_a_view_that_expunges_what_was_judged_and_loads_it_again_is_held_to_it(notes: World) -> None:
+def test_a_view_that_expunges_what_was_judged_and_loads_it_again_is_held_to_it(world: World) -> None:
     def expunge_and_load(note: Note) -> str:
-        notes.db.session.expunge(note)
-        notes.hold("before commit")
-        notes.db.session.rollback()
-        again = notes.db.session.get_one(Note, 1)
+        world.db.session.expunge(note)
+        world.hold("before commit")
+        world.db.session.rollback()
+        again = world.db.session.get_one(Note, 1)
         again.body = "slow"
-        notes.db.session.commit()
+        world.db.session.commit()
         return "done"
 
-    notes.put_view(expunge_and_load)
-    lost, _ = notes.overtaken()
+    world.put_view(expunge_and_load)
+    lost, _ = world.overtaken()
     assert lost.status_code == 412
-    assert notes.body() == "fast"
+    assert world.body() == "fast"
 
 
-def test_a_view_that_swallowed_a_failed_flush_gets_no_new_tag(notes: World) -> None:
+def test_a_view_that_swallowed_a_failed_flush_gets_no_new_tag(world: World) -> None:
     def swallow(note: Note) -> str:
-        notes.db.session.add(Note(id=2))  # no body: refused by the database
+        world.db.session.add(Note(id=2))  # no body: refused by the database
         with pytest.raises(Exception, match=r"NOT NULL|null value|cannot be null"):
-            notes.db.session.flush()
+            world.db.session.flush()
         return "nothing was written"
 
-    notes.put_view(swallow)
-    etag = notes.etag()
-    answer = notes.put("", "/other/1", if_match=etag)
+    world.put_view(swallow)
+    etag = world.etag()
+    answer = world.put("", "/other/1", if_match=etag)
     assert answer.status_code == 200
-    assert answer.headers["ETag"] == etag == notes.etag()
+    assert answer.headers["ETag"] == etag == world.etag()
 
 
-def test_a_view_that_changes_its_mind_keeps_the_tag(notes: World) -> None:
+def test_a_view_that_changes_its_mind_keeps_the_tag(world: World) -> None:
     def set_what_is_there(note: Note) -> str:
         note.body = "something"
         note.body = "first"
-        notes.db.session.commit()
+        world.db.session.commit()
         return "nothing was written"
 
-    notes.put_view(set_what_is_there)
-    etag = notes.etag()
-    assert notes.put("", "/other/1", if_match=etag).headers["ETag"] == etag == notes.etag()
+    world.put_view(set_what_is_there)
+    etag = world.etag()
+    assert world.put("", "/other/1", if_match=etag).headers["ETag"] == etag == world.etag()
 
 
-def test_an_answer_other_than_2xx_is_left_alone_and_nothing_is_flushed(notes: World) -> None:
+def test_an_answer_other_than_2xx_is_left_alone_and_nothing_is_flushed(world: World) -> None:
     def refuse(note: Note) -> tuple[str, int]:
         note.body = "half done"
         return "no", 422
 
-    notes.put_view(refuse)
-    answer = notes.put("", "/other/1", if_match=notes.etag())
+    world.put_view(refuse)
+    answer = world.put("", "/other/1", if_match=world.etag())
     assert (answer.status_code, answer.text) == (422, "no")
     assert "ETag" not in answer.headers
-    assert notes.body() == "first"
+    assert world.body() == "first"
 
 
-def test_a_deletion_has_no_tag(notes: World) -> None:
-    answer = notes.delete(if_match=notes.etag())
+def test_a_deletion_has_no_tag(world: World) -> None:
+    answer = world.delete(if_match=world.etag())
     assert answer.status_code == 204
     assert "ETag" not in answer.headers
 
 
-def test_a_deletion_that_is_left_to_be_committed_later_has_no_tag(notes: World) -> None:
+def test_a_deletion_that_is_left_to_be_committed_later_has_no_tag(world: World) -> None:
     def delete_later(note: Note) -> str:
-        notes.db.session.delete(note)
+        world.db.session.delete(note)
         return "done"
 
-    notes.put_view(delete_later)
-    assert "ETag" not in notes.put("", "/other/1", if_match=notes.etag()).headers
+    world.put_view(delete_later)
+    assert "ETag" not in world.put("", "/other/1", if_match=world.etag()).headers
 
 
 @pytest.mark.parametrize(("method", "status"), [("PUT", 202), ("POST", 201)])
-def test_1_9_answers_that_do_not_speak_of_the_target_have_no_tag(notes: World, method: str, status: int) -> None:
-    notes.app.route("/later/<int:note_id>", methods=[method])(
-        require_if_match(notes.find_note)(lambda _: ("", status))
+def test_1_9_answers_that_do_not_speak_of_the_target_have_no_tag(world: World, method: str, status: int) -> None:
+    world.app.route("/later/<int:note_id>", methods=[method])(
+        require_if_match(world.find_note)(lambda _: ("", status))
     )
-    answer = notes.app.test_client().open("/later/1", method=method, headers={"If-Match": notes.etag()})
+    answer = world.app.test_client().open("/later/1", method=method, headers={"If-Match": world.etag()})
     assert answer.status_code == status
     assert "ETag" not in answer.headers
 
 
-def test_a_request_costs_no_statement_more_than_the_view_does(notes: World) -> None:
+def test_a_request_costs_no_statement_more_than_the_view_does(world: World) -> None:
     def replace(note: Note) -> tuple[str, int]:
         note.body = "new"
-        notes.db.session.commit()
+        world.db.session.commit()
         return "", 204
 
-    notes.app.put("/silent/<int:note_id>")(require_if_match(notes.find_note)(replace))
+    world.app.put("/silent/<int:note_id>")(require_if_match(world.find_note)(replace))
 
     statements: list[str] = []
-    with notes.app.app_context():
-        engine = notes.db.engine
+    with world.app.app_context():
+        engine = world.db.engine
 
     @event.listens_for(engine, "before_cursor_execute")
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         statements.append(statement.split(maxsplit=1)[0])
 
-    etag = notes.etag()
+    etag = world.etag()
     assert statements == ["SELECT"]
 
     statements.clear()
-    assert notes.get(if_none_match=etag).status_code == 304
+    assert world.get(if_none_match=etag).status_code == 304
     assert statements == ["SELECT"]
 
     statements.clear()
-    assert notes.put("refused", if_match='"other"').status_code == 412
+    assert world.put("refused", if_match='"other"').status_code == 412
     assert statements == ["SELECT"]
 
     statements.clear()
-    assert notes.put("", "/silent/1", if_match=etag).status_code == 204
+    assert world.put("", "/silent/1", if_match=etag).status_code == 204
     assert statements == ["SELECT", "UPDATE"]

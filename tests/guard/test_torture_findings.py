@@ -15,14 +15,14 @@ from tests.world.models import Note
 from tests.world.racing import WAIT
 
 
-def test_2_5_a_stale_tag_is_412_also_while_others_go_on_writing(empty_database: Callable[[str], str]) -> None:
+def test_2_5_a_stale_tag_is_412_also_while_others_go_on_writing(world_on: Callable[[str], str]) -> None:
     """At REPEATABLE READ, PostgreSQL refuses whoever has waited for a lock on a row that was then changed."""
-    notes = World(empty_database("postgresql"), isolation_level="REPEATABLE READ", pool_size=10)
-    notes.app.testing = False
+    world = World(world_on("postgresql"), isolation_level="REPEATABLE READ", pool_size=10)
+    world.app.testing = False
     ended = Event()
 
     def write() -> None:
-        with notes.engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+        with world.engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
             connection.execute(update(Note).values(version=uuid4().hex))
             time.sleep(0.005)  # others wait for the lock meanwhile
 
@@ -30,8 +30,8 @@ def test_2_5_a_stale_tag_is_412_also_while_others_go_on_writing(empty_database: 
         while not ended.is_set():
             write()
 
-    etag = notes.etag()
-    slow, hold = notes.held("before commit", lambda: notes.put("slow", if_match=etag, hold="before commit"))
+    etag = world.etag()
+    slow, hold = world.held("before commit", lambda: world.put("slow", if_match=etag, hold="before commit"))
     write()
     with ThreadPoolExecutor() as pool:
         writers = [pool.submit(go_on_writing) for _ in range(4)]
@@ -42,4 +42,4 @@ def test_2_5_a_stale_tag_is_412_also_while_others_go_on_writing(empty_database: 
         for writer in writers:
             writer.result()
     assert slow.answer().status_code == 412
-    notes.close()
+    world.close()

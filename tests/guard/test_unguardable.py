@@ -28,35 +28,35 @@ def never(target: object) -> str:
     raise AssertionError("The view ran.")
 
 
-def test_an_object_in_no_session(notes: World) -> None:
+def test_an_object_in_no_session(world: World) -> None:
     @resource
     def find_detached(note_id: int) -> Note | None:
-        with Session(notes.db.engine, expire_on_commit=False) as session:
+        with Session(world.db.engine, expire_on_commit=False) as session:
             return session.get(Note, note_id)
 
-    notes.find_note = find_detached
-    notes.put_view(never)
+    world.find_note = find_detached
+    world.put_view(never)
     with pytest.raises(RuntimeError, match="is in no session"):
-        notes.put("", "/other/1", if_match=notes.etag())
+        world.put("", "/other/1", if_match=world.etag())
 
 
-def test_2_4_a_model_whose_deletions_are_not_confirmed(notes: World) -> None:
+def test_2_4_a_model_whose_deletions_are_not_confirmed(world: World) -> None:
     @resource
     def find_unconfirmed(note_id: int) -> Unconfirmed | None:
-        return notes.db.session.get(Unconfirmed, note_id)
+        return world.db.session.get(Unconfirmed, note_id)
 
-    with notes.app.app_context():
-        notes.db.session.add(Unconfirmed(id=1))
-        notes.db.session.commit()
-    notes.find_note = find_unconfirmed
-    notes.put_view(never)
+    with world.app.app_context():
+        world.db.session.add(Unconfirmed(id=1))
+        world.db.session.commit()
+    world.find_note = find_unconfirmed
+    world.put_view(never)
     with pytest.raises(TypeError, match="confirm_deleted_rows=False"):
-        notes.put("", "/other/1", if_match="*")
+        world.put("", "/other/1", if_match="*")
 
 
-def test_an_async_session(empty_database: Callable[[str], str]) -> None:
-    url = empty_database("postgresql")
-    notes = World(url)
+def test_an_async_session(world_on: Callable[[str], str]) -> None:
+    url = world_on("postgresql")
+    world = World(url)
     engine = create_async_engine(url.replace("+psycopg:", "+psycopg_async:"))
     sessions: list[AsyncSession] = []
 
@@ -66,13 +66,13 @@ def test_an_async_session(empty_database: Callable[[str], str]) -> None:
         sessions.append(session)
         return await session.get(Note, note_id)
 
-    notes.app.get("/later/<int:note_id>")(etag_resource(find_later)(lambda note: note.body))
-    notes.find_note = find_later
-    notes.put_view(never)
-    assert notes.app.test_client().get("/later/1").status_code == 200
+    world.app.get("/later/<int:note_id>")(etag_resource(find_later)(lambda note: note.body))
+    world.find_note = find_later
+    world.put_view(never)
+    assert world.app.test_client().get("/later/1").status_code == 200
     with pytest.raises(RuntimeError, match="is in an AsyncSession"):
-        notes.put("", "/other/1", if_match=notes.etag())
-    notes.close()
+        world.put("", "/other/1", if_match=world.etag())
+    world.close()
 
     async def close() -> None:
         for session in sessions:
@@ -83,11 +83,11 @@ def test_an_async_session(empty_database: Callable[[str], str]) -> None:
 
 
 def test_a_database_whose_locks_are_not_known(
-    empty_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    world_on: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flask_etag.sqlalchemy.locks._WITH_ROW_LOCKS", ())
-    papers = World(empty_database("postgresql"))
+    world = World(world_on("postgresql"))
     with pytest.raises(RuntimeError, match="how to lock its rows on postgresql is not known"):
-        papers.put_paper("second", if_match=papers.paper_etag())
-    assert papers.paper_body() == "first"
-    papers.close()
+        world.put_paper("second", if_match=world.paper_etag())
+    assert world.paper_body() == "first"
+    world.close()

@@ -8,22 +8,19 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship, selectinload
+from sqlalchemy import ForeignKey, String, select
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
 
 from flask_etag import ETag, content_hash, etag_resource, resource, version_column
 from flask_etag.sqlalchemy import Page, Versioned, covers
-
-
-class Base(DeclarativeBase):
-    pass
+from tests.world.models import Base
 
 
 class Author(Base):
     __tablename__ = "author"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(default="Ann")
+    name: Mapped[str] = mapped_column(String(10), default="Ann")
 
 
 class Book(Versioned, Base):
@@ -33,7 +30,7 @@ class Book(Versioned, Base):
     author_id: Mapped[int] = mapped_column(ForeignKey("author.id"))
     author: Mapped[Author] = relationship()
     chapters: Mapped[list[Chapter]] = relationship()
-    remarks: Mapped[list[Remark]] = relationship()
+    remarks: Mapped[list[Review]] = relationship()
 
 
 class Signed(Versioned, Base):
@@ -62,8 +59,8 @@ class Chapter(Base):
     book_id: Mapped[int] = mapped_column(ForeignKey("book.id"))
 
 
-class Remark(Base):
-    __tablename__ = "remark"
+class Review(Base):
+    __tablename__ = "review"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     book_id: Mapped[int] = mapped_column(ForeignKey("book.id"))
@@ -75,13 +72,12 @@ covers(Book.remarks)
 class Library:
     """An application with one book, which serves it by whatever view."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
         self.app = Flask("library")
-        self.app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = url
         self.db = SQLAlchemy(self.app, model_class=Base)
         ETag(self.app)
         with self.app.app_context():
-            Base.metadata.create_all(self.db.engine)
             self.db.session.add_all([Author(id=1), Book(id=1, author_id=1), Signed(id=1)])
             self.db.session.commit()
 
@@ -97,8 +93,8 @@ class Library:
 
 
 @pytest.fixture
-def library() -> Iterator[Library]:
-    library = Library()
+def library(world_on: Callable[[str], str]) -> Iterator[Library]:
+    library = Library(world_on("sqlite"))
     yield library
     with library.app.app_context():
         library.db.engine.dispose()

@@ -273,10 +273,10 @@ def content_of(size: int, chunked: bool, headers: dict[str, str]) -> dict[str, A
     return request
 
 
-def test_the_largest_values_of_a_product_are_kept(database_url: str) -> None:
+def test_the_largest_values_of_a_product_are_kept(empty_url: str) -> None:
     largest = {"name": "🏺" * 200, "description": "🏺" * 20_000, "price": "99999999.99", "stock": 2**31 - 1}
     memo = {"body": "🏺" * 80_000, "edits": 2**31 - 1}
-    with opened(database_url) as shop:
+    with opened(empty_url) as shop:
         for url, content in ((f"{PRODUCTS}/{'🏺' * 40}", largest), (f"/api/documents/{'🏺' * 40}", memo)):
             answer = shop.put(
                 url,
@@ -292,8 +292,8 @@ def test_the_largest_values_of_a_product_are_kept(database_url: str) -> None:
 
 
 @pytest.mark.parametrize(("price", "kept"), [("0", "0.00"), ("9.9", "9.90"), ("0.05", "0.05"), ("5", "5.00")])
-def test_a_price_is_answered_as_it_reads_back(database_url: str, price: str, kept: str) -> None:
-    with opened(database_url) as shop:
+def test_a_price_is_answered_as_it_reads_back(empty_url: str, price: str, kept: str) -> None:
+    with opened(empty_url) as shop:
         answer = shop.put(POT_URL, json={**POT, "price": price}, headers=NEW)
         assert (answer.json or {})["price"] == (shop.get(POT_URL).json or {})["price"] == kept
 

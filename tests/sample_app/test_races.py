@@ -34,8 +34,8 @@ COLLECTIONS = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def shop(database_url: str) -> Iterator[FlaskClient]:
-    with opened(database_url) as client:
+def shop(empty_url: str) -> Iterator[FlaskClient]:
+    with opened(empty_url) as client:
         yield client
 
 
@@ -152,27 +152,28 @@ def test_2_5_a_busy_sqlite_file_is_409(tmp_path: Path) -> None:
     engine_of(shop_app).dispose()
 
 
-def test_2_5_a_write_beside_a_sequence_that_the_database_refuses_is_409(tmp_path: Path) -> None:
+def test_2_5_a_write_beside_a_sequence_that_the_database_refuses_is_409(
+    world_on: Callable[[str], str], tmp_path: Path
+) -> None:
     """No server error where another writer was first, not even beside what is guarded."""
-    file = tmp_path / "notes.db"
-    notes = World(f"sqlite:///{file}", connect_args={"timeout": 0.05})
+    world = World(world_on("sqlite"), connect_args={"timeout": 0.05})
 
     @resource
     def find_notes() -> list[Note]:
-        return list(notes.db.session.scalars(select(Note)))
+        return list(world.db.session.scalars(select(Note)))
 
-    @notes.app.post("/notes")
+    @world.app.post("/notes")
     @etag_resource(find_notes)
     def add_note(_: list[Note]) -> str:
-        notes.db.session.add(Note(id=2, body="second"))
-        notes.db.session.commit()
+        world.db.session.add(Note(id=2, body="second"))
+        world.db.session.commit()
         return "done"
 
-    other = sqlite3.connect(file, isolation_level=None)
+    other = sqlite3.connect(tmp_path / "world.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        assert notes.app.test_client().post("/notes").status_code == 409
+        assert world.app.test_client().post("/notes").status_code == 409
     finally:
         other.execute("ROLLBACK")
         other.close()
-        notes.close()
+        world.close()

@@ -30,8 +30,8 @@ MEMO_URL = "/api/documents/memo"
 
 
 @pytest.fixture
-def shop(database_url: str) -> Iterator[FlaskClient]:
-    with opened(database_url) as client:
+def shop(empty_url: str) -> Iterator[FlaskClient]:
+    with opened(empty_url) as client:
         yield client
 
 

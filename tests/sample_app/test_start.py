@@ -76,10 +76,10 @@ def test_the_store_goes_without_a_prefix_and_leaves_the_rest_of_its_application_
     engine_of(host).dispose()
 
 
-def test_an_application_may_have_flask_sqlalchemy_and_an_etag_of_its_own(database_url: str) -> None:
+def test_an_application_may_have_flask_sqlalchemy_and_an_etag_of_its_own(empty_url: str) -> None:
     host = Flask("host")
     host.testing = True
-    host.config["SQLALCHEMY_DATABASE_URI"] = database_url
+    host.config["SQLALCHEMY_DATABASE_URI"] = empty_url
     db = SQLAlchemy(host)
     host.config["ETAG_CACHE_CONTROL"] = "no-cache"
     ETag(host)
@@ -91,10 +91,10 @@ def test_an_application_may_have_flask_sqlalchemy_and_an_etag_of_its_own(databas
     engine_of(host).dispose()
 
 
-def test_an_application_may_have_flask_sqlalchemy_lite(database_url: str) -> None:
+def test_an_application_may_have_flask_sqlalchemy_lite(empty_url: str) -> None:
     host = Flask("host")
     host.testing = True
-    host.config["SQLALCHEMY_ENGINES"] = {"default": database_url}
+    host.config["SQLALCHEMY_ENGINES"] = {"default": empty_url}
     SQLAlchemyLite(host)
     host.register_blueprint(store, url_prefix="/x")
     check_store(host, "/x")
@@ -150,12 +150,12 @@ def test_configuration_comes_from_the_environment(tmp_path: Path, monkeypatch: p
         assert shop.put("/api/products/pot", json=POT).status_code == 201
 
 
-def test_a_second_start_leaves_the_store_as_it_is(database_url: str) -> None:
-    with opened(database_url) as shop:
+def test_a_second_start_leaves_the_store_as_it_is(empty_url: str) -> None:
+    with opened(empty_url) as shop:
         shop.put("/api/products/teapot", json=POT, headers={"If-Match": "*"})
         shop.delete("/api/products/lantern", headers={"If-Match": "*"})
         before = shop.get("/api/products")
-    with opened(database_url) as shop:
+    with opened(empty_url) as shop:
         after = shop.get("/api/products")
         assert after.json == before.json
         assert after.headers["ETag"] == before.headers["ETag"]
@@ -188,19 +188,19 @@ sys.exit(any([os.wait()[1] for _ in range(8)]))
 """
 
 
-def test_many_processes_start_at_once_on_an_empty_database(database_url: str) -> None:
+def test_many_processes_start_at_once_on_an_empty_database(empty_url: str) -> None:
     subprocess.run(
         [sys.executable, "-c", START_AT_ONCE],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url},
+        env={**os.environ, "DATABASE_URL": empty_url},
         check=True,
     )
-    assert count_products(database_url) == 4
+    assert count_products(empty_url) == 4
 
 
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["each", "preload"])
 def test_many_workers_of_gunicorn_start_at_once_on_an_empty_database(
-    database_url: str, tmp_path: Path, preload: list[str]
+    empty_url: str, tmp_path: Path, preload: list[str]
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -212,7 +212,7 @@ def test_many_workers_of_gunicorn_start_at_once_on_an_empty_database(
         subprocess.Popen(
             [*command, "sample_app:create_app()"],
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database_url},
+            env={**os.environ, "DATABASE_URL": empty_url},
             stderr=output,
         ) as process,
     ):
@@ -228,7 +228,7 @@ def test_many_workers_of_gunicorn_start_at_once_on_an_empty_database(
             process.terminate()
     started = log.read_text()
     assert "Traceback" not in started
-    assert count_products(database_url) == 4
+    assert count_products(empty_url) == 4
 
 
 def answers(url: str) -> bool:

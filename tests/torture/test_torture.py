@@ -39,8 +39,8 @@ def states(server: Server) -> dict[str, State]:
     return {path: server.state(path) for path in PATHS}
 
 
-def test_clients_that_collide_lose_no_update_and_meet_no_server_error(database_url: str) -> None:
-    with serving(database=database_url, kind=BOTH) as server:
+def test_clients_that_collide_lose_no_update_and_meet_no_server_error(empty_url: str) -> None:
+    with serving(database=empty_url, kind=BOTH) as server:
         before = states(server)
         histories = collide(plan(urls(server), ACCEPTED))
         after = states(server)
@@ -51,9 +51,9 @@ def test_clients_that_collide_lose_no_update_and_meet_no_server_error(database_u
     assert max(state.number for state in after.values()) == ACCEPTED
 
 
-def test_batches_that_collide_with_single_writes_write_all_or_nothing(database_url: str) -> None:
+def test_batches_that_collide_with_single_writes_write_all_or_nothing(empty_url: str) -> None:
     """Half a batch would be a state that nobody made, or a lost update."""
-    with serving(database=database_url, kind=BOTH) as server:
+    with serving(database=empty_url, kind=BOTH) as server:
         for folder in ("/counters", "/unversioned"):
             paths = [f"{folder}/1", f"{folder}/2"]
             before = [server.state(path) for path in paths]

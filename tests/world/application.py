@@ -23,6 +23,7 @@ def dump(paper: Paper) -> dict[str, Any]:
 class World:
     """The application, with note 1 and the paper "plan" in it; the tags of papers are hashes of their content.
 
+    :param url: of a database with the tables and no rows: the fixtures ``world_url`` and ``world_on`` give one.
     :param recipe: SQLAlchemy's recipe for SQLite is followed, so that its transactions have their own BEGIN.
     """
 
@@ -43,7 +44,6 @@ class World:
         self._serve_notes()
         self._serve_papers()
         with self.app.app_context():
-            Base.metadata.create_all(db.engine)
             db.session.add_all([Note(id=1, body="first"), Paper(name="plan", body="first")])
             db.session.commit()
 

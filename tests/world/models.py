@@ -62,3 +62,12 @@ class Remark(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(String(200))
     paper_name: Mapped[str] = mapped_column(ForeignKey("paper.name"))
+
+
+class Memo(Base):
+    """What has no version, and a number for its key."""
+
+    __tablename__ = "memo"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80), default="first")
