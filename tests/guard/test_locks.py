@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import request
-from sqlalchemy import create_engine, event, select, text, update
+from sqlalchemy import create_engine, select, text, update
 from werkzeug.test import TestResponse
 
 from flask_etag import content_hash, resource
@@ -35,55 +35,13 @@ def world(request: pytest.FixtureRequest, world_on: Callable[[str], str]) -> Ite
     world.close()
 
 
-def counted(world: World) -> list[str]:
-    """Return a list to which each statement will be added, transaction control left out."""
-    statements: list[str] = []
-
-    @event.listens_for(world.engine, "before_cursor_execute")
-    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        word = statement.split(maxsplit=1)[0]
-        if word not in ("BEGIN", "ROLLBACK", "COMMIT"):
-            statements.append(word)
-
-    return statements
-
-
 def other(world: World, **headers: str) -> TestResponse:
     return world.put("", "/other/plan", **headers)
 
 
-def test_2_2_the_lock_comes_with_the_first_read(world: World) -> None:
-    statements = counted(world)
+def test_2_2_of_two_writers_with_one_tag_one_is_refused(world: World) -> None:
     etag = world.paper_etag()
-    assert statements == ["SELECT"]
-    statements.clear()
-    assert world.get_paper(if_none_match=etag).status_code == 304
-    assert statements == ["SELECT"]
-    statements.clear()
-    assert world.put_paper("refused", if_match='"other"').status_code == 412
-    assert statements == ["SELECT"]
-    statements.clear()
-    assert world.put_paper("second", if_match=etag).status_code == 200
-    assert statements == ["SELECT", "UPDATE", "SELECT"]  # the last one reads what the database made of it
-
-
-def test_2_2_before_it_is_known_what_is_loaded_the_lock_costs_a_statement(world: World) -> None:
-    etag = world.paper_etag()
-    world.find_paper.model = None
-    statements = counted(world)
-    assert world.put_paper("second", if_match=etag).status_code == 200
-    assert statements[-3:] == ["SELECT", "UPDATE", "SELECT"]
-    assert len(statements) <= 5
-
-
-@pytest.mark.parametrize("warm", [True, False])
-def test_2_2_of_two_writers_with_one_tag_one_is_refused(world: World, warm: bool) -> None:
-    etag = world.paper_etag()
-    if not warm:
-        world.find_paper.model = None
     slow, hold = world.held("before commit", lambda: world.put_paper("slow", if_match=etag, hold="before commit"))
-    if not warm:
-        world.find_paper.model = None
     fast = Racer(lambda: world.put_paper("fast", if_match=etag))
     fast.join(0.3)
     assert fast.is_alive()  # it waits for the lock
@@ -131,20 +89,15 @@ def test_without_the_guard_the_same_model_loses_updates(world: World) -> None:
     assert world.paper_body() == "slow"
 
 
-@pytest.mark.parametrize(
-    ("price", "is_read_twice"), [(Decimal("5"), True), (5, True), (Decimal("5.00"), False)], ids=repr
-)
-def test_2_6_the_tag_is_of_what_was_stored(world: World, price: Any, is_read_twice: bool) -> None:
+@pytest.mark.parametrize("price", [Decimal("5"), 5, Decimal("5.00")], ids=repr)
+def test_2_6_the_tag_is_of_what_was_stored(world: World, price: Any) -> None:
     def set_price(paper: Paper) -> str:
         paper.price = price  # stored, it is Decimal("5.00")
         world.db.session.commit()
         return "done"
 
     world.put_paper_view(set_price)
-    etag = world.paper_etag()
-    statements = counted(world)
-    answer = other(world, if_match=etag)
-    assert statements == ["SELECT", "UPDATE", "SELECT", *["SELECT"] * is_read_twice]
+    answer = other(world, if_match=world.paper_etag())
     assert answer.headers["ETag"] == world.paper_etag()
     assert other(world, if_match=answer.headers["ETag"]).status_code == 200
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -15,7 +14,7 @@ from sqlalchemy.exc import SADeprecationWarning
 from sqlalchemy.orm import Mapped, Session, load_only, mapped_column, relationship
 
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
-from flask_etag.sqlalchemy import Page, Versioned, covers, store, touch
+from flask_etag.sqlalchemy import Page, Versioned, covers, touch
 from tests.world.models import Base, Memo
 
 
@@ -241,28 +240,6 @@ def test_unsent_changes_survive_what_is_read_anew_after_a_flush(desk: Desk) -> N
         ]
 
 
-def test_covered_rows_that_are_read_with_their_whole_are_read_once(
-    desk: Desk, caplog: pytest.LogCaptureFixture
-) -> None:
-    @resource
-    def find_letter() -> Letter:
-        letter = desk.db.session.get_one(Letter, 1)
-        g.kept = list(letter.pages)
-        return letter
-
-    desk.serve(find_letter, lambda letter: [sheet.text for sheet in letter.pages])
-    with caplog.at_level(logging.INFO, "sqlalchemy.engine.Engine"):
-        assert desk.client.get("/read").json == ["first"]
-    assert sum(message.startswith("SELECT") for message in caplog.messages) == 2
-
-
-def test_where_no_model_covers_another_nothing_is_looked_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "covered", {})
-    found = resource(lambda: desk.db.session.get(Letter, 1))
-    desk.serve(found, lambda _: list(desk.db.session.info))
-    assert desk.client.get("/read").json == []
-
-
 @pytest.mark.parametrize("end", [Session.commit, Session.rollback])
 def test_a_lock_that_the_loader_has_ended_is_none(desk: Desk, end: Callable[[Session], None]) -> None:
     @resource(etag=content_hash(lambda memo: memo.text))
@@ -315,14 +292,6 @@ def test_what_is_written_where_no_transaction_has_begun_is_guarded(desk: Desk, r
         memo = desk.db.session.get_one(Memo, 1)
         assert (answer.status_code, memo.text) == ((409, "theirs") if rival else (200, "second of mine"))
         assert rival or answer.headers["ETag"] == str(find_memo.etag_of(memo))
-
-
-def test_a_probe_takes_no_other_column_s_value_for_the_key(desk: Desk) -> None:
-    found = resource(probe=Letter)(lambda text: desk.db.session.scalar(select(Letter).filter_by(text=text)))
-    desk.app.add_url_rule("/<text>", "by_text", etag_resource(found)(lambda letter: letter.text))
-    desk.app.testing = True
-    with pytest.raises(TypeError, match="takes the key, id, from the URL's variables by name, and there are text"):
-        desk.client.get("/first", headers={"If-None-Match": "*"})
 
 
 def test_a_304_leaves_the_view_s_own_response_as_it_is() -> None:

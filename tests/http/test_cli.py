@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-import pytest
 from flask import Flask
 from flask.views import MethodView
 
@@ -102,11 +101,10 @@ def test_check_fails_where_a_write_is_not_protected() -> None:
     assert runner.invoke(args=["etag", "routes"]).exit_code == 0
 
 
-@pytest.mark.parametrize("require", ["report", "off"])
-def test_check_fails_where_nothing_is_enforced(require: str) -> None:
-    ran = audited(ETAG_REQUIRE=require).test_cli_runner().invoke(args=["etag", "routes", "--check"])
+def test_check_fails_where_nothing_is_enforced() -> None:
+    ran = audited(ETAG_REQUIRE="report").test_cli_runner().invoke(args=["etag", "routes", "--check"])
     assert ran.exit_code == 1
-    assert f'not at all: ETAG_REQUIRE is "{require}"' in ran.output
+    assert 'not at all: ETAG_REQUIRE is "report"' in ran.output
 
 
 def test_an_annotation_that_cannot_be_resolved_does_not_say() -> None:

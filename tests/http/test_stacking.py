@@ -712,7 +712,7 @@ def test_a_blueprint_that_is_registered_twice_is_protected_twice() -> None:
 def test_applications_in_one_process_share_views_and_nothing_else() -> None:
     blueprint = Blueprint("pages", __name__)
     declare_pages(blueprint)
-    strict, lenient, own = wiki(ETAG_EPOCH="2"), wiki(ETAG_REQUIRE="off"), wiki()
+    strict, lenient, own = wiki(ETAG_EPOCH="2"), wiki(ETAG_REQUIRE="report"), wiki()
     own.register_error_handler(428, own_answer)
     for each in (strict, lenient, own):
         each.register_blueprint(blueprint)

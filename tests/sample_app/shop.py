@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from sample_app import create_app
 
@@ -30,19 +29,3 @@ def engine_of(app: Flask) -> Engine:
     with app.app_context():
         engine: Engine = app.extensions["sqlalchemy"].engine
     return engine
-
-
-@contextmanager
-def statements_of(app: Flask) -> Iterator[list[str]]:
-    """Yield a list that grows by the first word of each SQL statement, not counting BEGIN."""
-    engine = engine_of(app)
-    statements: list[str] = []
-
-    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        word = statement.split(maxsplit=1)[0]
-        if word != "BEGIN":
-            statements.append(word)
-
-    event.listen(engine, "before_cursor_execute", count)
-    yield statements
-    event.remove(engine, "before_cursor_execute", count)
