@@ -2,8 +2,8 @@
 
 Each value is sent by GET and by PUT, alone or beside others, as WSGI hands bytes over: one character for each. No
 answer may be a 5xx, no exception may come out, and no PUT may be let through but by an If-Match that names the
-current tag, as another reader of the field understands it (``tests.oracle``). The same seed and count send the
-same values.
+current tag, as another reader of the field understands it (``tests.unit.oracle``). The same seed and count send
+the same values.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import sys
 
 from tests import ROOT
 
-CEILINGS = {
+MEASURED = {
     "body hash, 200": 57,
     "body hash, 304": 71,
     "version, 200": 58,
@@ -23,10 +23,15 @@ CEILINGS = {
     "refused PUT": -296,
     "guarded PUT, content_hash": 503,
 }
-"""The most calls over those of the same view without Flask-ETag. Lower them when less is needed."""
+"""The calls over those of the same view without Flask-ETag, when they were last looked at."""
 
 
-def test_no_request_costs_more_than_it_did() -> None:
+def alarm(calls: int) -> float:
+    """Return how many calls are too many: to extract a function is no fire, and to do something twice is one."""
+    return calls + 0.15 * abs(calls) + 10
+
+
+def test_no_request_costs_much_more_than_it_did() -> None:
     """In a process of its own, where nobody else traces calls or has wrapped what is called."""
     program = (
         "from benchmarks.costs import counted, over_their_floors\n"
@@ -41,4 +46,4 @@ def test_no_request_costs_more_than_it_did() -> None:
         check=True,
     )
     costs = {name: int(calls) for name, calls in (line.split(":") for line in ran.stdout.splitlines())}
-    assert {name for name, ceiling in CEILINGS.items() if costs[name] > ceiling} == set(), costs
+    assert {name for name, calls in MEASURED.items() if costs[name] > alarm(calls)} == set(), costs
