@@ -33,19 +33,9 @@ def write(exchange: Exchange, story: Target, *, protected: bool) -> Response:
     unit = unit_of_write()
     with story.locked():
         try:
-            story.load(unit)
-            if protected:
-                story.require_protection()
-            story.judge()
-        except Exception as error:
-            cause = None if isinstance(error, HTTPException) else cause_of(error)
-            if cause is not None:
-                raise WriteConflict(cause) from error  # what is loaded, or a hash reads besides, is being written
-            raise
-        try:
             with unit:
-                if not unit.hold():
-                    _hold_what_others_have_written(story, unit)
+                if not _is_held_as_judged(story, unit, protected=protected):
+                    _begin_anew(story, unit)
                 response = exchange.serve(story.handed)
                 unit.settle(is_done=response.status_code < 400)
         except Refused as refusal:
@@ -71,7 +61,28 @@ def write(exchange: Exchange, story: Target, *, protected: bool) -> Response:
     return response
 
 
-def _hold_what_others_have_written(story: Target, unit: Unit) -> None:
+def _is_held_as_judged(story: Target, unit: Unit, *, protected: bool) -> bool:
+    """Load and judge the target, and hold what has to be held before the view runs.
+
+    :return: whether it is still as it was judged; if not, another writer came in between.
+    """
+    try:
+        story.load(unit)
+        if protected:
+            story.require_protection()
+        story.judge()
+        return unit.hold()
+    except HTTPException:
+        raise
+    except Exception as error:
+        if cause_of(error) == "busy":
+            raise Refused("busy") from error
+        if cause_of(error) is None:
+            raise
+        return False  # what is loaded, or what a hash reads besides, has just been written
+
+
+def _begin_anew(story: Target, unit: Unit) -> None:
     """Hold what is there now, before the view runs: another writer came between the load and the hold.
 
     Whoever is stale by now is refused without waiting for a lock. The others lock first, and read then: a transaction

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstanceState
 
 from flask_etag.sqlalchemy import databases, statements
@@ -57,6 +58,11 @@ class Creation:
         """Note an object that a flush is about to change or delete, unless the request has made it."""
         if not any(state is made for made in self._made):
             self._replaced.append(state)
+
+    def is_key_taken(self, error: BaseException) -> bool:
+        """Tell whether an error means that another has made what the request was going to make first."""
+        is_violation = isinstance(error, IntegrityError) and bool(self._made)
+        return is_violation and databases.is_key_taken(error, self._made[0].mapper)
 
     def executing(self, statement: Any, tables: frozenset[str], rows: int) -> None:
         """Note a statement that is about to be executed."""

@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
 from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.sql.elements import SavepointClause
 
 from flask_etag import log
 from flask_etag.backend import Cause, Refused, Terms
@@ -277,6 +278,9 @@ class SessionUnit:
     def after_begin(self, session: Session, *_: object) -> None:
         self._note_session(session)
 
+    def transient_to_pending(self, session: Session, _: object) -> None:
+        self._note_session(session)
+
     def before_commit(self, session: Session) -> None:
         if session.in_nested_transaction():
             return
@@ -294,6 +298,7 @@ class SessionUnit:
         is_switch = replaced is not None and session is not None and replaced in session.deleted
         for claim in self._claims:
             if claim.is_to_be_made and claim.creation is not None:
+                claim.session = claim.session or session
                 claim.creation.inserting(state, key, replaced if is_switch else None)
             if claim.row is not None and claim.row.is_named_by(mapper, key):
                 if claim.expected.fingerprint is ABSENT:
@@ -328,6 +333,10 @@ class SessionUnit:
         if OWN in options:
             return
         self._executing = None
+        if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
+            databases.begin_before_savepoint(connection)
+            self._savepoints.setdefault(connection, []).append(statement.ident)
+            return
         tables = statements.tables_written_by(statement)
         if tables is None:
             return
@@ -407,10 +416,6 @@ class SessionUnit:
         transaction = session.get_transaction()
         if transaction is not None and transaction is self._committed_by:
             self._read_back(session)
-
-    def savepoint(self, connection: Connection, name: str) -> None:
-        databases.begin_before_savepoint(connection)
-        self._savepoints.setdefault(connection, []).append(name)
 
     def rollback_savepoint(self, connection: Connection, name: str, _: object) -> None:
         depth = self._depth_of(connection, name)
@@ -824,6 +829,8 @@ class SessionUnit:
                 claim.is_doubtful = claim.is_doubtful or claim.connection is None
         self._refuse(error)
         cause = databases.cause_of(error)
+        if any(claim.creation is not None and claim.creation.is_key_taken(error) for claim in self._claims):
+            cause = "conflict"
         if cause is not None:
             raise Refused("partial" if self._has_committed else cause) from error
 
@@ -953,6 +960,7 @@ def _refuse_what_moves_no_row(claim: RowClaim) -> None:
     others = names_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
     if not others or session is None:
         return
+    session.flush()  # what is not sent yet of these would be lost
     session.expire(claim.target, others)
     claim.terms.etag_of(claim.target)
     read = sorted(name for name in others if name in state.dict)
@@ -986,8 +994,8 @@ def _tell(target: type, *names: str) -> None:
         listen(name)
 
 
-_tell(Session, "after_begin", "before_commit", "after_flush", "after_flush_postexec")
+_tell(Session, "after_begin", "transient_to_pending", "before_commit", "after_flush", "after_flush_postexec")
 _tell(Mapper, "before_insert", "before_update", "before_delete")
 _tell(Engine, "before_execute", "after_cursor_execute", "handle_error")
-_tell(Engine, "savepoint", "rollback_savepoint", "release_savepoint")
+_tell(Engine, "rollback_savepoint", "release_savepoint")
 _tell(Engine, "rollback", "rollback_twophase", "commit", "commit_twophase")
