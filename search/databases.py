@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,6 +48,11 @@ class Database:
     options: dict[str, Any] = field(default_factory=dict)
     has_rivals: bool = True
 
+    @cached_property
+    def one(self) -> sqlite3.Connection:
+        """Return the one connection of a database in memory."""
+        return sqlite3.connect(":memory:", check_same_thread=False)
+
     @property
     def is_autocommit(self) -> bool:
         """Say whether each statement is a transaction of its own."""
@@ -62,7 +69,8 @@ class Database:
         elif self.has_rivals:
             options["connect_args"] = {"timeout": 0.3, "check_same_thread": False}
         else:
-            options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+            # One connection for all: each engine would have a database of its own.
+            options = {"poolclass": StaticPool, "creator": lambda: self.one}
         return {**options, **self.options}
 
     def prepare(self, engine: Engine, actor: str) -> None:
@@ -71,8 +79,7 @@ class Database:
             return
 
         def connect(connection: Any, _: object) -> None:
-            name = "CURRENT" if not self.has_rivals else actor
-            connection.create_function("actor", 0, lambda: in_memory.actor if name == "CURRENT" else name)
+            connection.create_function("actor", 0, lambda: actor if self.has_rivals else in_memory.actor)
             connection.execute("PRAGMA synchronous = OFF")
             if "wal" in self.name:
                 connection.execute("PRAGMA journal_mode = WAL")

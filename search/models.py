@@ -237,7 +237,7 @@ class Seat(Versioned, Content, Base):
     """With a key of two columns."""
 
     __tablename__ = "seat"
-    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hall: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     place: Mapped[str] = mapped_column(String(20), primary_key=True)
 
 
@@ -411,7 +411,7 @@ KINDS: dict[str, Kind] = {
     "joined": Kind(Cat),
     "joined by content": Kind(Car, etag=_hashed, **_no_version),
     "single table": Kind(Tree),
-    "composite key": Kind(Seat, {"row": 1, "place": "a"}, {"row": 1, "place": "b"}),
+    "composite key": Kind(Seat, {"hall": 1, "place": "a"}, {"hall": 1, "place": "b"}),
     "natural key": Kind(Document, {"name": "first"}, {"name": "second"}, etag=_hashed, **_no_version),
     "lines": Kind(Sheet, parts={"line": "sheet_id"}),
     "lines by content": Kind(Sheet, etag=_hashed, parts={"line": "sheet_id"}),
