@@ -2,6 +2,7 @@
 # make test         every check and every test
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
+# make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
@@ -14,7 +15,7 @@ BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs fuzz torture peers costs bench screenshot constraints clean
+.PHONY: run test docs fuzz torture search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -36,6 +37,9 @@ fuzz: $(VENV)/.test
 
 torture: $(VENV)/.test
 	@$(BIN)/python -m torture.matrix $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
+
+search: $(VENV)/.test
+	@$(BIN)/python -m search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--database '$(ONLY)') $(if $(SEED),--seed $(SEED))
 
 peers: $(VENV)/.test
 	$(PIP) --group peers

@@ -21,6 +21,8 @@ from search.shrink import is_known, shrunk
 from search.trial import Trial, outcomes
 from search.world import World
 
+MOST = 8  # findings that break one rule in one way; of more, how many is told
+
 
 @dataclass
 class Finding:
@@ -38,8 +40,10 @@ class Search:
 
     findings: list[Finding] = field(default_factory=list)
     trials: int = 0
+    shrinking: float = 0.0
     answers: Counter[str] = field(default_factory=Counter)
     advice: Counter[str] = field(default_factory=Counter)
+    more: Counter[str] = field(default_factory=Counter)
 
     def try_one(self, world: World, trial: Trial) -> None:
         """Run one trial, and keep what it finds."""
@@ -55,7 +59,13 @@ class Search:
     def _keep(self, world: World, trial: Trial, violation: Violation) -> None:
         if self._count(trial, violation):
             return
+        alike = sum(1 for finding in self.findings if finding.violation == violation)
+        if alike >= MOST:
+            self.more[str(violation)] += 1
+            return
+        started = time.monotonic()
         small = shrunk(trial, lambda simpler: violation in judge(examine(world, simpler)))
+        self.shrinking += time.monotonic() - started
         if self._count(small, violation):
             return
         story = examine(world, small).outcome.story
@@ -92,7 +102,11 @@ def search(names: list[str], seconds: float, seed: int, count: int | None = None
     with opened(names) as databases:
         for database in databases:
             world = World(database)
-            deadline = time.monotonic() + seconds / len(databases)
+            # Where each statement commits by itself, a sentence is all that there is to find.
+            share = (0.2 if database.is_autocommit else 1) / sum(
+                0.2 if each.is_autocommit else 1 for each in databases
+            )
+            deadline = time.monotonic() + seconds * share
             number = 0
             while time.monotonic() < deadline and (count is None or number < count):
                 number += 1
@@ -115,7 +129,9 @@ def replay(text: str) -> int:
     print(*(f"committed: {change}" for change in outcome.changes), sep="\n")
     print(f"first: {outcome.first_content} {outcome.first_etag}")
     print(f"last:  {outcome.last_content} {outcome.last_etag}")
-    print(f"answered {outcome.status} {outcome.reason or ''} {outcome.etag}; undecorated and alone {control.status}")
+    print(
+        f"answered {outcome.status} {outcome.reason or ''} {outcome.etag}; undecorated and alone {control.status}"
+    )
     print(f"undecorated and alone it leaves {control.last_content} {control.error or ''}")
     violations = judge(evidence)
     print(*(f"VIOLATION: {violation}" for violation in violations) if violations else ["ok"], sep="\n")
@@ -141,12 +157,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     found = search(names, options.seconds, options.seed, options.count)
     spent = time.monotonic() - started
-    print(f"\n{found.trials} trials in {spent:.0f} s, on {', '.join(names)}")
+    print(
+        f"\n{found.trials} trials in {spent:.0f} s, of which {found.shrinking:.0f} s to make findings shorter, on {', '.join(names)}"
+    )
     print("answers: " + ", ".join(f"{name} {times}" for name, times in found.answers.most_common()))
     for text, times in found.advice.most_common():
         print(f"advice {times} times: {text}")
     for finding in sorted(found.findings, key=lambda finding: str(finding.violation)):
         print(f"{finding.times:5} times: {finding.violation}: {finding.trial.to_json()}")
+    for text, times in found.more.most_common():
+        print(f"{times:5} times: {text}: otherwise, and not made shorter")
     print(f"{len(found.findings)} findings")
     return bool(found.findings)
 

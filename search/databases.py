@@ -29,7 +29,7 @@ NAMES = [
     *[f"mariadb, {level}" for level in LEVELS],
     "mariadb, repeatable read, snapshot isolation",
 ]
-POSTGRESQL = "-c lock_timeout=1000 -c statement_timeout=10000 -c deadlock_timeout=100"
+POSTGRESQL = "-c lock_timeout=400 -c statement_timeout=10000 -c deadlock_timeout=100"
 MARIADB = "SET @actor = '{}', innodb_lock_wait_timeout = 1, lock_wait_timeout = 3"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of ours is made in it
 
@@ -67,7 +67,7 @@ class Database:
             snapshot = ", innodb_snapshot_isolation = ON" if "snapshot" in self.name else ""
             options["connect_args"] = {"init_command": MARIADB.format(actor) + snapshot}
         elif self.has_rivals:
-            options["connect_args"] = {"timeout": 0.3, "check_same_thread": False}
+            options["connect_args"] = {"timeout": 0.2, "check_same_thread": False}
         else:
             # One connection for all: each engine would have a database of its own.
             options = {"poolclass": StaticPool, "creator": lambda: self.one}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -12,17 +13,17 @@ from search.steps import Step, heads, parts
 from search.trial import Trial
 
 Fails = Callable[[Trial], bool]
-TRIES = 150
+TRIES, SECONDS = 150, 10.0
 
 
 def shrunk(trial: Trial, fails: Fails) -> Trial:
     """Return the simplest trial that still fails."""
-    left = TRIES
+    left, deadline = TRIES, time.monotonic() + SECONDS
     going = True
     while going:
         going = False
         for simpler in _simpler(trial):
-            if left <= 0:
+            if left <= 0 or time.monotonic() > deadline:
                 return trial
             left -= 1
             if fails(simpler):

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Table,
     Update,
     and_,
-    bindparam,
     delete,
     event,
     func,
@@ -107,7 +106,7 @@ def attempt(run: Run, inner: list[Step], error: str, afterwards: str = "") -> No
     """Swallow what goes wrong, and roll back or go on."""
     try:
         perform(run, inner)
-    except (Exception if error == "Exception" else SQLAlchemyError) as caught:
+    except Exception if error == "Exception" else SQLAlchemyError as caught:
         run.swallow(caught)
         if afterwards == "rollback":
             run.session.rollback()
@@ -501,7 +500,7 @@ def other(run: Run, how: str = "add") -> None:
     if how == "add":
         run.session.add(Other(text=run.value("text")))
     elif how == "core":
-        run.session.execute(update(Other).where(Other.id == 2).values(text=run.value("text")))
+        run.session.execute(update(Other).where(Other.name == "free").values(text=run.value("text")))
     elif how == "sibling":
         key = tuple(run.kind.sibling.values())
         found = run.session.get(run.kind.model, key if len(key) > 1 else key[0])
@@ -582,16 +581,16 @@ def die(run: Run) -> None:
     """Have the database choose this transaction as the victim of a deadlock about other rows."""
     if run.dialect == "sqlite" or not run.with_rivals:
         return
-    run.session.execute(update(Other).where(Other.id == 1).values(text="m"))
+    run.session.execute(update(Other).where(Other.name == "taken").values(text="m"))
     ready = threading.Event()
     with run.world.observer.connect() as connection:
 
         def heavier() -> None:
             try:
                 connection.execute(insert(Other), [{"text": "heavy"} for _ in range(30)])
-                connection.execute(update(Other).where(Other.id == 2).values(text="x"))
+                connection.execute(update(Other).where(Other.name == "free").values(text="x"))
                 ready.set()
-                connection.execute(update(Other).where(Other.id == bindparam("other")), {"other": 1, "text": "x"})
+                connection.execute(update(Other).where(Other.name == "taken").values(text="x"))
             except SQLAlchemyError:
                 pass
             finally:
@@ -603,7 +602,7 @@ def die(run: Run) -> None:
         try:
             ready.wait(5)
             thread.join(0.1)
-            run.session.execute(update(Other).where(Other.id == 2).values(text="m"))
+            run.session.execute(update(Other).where(Other.name == "free").values(text="m"))
         finally:
             thread.join(10)
 
