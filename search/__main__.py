@@ -157,9 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     found = search(names, options.seconds, options.seed, options.count)
     spent = time.monotonic() - started
-    print(
-        f"\n{found.trials} trials in {spent:.0f} s, of which {found.shrinking:.0f} s to make findings shorter, on {', '.join(names)}"
-    )
+    print(f"\n{found.trials} trials in {spent:.0f} s, {found.shrinking:.0f} of them to make findings shorter")
     print("answers: " + ", ".join(f"{name} {times}" for name, times in found.answers.most_common()))
     for text, times in found.advice.most_common():
         print(f"advice {times} times: {text}")

@@ -239,9 +239,10 @@ def what_is_only_reported_is_not_refused(of: Evidence) -> Iterator[Violation]:
 @rule
 def nobody_is_stale_by_himself(of: Evidence) -> Iterator[Violation]:
     """A 412 needs somebody who has changed the target."""
-    if of.had_rivals and of.outcome.is_refused and of.outcome.status == 412 and not of.foreign:
-        if not of.outcome.has_advice and of.trial.is_enforced:
-            yield Violation("412, and nobody has changed the target")
+    if of.foreign or not of.had_rivals or of.outcome.has_advice or not of.trial.is_enforced:
+        return
+    if of.outcome.is_refused and of.outcome.status == 412:
+        yield Violation("412, and nobody has changed the target")
 
 
 @rule

@@ -104,9 +104,10 @@ def perform(run: Run, steps: list[Step]) -> None:
 @block("try")
 def attempt(run: Run, inner: list[Step], error: str, afterwards: str = "") -> None:
     """Swallow what goes wrong, and roll back or go on."""
+    swallowed = Exception if error == "Exception" else SQLAlchemyError
     try:
         perform(run, inner)
-    except Exception if error == "Exception" else SQLAlchemyError as caught:
+    except swallowed as caught:
         run.swallow(caught)
         if afterwards == "rollback":
             run.session.rollback()
@@ -318,8 +319,9 @@ def _write(run: Run, what: str = "text") -> Update:
 
 def _values(run: Run, what: str, table: Table) -> dict[str, Any]:
     values = {what: run.value(what)}
-    if run.kind.by_hand and run.kind.version in table.c and run.kind.new_version is not None:
-        values[run.kind.version] = run.kind.new_version()
+    version = run.kind.version
+    if run.kind.by_hand and version and version in table.c and run.kind.new_version is not None:
+        values[version] = run.kind.new_version()
     return values
 
 

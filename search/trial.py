@@ -176,7 +176,7 @@ class Run:
         if self.trial.later:
             after_this_request(self._commit)
         if not self.decorated and self.trial.ending in ("200", "204") and self.trial.form != "get":
-            self.session.flush()  # as the guard does before an answer, so that a view's own mistakes come up here too
+            self.session.flush()  # as the guard does, so that a view's own mistakes come up here too
         self.say(f"end: {self.trial.ending}{', and after_request commits' if self.trial.later else ''}")
         return self._end()
 
@@ -328,7 +328,7 @@ def mishap(error: BaseException) -> Mishap:
 
 
 def outcomes(world: World, trial: Trial) -> tuple[Outcome, Outcome, Outcome | None]:
-    """Run a trial: as it is, and undecorated without rivals and, where it has any and is not enforced, with them."""
+    """Run a trial: as it is; undecorated, alone; and undecorated with its rivals, where nothing is enforced."""
     control = Run(world, trial, decorated=False, with_rivals=False).send()
     outcome = Run(world, trial, decorated=True, with_rivals=True).send()
     raced = None

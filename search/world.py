@@ -99,7 +99,7 @@ class World:
         return app, db
 
     def _serve(self, app: Flask, name: str, kind: Kind) -> None:
-        find = resource(etag=kind.etag)(lambda: self.running.load())
+        find = resource(etag=kind.etag)(self._load)
 
         def view(found: Any) -> Any:
             return self.running.perform(found)
@@ -140,6 +140,9 @@ class World:
         for route, decorated in views.items():
             path = path_of(name, route)
             app.add_url_rule(path, path, decorated, methods=METHODS)
+
+    def _load(self) -> Any:
+        return self.running.load()
 
     @property
     def running(self) -> Run:
