@@ -267,6 +267,28 @@ class Line(Base):
 
 covers(Sheet.lines)
 
+
+class Whole(Content, Base):
+    """It covers its lines, and has PostgreSQL's own version of a row."""
+
+    __tablename__ = "whole"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    xmin: Mapped[int] = mapped_column("xmin", Integer, system=True, server_default=FetchedValue())
+    lines: Mapped[list[Part]] = relationship(cascade="all, delete-orphan", order_by="Part.id")
+    __mapper_args__ = {"version_id_col": xmin, "version_id_generator": False}
+
+
+class Part(Base):
+    """A line of it."""
+
+    __tablename__ = "part"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    whole_id: Mapped[int] = mapped_column(ForeignKey("whole.id"))
+    text: Mapped[str] = mapped_column(String(80), default="")
+
+
+covers(Whole.lines)
+
 post_tag = Table(
     "post_tag",
     Base.metadata,
@@ -331,7 +353,7 @@ if COVERS_MANY:
 def dump(found: Any) -> dict[str, Any]:
     """Return what a reader sees."""
     seen = {"text": found.text, "num": str(found.num), "data": found.data}
-    if isinstance(found, Sheet):
+    if isinstance(found, Sheet | Whole):
         seen["lines"] = [[line.id, line.text] for line in found.lines]
     if isinstance(found, Post):
         seen["tags"] = [tag.id for tag in found.tags]
@@ -379,6 +401,11 @@ class Kind:
         return len(inspect(self.model).tables) > 1
 
     @property
+    def line(self) -> type[Any] | None:
+        """Return the model of the lines that it has, if it has any."""
+        return {Sheet: Line, Whole: Part}.get(self.model)
+
+    @property
     def identity(self) -> Any:
         """Return the key as ``Session.get`` takes it."""
         return tuple(self.key.values()) if len(self.key) > 1 else next(iter(self.key.values()))
@@ -415,5 +442,8 @@ KINDS: dict[str, Kind] = {
     "natural key": Kind(Document, {"name": "first"}, {"name": "second"}, etag=_hashed, **_no_version),
     "lines": Kind(Sheet, parts={"line": "sheet_id"}),
     "lines by content": Kind(Sheet, etag=_hashed, parts={"line": "sheet_id"}),
+    "xmin with lines": Kind(
+        Whole, version="xmin", new_version=None, parts={"part": "whole_id"}, databases=("postgresql",)
+    ),
     **({"tags": Kind(Post, parts={"post_tag": "post_id"})} if COVERS_MANY else {}),
 }

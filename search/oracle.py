@@ -130,7 +130,8 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
-        yield Violation("refused, and the target was written", str(of.outcome.status))
+        alone = "" if of.had_rivals else ", alone"
+        yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
 
 
 @rule
@@ -174,16 +175,17 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     """Where nobody else is, the guard changes nothing: neither the status nor any row."""
     if of.had_rivals or of.outcome.has_advice or of.control.status >= 500:
         return
-    trial, outcome, control = of.trial, of.outcome, of.control
-    if outcome.status != control.status:
-        if outcome.is_refused and _may_be_refused_alone(trial):
-            return
+    outcome, control = of.outcome, of.control
+    if outcome.is_refused:
+        if not _may_be_refused_alone(of.trial):
+            yield Violation("refused, and there was nobody", f"{outcome.status}")
+    elif outcome.status != control.status:
         if outcome.status >= 500:
             yield Violation("5xx", _named(outcome))
-        elif outcome.is_refused:
-            yield Violation("refused, and there was nobody", f"{outcome.status}")
         else:
             yield Violation("answered otherwise", f"{outcome.status} for {control.status}")
+    elif [mishap.name for mishap in outcome.swallowed] != [mishap.name for mishap in control.swallowed]:
+        return  # what the view met is not the same, so that it went on in another way
     elif outcome.rows != control.rows:
         yield Violation("other rows are not as they would be")
     elif outcome.last_content != control.last_content:
@@ -239,9 +241,9 @@ def what_is_only_reported_is_not_refused(of: Evidence) -> Iterator[Violation]:
 @rule
 def nobody_is_stale_by_himself(of: Evidence) -> Iterator[Violation]:
     """A 412 needs somebody who has changed the target."""
-    if of.foreign or not of.had_rivals or of.outcome.has_advice or not of.trial.is_enforced:
+    if of.foreign or not of.had_rivals or of.outcome.has_advice or of.control.status >= 500:
         return
-    if of.outcome.is_refused and of.outcome.status == 412:
+    if of.trial.is_enforced and of.outcome.is_refused and of.outcome.status == 412:
         yield Violation("412, and nobody has changed the target")
 
 
@@ -254,7 +256,11 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
     if outcome.last_status == 404:
         yield Violation("the tag of what is gone")
     elif outcome.last_status == 200 and outcome.etag != outcome.last_etag:
-        yield Violation("the tag of another state", "the old one" if outcome.etag == outcome.first_etag else "")
+        if outcome.etag == outcome.first_etag:
+            yield Violation("the tag of another state", "the old one")
+        else:
+            committed = outcome.changes_of(VIEW)
+            yield Violation("the tag of another state", "" if committed else "nothing was committed")
 
 
 @rule

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session, object_session
 from sqlalchemy.orm.attributes import flag_modified
 
 from flask_etag.sqlalchemy import touch
-from search.models import Line, Other, Sheet, Tag
+from search.models import Other, Tag
 
 if TYPE_CHECKING:
     from search.trial import Run
@@ -266,7 +266,7 @@ def merge(run: Run, which: str = "") -> None:
 @step("touch")
 def touch_(run: Run) -> None:
     """Move the version."""
-    if run.found is not None and run.kind.is_versioned and not run.kind.by_hand:
+    if run.found is not None and run.kind.is_versioned and not run.kind.by_hand and run.trial.kind != "triggered":
         touch(run.found)
 
 
@@ -279,11 +279,13 @@ def part(run: Run, how: str) -> None:
     found = run.found
     if found is None or not run.kind.parts:
         return
-    if run.kind.model is Sheet:
+    line = run.kind.line
+    if line is not None:
         if how == "add":
-            found.lines.append(Line(text=run.value("text")))
+            found.lines.append(line(text=run.value("text")))
         elif how == "foreign":
-            run.session.add(Line(sheet_id=found.id, text=run.value("text")))
+            (name,) = run.kind.parts.values()
+            run.session.add(line(**{name: found.id, "text": run.value("text")}))
         elif not found.lines:
             return
         elif how == "set":

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
 from search.databases import Database, in_memory
-from search.models import COVERS_MANY, KINDS, Base, Kind, Line, Other, Sheet, Tag, dump
+from search.models import COVERS_MANY, KINDS, Base, Kind, Other, Tag, dump
 from search.outcomes import RIVAL, SETUP, VIEW, Change
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ class World:
     """What the trials on one database share.
 
     :ivar run: the one that is going on.
+    :ivar protect: what guards the view; another than ``require_if_match`` tests the oracle.
     """
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, protect: Callable[..., Any] = require_if_match) -> None:
+        self.database, self.protect = database, protect
         self.run: Run | None = None
         self.observer = database.engine(SETUP)
         self.make_tables()
@@ -109,8 +110,8 @@ class World:
             return ("not found", 404) if found is None and not self.running.trial.creates else view(found)
 
         views: dict[str, Callable[..., Any]] = {
-            "guarded": require_if_match(find)(view),
-            "creating": require_if_match(find, create=True)(view),
+            "guarded": self.protect(find)(view),
+            "creating": self.protect(find, create=True)(view),
             "read": etag_resource(find)(view),
             "plain": plain,
         }
@@ -157,15 +158,15 @@ class World:
     def make(kind: Kind, key: dict[str, Any], value: str) -> Any:
         """Make an object that is not stored yet."""
         made = kind.model(**key, text=value, num=0, data={"list": [3, 1, 2]})
-        if kind.model is Sheet:
-            made.lines = [Line(text=f"{value} one"), Line(text=f"{value} two")]
+        if kind.line is not None:
+            made.lines = [kind.line(text=f"{value} one"), kind.line(text=f"{value} two")]
         return made
 
     @staticmethod
     def change(session: Session, kind: Kind, found: Any, value: str, *, in_part: bool = False) -> None:
         """Write to an object as a rival does, or to what belongs to it."""
-        if in_part and kind.model is Sheet:
-            found.lines.append(Line(text=value))
+        if in_part and kind.line is not None:
+            found.lines.append(kind.line(text=value))
         elif in_part and kind.parts:
             found.tags = [session.get(Tag, 3)]
         else:
@@ -300,7 +301,10 @@ class World:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else f"{value}"
+    if isinstance(value, dict):  # a list is sorted, since a dump that sorts may be what is tried
+        value = {name: sorted(part) if isinstance(part, list) else part for name, part in value.items()}
+        return json.dumps(value, sort_keys=True)
+    return f"{value}"
 
 
 def _content(table: Table, row: str, dialect: str) -> str:
@@ -312,7 +316,7 @@ def _content(table: Table, row: str, dialect: str) -> str:
 
 
 def _key(table: Table, row: str, dialect: str) -> str:
-    named = {"line": ["sheet_id"], "post_tag": ["post_id"]}
+    named = {"line": ["sheet_id"], "part": ["whole_id"], "post_tag": ["post_id"]}
     names = named.get(table.name) or [column.name for column in table.primary_key]
     cast = {"sqlite": "TEXT", "postgresql": "TEXT", "mysql": "CHAR"}[dialect]
     parts = [f"CAST({row}.{name} AS {cast})" for name in names]
