@@ -1,7 +1,7 @@
 """Ways around the guard that were found by hand, as compositions of the search's own steps.
 
-Each is a trial that broke a promise once. They are tried like any other: that a name is here says that the search can
-come to it, and a guard that keeps its promises passes all of them.
+Each is a trial that broke a promise once. They are tried like any other: that a name is here says that the search
+can come to it, and a guard that keeps its promises passes all of them.
 """
 
 from __future__ import annotations
@@ -73,8 +73,7 @@ KNOWN: dict[str, Trial] = {
     "swallowed flush": Trial(WAL, steps=["rival put", "set text", {"try SQLAlchemyError": ["flush"]}]),
     "swallowed in another session": Trial(WAL, steps=["rival put", {"try SQLAlchemyError": ["second write"]}]),
     "upsert creates": Trial(WAL, "hashed", form="create", steps=["rival create", "upsert update", "commit"]),
-    "version_id_col that does not move": Trial(WAL, "programmatic", steps=["rival put", "set quietly", "commit"]),
-    "version_id_col that does not move, alone": Trial(WAL, "programmatic", steps=["set quietly", "commit"]),
+    "version_id_col that does not move": Trial(WAL, "programmatic", steps=["set quietly", "commit"]),
     "version that is stored otherwise": Trial(WAL, "seconds", steps=["set text", "commit"]),
     "versioned at autocommit": Trial(
         "sqlite, autocommit", steps=["set num", "flush", "rival fresh", "refresh", "set text", "commit"]

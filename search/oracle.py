@@ -141,15 +141,13 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
         return
     if of.outcome.gone or of.outcome.has_advice or of.outcome.changes_of(VIEW):
         return
-    if not of.control.changes_of(VIEW):
-        return
     more = of.more_swallowed
     if any(mishap.is_refusal for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
-    elif not more:
-        yield Violation("accepted, and its write is nowhere", "nothing was refused")
     elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the unique violation was swallowed")
+    elif not more and of.control.changes_of(VIEW):
+        yield Violation("accepted, and its write is nowhere", "nothing was refused")
 
 
 @rule
@@ -208,6 +206,16 @@ def _named(outcome: Outcome) -> str:
         return "?"
     text = outcome.error.text.replace("(", " ").split()
     return f"{outcome.error.name}: {' '.join(word for word in text[:5] if not any(map(str.isdigit, word)))}"
+
+
+@rule
+def our_own_code_does_not_fail(of: Evidence) -> Iterator[Violation]:
+    """What fails in code of ours, or in SQL that no step has written, fails without a control to tell it."""
+    error = of.outcome.error
+    if error is None or error.is_advice or of.control.status < 500:
+        return
+    if error.name == "ProgrammingError" or (error.is_ours and not error.is_refusal):
+        yield Violation("5xx of our own", _named(of.outcome))
 
 
 @rule

@@ -29,6 +29,7 @@ class Mishap:
     """An error that the view swallowed, or that ended it.
 
     :ivar is_refusal: whether it says that another writer was first.
+    :ivar is_ours: whether it was raised in code of ours.
     :ivar is_advice: whether it is a documented refusal of ours that says what to do.
     """
 
@@ -36,6 +37,7 @@ class Mishap:
     text: str
     is_refusal: bool = False
     is_advice: bool = False
+    is_ours: bool = False
 
 
 @dataclass

@@ -324,7 +324,7 @@ def mishap(error: BaseException) -> Mishap:
     if isinstance(error, DBAPIError):
         refusal = any(code in text for code in ("could not serialize", "1020,", "1213,", "deadlock detected"))
     advice = isinstance(error, RuntimeError) and ours and len(text) > 40
-    return Mishap(type(error).__name__, text.splitlines()[0][:200] if text else "", refusal, advice)
+    return Mishap(type(error).__name__, text.splitlines()[0][:200] if text else "", refusal, advice, ours)
 
 
 def outcomes(world: World, trial: Trial) -> tuple[Outcome, Outcome, Outcome | None]:
