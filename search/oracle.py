@@ -142,6 +142,8 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
     if of.outcome.gone or of.outcome.has_advice or of.outcome.changes_of(VIEW):
         return
     more = of.more_swallowed
+    if "die" in heads(of.trial.steps) and not of.control.changes_of(VIEW):
+        return  # the deadlock is one of other rows, and nothing was to be written
     if any(mishap.is_refusal for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
     elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
@@ -214,6 +216,8 @@ def our_own_code_does_not_fail(of: Evidence) -> Iterator[Violation]:
     error = of.outcome.error
     if error is None or error.is_advice or of.control.status < 500:
         return
+    if error.name == "ValueError" and "touch" in heads(of.trial.steps):
+        return  # what it says of an object in no session
     if error.name == "ProgrammingError" or (error.is_ours and not error.is_refusal):
         yield Violation("5xx of our own", _named(of.outcome))
 
