@@ -1,5 +1,10 @@
 # make run          the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
-# make test         every check and every test
+# make test         every check, and every test that pip alone can serve; MariaDB is used where it is installed
+# make smoke        less than a minute of them: the units, HTTP, and two writers at once on each database
+# make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
+# make test-browser the sample app in Chromium (apt-get install chromium)
+# make test-torture client processes against gunicorn, while workers and databases die
+# make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
@@ -13,9 +18,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 INPUTS := pyproject.toml setup.cfg constraints.txt
+PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
+SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test docs fuzz torture search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-all docs fuzz torture search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -26,14 +33,22 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory docs
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --cov --cov-report=
+	$(PYTEST) --cov --cov-report=
 	$(BIN)/coverage report $(if $(filter true,$(CI)),--fail-under=100)
+
+smoke: $(VENV)/.test
+	$(PYTEST) $(SMOKE)
+
+test-proxies test-browser test-torture: test-%: $(VENV)/.test
+	$(PYTEST) tests/$*
+
+test-all: test test-proxies test-browser test-torture
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 
 fuzz: $(VENV)/.test
-	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
+	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
 
 torture: $(VENV)/.test
 	@$(BIN)/python -m torture.matrix $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')

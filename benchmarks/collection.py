@@ -21,7 +21,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from sample_app import create_app
 from sample_app.models import Product, session
-from tests import postgresql
+from tests.servers import postgresql
 
 ROWS = 100_000
 PAGE = 50

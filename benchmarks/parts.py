@@ -18,7 +18,7 @@ from benchmarks.peers import a_third_of_smorest, peers
 from benchmarks.report import Report, points
 from benchmarks.sources import added, of_a_body, of_a_version, steps
 from benchmarks.tables import promises
-from tests import postgresql
+from tests.servers import postgresql
 from torture.servers import serving
 
 THIRDS = [promise for name in ("etag_resource", "version, version_column") for promise in a_third_of_smorest(name)]

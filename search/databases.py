@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine, StaticPool, create_engine, event
 
-from tests import mariadb, postgresql
+from tests.servers import mariadb, postgresql
 
 LEVELS = {"read committed": "READ COMMITTED", "repeatable read": "REPEATABLE READ", "serializable": "SERIALIZABLE"}
 NAMES = [

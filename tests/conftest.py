@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests import mariadb, postgresql
-from tests.notes import Notes
+from tests.servers import mariadb, postgresql, unavailable
+from tests.world.application import World
+from tests.world.databases import ServerWorld, SQLiteWorld
 
+KINDS = ["sqlite", "postgresql", "mariadb"]
 EMPTY = {
     "postgresql": [
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
         "DROP SCHEMA public CASCADE",
         "CREATE SCHEMA public",
     ],
@@ -22,12 +22,7 @@ EMPTY = {
 }
 
 
-def unavailable(what: str, install: str) -> NoReturn:
-    """Skip where something that the machine may lack is not there; in CI, which has to have it, fail."""
-    message = f"{what} is not there: {install}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+# Servers, started once where a test asks for them.
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +43,16 @@ def mariadb_server() -> Iterator[str]:
         unavailable("MariaDB", "apt-get install mariadb-server")
 
 
+# Databases with nothing in them, for tests that make their own tables.
+
+
 @pytest.fixture
 def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
     """A function that returns the URL of an empty database of a kind: a file, a schema, or a database."""
 
     def emptied(kind: str) -> str:
         if kind == "sqlite":
-            return f"sqlite:///{tmp_path / 'notes.db'}"
+            return f"sqlite:///{tmp_path / 'empty.db'}"
         url: str = request.getfixturevalue(f"{kind}_server")
         engine = create_engine(url)
         with engine.begin() as connection:
@@ -66,14 +64,55 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[
     return emptied
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def database_url(request: pytest.FixtureRequest, empty_database: Callable[[str], str]) -> str:
+@pytest.fixture(params=KINDS)
+def empty_url(request: pytest.FixtureRequest, empty_database: Callable[[str], str]) -> str:
     """The URL of an empty database, of each kind in turn."""
     return empty_database(request.param)
 
 
+# Databases with the tables of tests.world.models, and no rows.
+
+
+@pytest.fixture(scope="session")
+def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> SQLiteWorld:
+    return SQLiteWorld(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_world(postgresql_server: str) -> Iterator[ServerWorld]:
+    made = ServerWorld(postgresql_server)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb_world(mariadb_server: str) -> Iterator[ServerWorld]:
+    made = ServerWorld(mariadb_server)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def notes(database_url: str) -> Iterator[Notes]:
-    notes = Notes(database_url)
-    yield notes
-    notes.close()
+def world_on(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """A function that returns the URL of a database of a kind with all tables; one on SQLite is ``world.db``."""
+
+    def emptied(kind: str) -> str:
+        made = request.getfixturevalue(f"{kind}_world")
+        url: str = made.empty(tmp_path / "world.db") if kind == "sqlite" else made.empty()
+        return url
+
+    return emptied
+
+
+@pytest.fixture(params=KINDS)
+def world_url(request: pytest.FixtureRequest, world_on: Callable[[str], str]) -> str:
+    """The URL of a database with all tables and no rows, of each kind in turn."""
+    return world_on(request.param)
+
+
+@pytest.fixture
+def world(world_url: str) -> Iterator[World]:
+    """Notes and papers, on each kind of database in turn."""
+    world = World(world_url)
+    yield world
+    world.close()

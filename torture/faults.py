@@ -47,7 +47,7 @@ def killed_workers(server: Server, seconds: float = 0.5) -> AbstractContextManag
 
 
 def restart_postgresql(url: str) -> None:
-    """Have a PostgreSQL of ``tests.postgresql`` die and start again: what was not committed is undone."""
+    """Have a PostgreSQL of ``tests.servers.postgresql`` die and start again: what was not committed is undone."""
     data = Path(str(make_url(url).query["host"]))
     subprocess.run(
         [
@@ -66,7 +66,7 @@ def restart_postgresql(url: str) -> None:
 
 @contextmanager
 def restarting_mariadb(url: str) -> Iterator[Restart]:
-    """Yield a function that restarts a MariaDB of ``tests.mariadb``; end what it has started."""
+    """Yield a function that restarts a MariaDB of ``tests.servers.mariadb``; end what it has started."""
     home = Path(str(make_url(url).query["unix_socket"])).parent.parent
     processes: list[subprocess.Popen[bytes]] = []
 

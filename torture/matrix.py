@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from http import HTTPStatus
 from tempfile import TemporaryDirectory
 
-from tests import mariadb, postgresql
+from tests.servers import mariadb, postgresql
 from torture.app import LOCKED, SNAPSHOT
 from torture.clients import Plan, collide
 from torture.faults import killed_workers, now_and_then, restart_postgresql, restarting_mariadb

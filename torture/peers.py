@@ -26,7 +26,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
-from tests import postgresql
+from tests.servers import postgresql
 from torture.clients import Plan, collide
 from torture.history import Verdict, judge
 from torture.servers import serving

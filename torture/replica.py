@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import make_url
 
-from tests.postgresql import Command, started
+from tests.servers.postgresql import Command, started
 
 
 @contextmanager
 def replica_of(url: str, behind: str = "50ms") -> Iterator[str]:
-    """Start a replica of a PostgreSQL of ``tests.postgresql``; yield SQLAlchemy's URL of it.
+    """Start a replica of a PostgreSQL of ``tests.servers.postgresql``; yield SQLAlchemy's URL of it.
 
     :param behind: how long it waits before it applies what was committed.
     """

@@ -11,7 +11,7 @@ from search.databases import opened
 from search.known import KNOWN
 from search.oracle import judge
 from search.world import World
-from tests.mariadb import MariaDBMissingError
+from tests.servers.mariadb import MariaDBMissingError
 
 SEED = 2
 

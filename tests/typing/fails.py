@@ -208,7 +208,6 @@ resource(headers={"Max-Age": 60})  # refused
 resource(variant="de")  # refused
 resource(lock=LOCK)  # refused
 resource(lock=7)  # refused
-resource(probe=7)  # refused
 resource(tag=version_column("revision"))  # refused
 resource("note")  # refused
 version_column(7)  # refused

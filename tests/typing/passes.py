@@ -300,21 +300,6 @@ assert_type(report(), Response)
 assert_type(report_of(1), Response)
 
 
-@resource(probe=Note)
-def find_by_model(note_id: int) -> Note:
-    return NOTES[note_id]
-
-
-@resource(probe=find_perhaps)
-def find_by_function(note_id: int) -> Note:
-    return NOTES[note_id]
-
-
-@etag_resource(find_by_model)
-def read_by_model(note: Note) -> str:
-    return note.body
-
-
 # Several at once: the view takes the list, and the arguments of the URL and not the loader's.
 
 

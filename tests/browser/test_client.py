@@ -1,0 +1,269 @@
+"""The client module, which users copy: its merge, its retries and their bound, in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.chromium import ChromiumMissingError, chromium, shop_on
+from tests.servers import unavailable
+
+Members = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    try:
+        with shop_on(tmp_path_factory.mktemp("shop") / "store.db") as url, chromium() as browser:
+            page = browser.new_page()
+            page.goto(f"{url}/static/icon.svg")
+            yield page
+    except ChromiumMissingError:
+        unavailable("Chromium", "apt-get install chromium")
+
+
+def run(page: Page, body: str, **arguments: Any) -> Any:
+    """Run the body of an asynchronous function that has the client module's names."""
+    names = ", ".join(arguments)
+    script = f"async ({{{names}}}) => {{ const client = await import('/static/client.js'); {body} }}"
+    return page.evaluate(script, arguments)
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "merged", "clashes"),
+    [
+        ({"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1, "b": 1}, []),
+        ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}, []),
+        ({"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1, "b": 3}, {"a": 1, "b": 3}, []),
+        ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 3}, {"a": 2, "b": 3}, []),
+        ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 2, "b": 1}, {"a": 2, "b": 1}, []),
+        ({"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 3, "b": 1}, {"a": 2, "b": 2}, ["a"]),
+        ({"a": [1]}, {"a": [1]}, {"a": [1, 2]}, {"a": [1, 2]}, []),
+        ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1, "x": 1, "y": 1}, {"a": 2, "x": 1, "y": 1}, []),
+        ({"a": 1, "x": 1}, {"a": 1}, {"a": 2, "x": 1}, {"a": 2}, []),
+        ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1}, {"a": 2}, []),
+        ({"a": 1, "x": 1}, {"a": 1}, {"a": 1, "x": 2}, {"a": 1}, ["x"]),
+        ({"a": 1, "x": 1}, {"a": 1, "x": 2}, {"a": 1}, {"a": 1, "x": 2}, ["x"]),
+        ({"a": ""}, {"a": None}, {"a": ""}, {"a": None}, []),
+        ({"a": {"x": 1, "y": 1}}, {"a": {"y": 1, "x": 1}}, {"a": {"x": 2, "y": 1}}, {"a": {"x": 2, "y": 1}}, []),
+        (None, {"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 2}, ["b"]),
+        (None, {"a": 1}, None, {"a": 1}, []),
+    ],
+    ids=[
+        "none", "mine", "theirs", "each", "same", "clash", "list", "theirs-added", "mine-left-out",
+        "theirs-left-out", "mine-left-out-what-theirs-changed", "theirs-left-out-what-mine-changed", "null",
+        "order-of-members", "both-created", "nothing-there",
+    ],
+)  # fmt: skip
+def test_merge_takes_what_only_one_side_has_changed(
+    page: Page, base: Members, mine: Members, theirs: Members, merged: Members, clashes: list[str]
+) -> None:
+    found = run(page, "return client.merge(base, mine, theirs)", base=base, mine=mine, theirs=theirs)
+    assert found == {"merged": merged, "clashes": clashes}
+
+
+START = "const url = '/api/products/lantern'; const base = await client.read(url);"
+
+
+def test_what_is_still_there_is_not_read_again(page: Page) -> None:
+    assert run(page, f"{START} return base === await client.read(url, {{known: base}})")
+    assert run(page, f"{START} return base !== await client.read(url)")
+    assert run(page, "return client.ABSENT === await client.read('/api/products/nothing')")
+
+
+# Somebody else is first, each time that a save is on its way: as often as `rivals` says.
+RIVALS = """
+let puts = 0;
+const members = {...base.content, price: `1.0${rivals}`};
+const send = async (target, options) => {
+  if (options.method === "PUT" && puts++ < rivals) {
+    const headers = {"Content-Type": "application/json", "If-Match": "*"};
+    await fetch(target, {method: "PATCH", headers, body: JSON.stringify({stock: Date.now() % 1e9})});
+  }
+  return fetch(target, options);
+};
+const {state, attempts, copy} = await client.save(url, base, members, {send, attempts: 3});
+return {state, attempts, puts, price: copy?.content.price, same: copy?.etag === (await client.read(url)).etag};
+"""
+
+
+@pytest.mark.parametrize("rivals", [0, 1, 2])
+def test_a_refused_save_is_merged_and_tried_again(page: Page, rivals: int) -> None:
+    assert run(page, START + RIVALS, rivals=rivals) == {
+        "state": "saved", "attempts": rivals + 1, "puts": rivals + 1, "price": f"1.0{rivals}", "same": True,
+    }  # fmt: skip
+
+
+def test_the_attempts_are_bounded(page: Page) -> None:
+    found = run(page, START + RIVALS, rivals=9)
+    assert (found["state"], found["attempts"], found["puts"]) == ("busy", 3, 3)
+
+
+def test_the_pauses_between_attempts_are_random(page: Page) -> None:
+    """Those who collided do not do so again: twenty saves, each refused once, do not wait equally long."""
+    waited = run(
+        page,
+        f"""{START}
+        const waits = [];
+        const own = setTimeout;
+        globalThis.setTimeout = (resume, wait) => {{ waits.push(wait); own(resume, 0); }};
+        for (let time = 0; time < 20; time++) {{
+          await client.save(url, {{...base, etag: '"stale"'}}, (await client.read(url)).content);
+        }}
+        globalThis.setTimeout = own;
+        return waits;""",
+    )
+    assert len(waited) == len(set(waited)) == 20
+    assert all(0 <= wait <= 100 for wait in waited)
+
+
+def test_what_no_retry_can_help_is_thrown_with_its_reason(page: Page) -> None:
+    refused = run(
+        page,
+        f"""{START}
+        return client.save(url, base, {{...base.content, stock: -1}})
+          .catch((error) => [error instanceof client.Refused, error.status, Object.keys(error.problem.errors)])""",
+    )
+    assert refused == [True, 422, ["stock"]]
+    unreachable = run(
+        page,
+        f"""{START}
+        const send = () => Promise.reject(new TypeError("offline"));
+        return client.save(url, base, base.content, {{send}})
+          .catch((error) => [error instanceof client.Unreachable, error.cause.message])""",
+    )
+    assert unreachable == [True, "offline"]
+
+
+# A server of notes in memory, whose habits a test may change.
+NOTES = """
+let note = {title: "Plan"}, version = 1;
+const tag = () => `"${version}"`;
+const shown = () => new Response(JSON.stringify(note), {headers: {ETag: tag()}});
+const put = (members) => { note = members; version++; };
+let answerTo = {GET: shown, PUT: shown};
+const send = async (url, {method, headers, body}) => {
+  if (method === "GET") return note ? answerTo.GET() : new Response(null, {status: 404});
+  const holds = note ? headers["If-Match"] === tag() : headers["If-None-Match"] === "*";
+  if (!holds) return new Response("", {status: 412});
+  put(JSON.parse(body));
+  return answerTo.PUT();
+};
+const read = () => client.read("/note", {send});
+const save = (copy, members, options) => client.save("/note", copy, members, {send, ...options});
+"""
+
+
+def test_a_member_that_somebody_else_has_added_is_kept(page: Page) -> None:
+    found = run(
+        page,
+        f"""{NOTES}
+        const [ann, bob] = [await read(), await read()];
+        await save(ann, {{...ann.content, due: "Friday"}});
+        const {{state, attempts}} = await save(bob, {{...bob.content, title: "Plan B"}});
+        return [state, attempts, note];""",
+    )
+    assert found == ["saved", 2, {"title": "Plan B", "due": "Friday"}]
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_after_an_answer_without_content_the_copy_is_what_was_sent(page: Page, tagged: bool) -> None:
+    """RFC 9110 section 9.3.4: a 204, with the tag, or without one, where the server has stored something else."""
+    found = run(
+        page,
+        f"""{NOTES}
+        answerTo.PUT = () => new Response(null, {{status: 204, headers: tagged ? {{ETag: tag()}} : {{}}}});
+        const {{copy}} = await save(await read(), {{title: "Mine"}});
+        const again = await save(copy, {{title: "Mine again"}});
+        note = null;
+        const onDeleted = await save(again.copy, {{title: "Not anew"}});
+        return [copy, again.state, onDeleted.state, note];""",
+        tagged=tagged,
+    )
+    assert found == [{"content": {"title": "Mine"}, "etag": '"2"'}, "saved", "gone", None]
+
+
+def test_what_has_no_tag_is_neither_saved_nor_deleted(page: Page) -> None:
+    found = run(
+        page,
+        f"""{NOTES}
+        answerTo.GET = () => new Response('{{"title": "Plan"}}');
+        const copy = await read();
+        const told = (error) => error instanceof client.Untagged && error.message;
+        return [copy, await save(copy, {{title: "B"}}).catch(told),
+                await client.remove("/note", copy, {{send}}).catch(told),
+                await client.remove("/note", client.ABSENT, {{send}}).catch(told), note];""",
+    )
+    untagged = "There is no ETag of /note: nobody could tell whether it has changed."
+    assert found == [{"content": {"title": "Plan"}, "etag": None}, *[untagged] * 3, {"title": "Plan"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "puts", "told"),
+    [
+        (412, "weakened", 1, "A proxy has rewritten the tag."),
+        (409, None, 1, "A proxy has rewritten the tag."),
+        (404, None, 1, "A proxy has rewritten the tag."),
+        (409, "conflict", 3, "busy"),
+    ],
+)
+def test_what_would_be_refused_again_is_not_repeated(
+    page: Page, status: int, reason: str | None, puts: int, told: str
+) -> None:
+    found = run(
+        page,
+        f"""{NOTES}
+        let puts = 0;
+        const problem = JSON.stringify({{detail: "A proxy has rewritten the tag.", reason}});
+        const refusing = async (url, options) => {{
+          if (options.method === "GET") return send(url, options);
+          puts++;
+          return new Response(problem, {{status}});
+        }};
+        const told = await client.save("/note", await read(), {{title: "B"}}, {{send: refusing, attempts: 3}})
+          .then(({{state}}) => state, (error) => error instanceof client.Refused && error.message);
+        return [puts, told];""",
+        status=status,
+        reason=reason,
+    )
+    assert found == [puts, told]
+
+
+def test_no_attempts_are_one(page: Page) -> None:
+    found = run(
+        page,
+        f"""{NOTES}
+        const copy = {{content: {{title: "Older"}}, etag: '"0"'}};
+        const {{state, attempts}} = await save(copy, {{title: "Older", due: "Friday"}}, {{attempts: 0}});
+        return [state, attempts];""",
+    )
+    assert found == ["busy", 1]
+
+
+@pytest.mark.parametrize("status", [200, 413, 500, 502])
+def test_a_page_that_is_no_json_is_an_answer_all_the_same(page: Page, status: int) -> None:
+    found = run(
+        page,
+        f"""{NOTES}
+        const copy = await read();
+        answerTo.PUT = answerTo.GET = () => new Response("<h1>Log in</h1>", {{status}});
+        const told = (error) => [error instanceof client.Refused, error.status, error.message];
+        return [await read().catch(told), await save(copy, {{title: "B"}}).catch(told)];""",
+        status=status,
+    )
+    said = f"The server answered {status}{', but not in JSON' if status == 200 else ''}."
+    assert found == [[True, status, said]] * 2
+
+
+def test_what_somebody_has_changed_is_not_deleted_but_shown(page: Page) -> None:
+    found = run(
+        page,
+        f"""{START}
+        await client.save(url, base, {{...base.content, stock: 7}});
+        const theirs = await client.remove(url, base);
+        return [theirs.content.stock, await client.remove(url, theirs) === client.ABSENT];""",
+    )
+    assert found == [7, True]

@@ -1,0 +1,292 @@
+"""Models without a version: the lock on their row, on each database; rules 2.2 to 2.6 and 2.14."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask import request
+from sqlalchemy import create_engine, select, text, update
+from werkzeug.test import TestResponse
+
+from flask_etag import content_hash, resource
+from tests.world.application import World
+from tests.world.models import Paper
+from tests.world.racing import Racer
+
+SQLITE = ["sqlite", "sqlite, WAL", "sqlite, real BEGINs", "sqlite, WAL, real BEGINs"]
+KINDS = [*SQLITE, "postgresql", "mariadb"]
+
+
+@pytest.fixture(params=KINDS)
+def world(request: pytest.FixtureRequest, world_on: Callable[[str], str]) -> Iterator[World]:
+    """The application on each kind of database."""
+    kind: str = request.param
+    url = world_on(kind.split(",", maxsplit=1)[0])
+    if "WAL" in kind:
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        engine.dispose()
+    world = World(url, recipe="real BEGINs" in kind)
+    yield world
+    world.close()
+
+
+def other(world: World, **headers: str) -> TestResponse:
+    return world.put("", "/other/plan", **headers)
+
+
+def test_2_2_of_two_writers_with_one_tag_one_is_refused(world: World) -> None:
+    etag = world.paper_etag()
+    slow, hold = world.held("before commit", lambda: world.put_paper("slow", if_match=etag, hold="before commit"))
+    fast = Racer(lambda: world.put_paper("fast", if_match=etag))
+    fast.join(0.3)
+    assert fast.is_alive()  # it waits for the lock
+    hold.released.set()
+    assert slow.answer().status_code == 200
+    assert fast.answer().status_code == 412
+    assert fast.answer().headers["ETag"] == world.paper_etag() == slow.answer().headers["ETag"]
+    assert world.paper_body() == "slow"
+
+
+def test_2_4_of_a_deletion_and_an_update_with_one_tag_one_is_refused(world: World) -> None:
+    etag = world.paper_etag()
+    slow, hold = world.held("before commit", lambda: world.delete_paper(if_match=etag, hold="before commit"))
+    fast = Racer(lambda: world.put_paper("fast", if_match=etag))
+    fast.join(0.3)
+    hold.released.set()
+    assert slow.answer().status_code == 204
+    assert fast.answer().status_code == 412
+    assert '"absent"' in fast.answer().text
+    assert world.get_paper().status_code == 404
+
+
+def test_without_the_guard_the_same_model_loses_updates(world: World) -> None:
+    """The tag is compared, and then it is written: both are accepted, and one is lost."""
+
+    @world.app.put("/unguarded/<name>")
+    def replace(name: str) -> str:
+        paper = world.db.session.get_one(Paper, name)
+        assert request.headers["If-Match"] == str(world.find_paper.etag_of(paper))
+        body = request.get_data(as_text=True)
+        if "recipe" not in vars(world):
+            world.db.session.rollback()  # the transaction that has read could not write on every database
+        world.hold("before commit")
+        world.db.session.execute(update(Paper).values(body=body))
+        world.db.session.commit()
+        return ""
+
+    etag = world.paper_etag()
+    slow, hold = world.held(
+        "before commit", lambda: world.put("slow", "/unguarded/plan", if_match=etag, hold="before commit")
+    )
+    assert world.put("fast", "/unguarded/plan", if_match=etag).status_code == 200
+    hold.released.set()
+    assert slow.answer().status_code == 200
+    assert world.paper_body() == "slow"
+
+
+@pytest.mark.parametrize("price", [Decimal("5"), 5, Decimal("5.00")], ids=repr)
+def test_2_6_the_tag_is_of_what_was_stored(world: World, price: Any) -> None:
+    def set_price(paper: Paper) -> str:
+        paper.price = price  # stored, it is Decimal("5.00")
+        world.db.session.commit()
+        return "done"
+
+    world.put_paper_view(set_price)
+    answer = other(world, if_match=world.paper_etag())
+    assert answer.headers["ETag"] == world.paper_etag()
+    assert other(world, if_match=answer.headers["ETag"]).status_code == 200
+
+
+def test_2_13_a_view_that_lets_go_of_the_lock_is_held_to_what_was_judged(world: World) -> None:
+    def roll_back_and_write(paper: Paper) -> str:
+        world.db.session.rollback()
+        world.write_elsewhere("the winner's")
+        paper.body = "lost"
+        world.db.session.commit()
+        return "done"
+
+    world.put_paper_view(roll_back_and_write)
+    assert other(world, if_match=world.paper_etag()).status_code == 412
+    assert world.paper_body() == "the winner's"
+
+
+def test_a_view_may_let_go_of_the_lock_and_write_where_nobody_else_did(world: World) -> None:
+    def write_twice(paper: Paper) -> str:
+        world.db.session.rollback()
+        paper.body = "once"
+        world.db.session.commit()
+        paper.body = "twice"
+        world.db.session.commit()
+        return "done"
+
+    world.put_paper_view(write_twice)
+    answer = other(world, if_match=world.paper_etag())
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == world.paper_etag()
+    assert world.paper_body() == "twice"
+
+
+def test_2_8_between_two_commits_of_one_view_another_writer_makes_it_a_conflict(world: World) -> None:
+    def write_twice(paper: Paper) -> str:
+        paper.body = "once"
+        world.db.session.commit()
+        world.write_elsewhere("the winner's")
+        paper.body = "twice"
+        world.db.session.commit()
+        return "done"
+
+    world.put_paper_view(write_twice)
+    assert other(world, if_match=world.paper_etag()).status_code == 409
+    assert world.paper_body() == "the winner's"
+
+
+def test_2_7_what_is_left_uncommitted_is_flushed_and_has_its_tag(world: World) -> None:
+    def leave(paper: Paper) -> str:
+        paper.body = "left"
+        return "done"
+
+    world.put_paper_view(leave)
+
+    @world.app.after_request
+    def commit(response: Any) -> Any:
+        world.db.session.commit()
+        return response
+
+    answer = other(world, if_match=world.paper_etag())
+    assert answer.headers["ETag"] == world.paper_etag()
+    assert world.paper_body() == "left"
+
+
+def test_2_3_of_two_that_create_one_is_refused(world: World) -> None:
+    world.get_paper()
+    slow, hold = world.held(
+        "before commit", lambda: world.put_paper("slow", "new", if_none_match="*", hold="before commit")
+    )
+    fast = Racer(lambda: world.put_paper("fast", "new", if_none_match="*"))
+    fast.join(0.3)  # on a SQLite file whose readers keep writers out, it waits for the other
+    hold.released.set()
+    [(winner, body), (lost, _)] = sorted(
+        [(slow.answer(), "slow"), (fast.answer(), "fast")], key=lambda answer: answer[0].status_code
+    )
+    assert (winner.status_code, lost.status_code) == (201, 412)
+    assert lost.json is not None
+    assert lost.json["reason"] == "exists"
+    assert lost.headers["ETag"] == winner.headers["ETag"] == world.get_paper("new").headers["ETag"]
+    assert world.get_paper("new").json == {"body": body}
+
+
+def test_a_loader_whose_select_cannot_lock_is_read_and_then_locked(world: World) -> None:
+    @resource(etag=content_hash(lambda paper: paper.body))
+    def find_distinct(name: str) -> Paper | None:
+        return world.db.session.scalar(select(Paper).where(Paper.name == name).distinct())
+
+    def write(paper: Paper) -> str:
+        paper.body += "x"
+        world.db.session.commit()
+        return "done"
+
+    world.put_paper_view(write, find_distinct)
+    for _ in range(3):
+        with world.app.test_request_context():
+            etag = str(find_distinct.etag_of(find_distinct("plan")))
+        assert other(world, if_match=etag).status_code == 200
+        assert other(world, if_match=etag).status_code == 412
+    assert world.paper_body() == "firstxxx"
+
+
+def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(world: World) -> None:
+    @resource(etag=content_hash(lambda paper: [paper.body, [remark.text for remark in paper.remarks]]))
+    def find_with_remarks(name: str) -> Paper | None:
+        return world.db.session.get(Paper, name)
+
+    def write(paper: Paper) -> str:
+        raise AssertionError("The view ran.")
+
+    world.put_paper_view(write, find_with_remarks)
+    with pytest.raises(TypeError, match="The ETag of Paper depends on its remarks"):
+        other(world, if_match="*")
+
+
+def test_2_14_a_version_that_does_not_move_is_a_conflict(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def write(paper: Paper) -> str:
+        paper.body = request.get_data(as_text=True)
+        if paper.body == "moved":
+            paper.revision += 1
+        world.db.session.commit()
+        return "done"
+
+    world.put_paper_view(write, world.find_revision)
+    with world.app.test_request_context():
+        etag = str(world.find_revision.etag_of(world.find_revision("plan")))
+    answer = world.put("still", "/other/plan", if_match=etag)
+    assert answer.status_code == 409
+    assert "Paper.revision did not change" in caplog.text
+    assert world.paper_body() == "first"
+    answer = world.put("moved", "/other/plan", if_match=etag)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] != etag
+    assert world.put("again", "/other/plan", if_match=etag).status_code == 412
+
+
+def test_a_column_that_a_trigger_moves(world: World) -> None:
+    body = {
+        "sqlite": "CREATE TRIGGER moved AFTER UPDATE OF body ON paper BEGIN "
+        "UPDATE paper SET revision = OLD.revision + 1 WHERE name = OLD.name; END",
+        "mariadb": "CREATE TRIGGER moved BEFORE UPDATE ON paper FOR EACH ROW SET NEW.revision = OLD.revision + 1",
+        "postgresql": "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN NEW.revision := OLD.revision + 1; RETURN NEW; END'; "
+        "CREATE TRIGGER moved BEFORE UPDATE ON paper FOR EACH ROW EXECUTE FUNCTION move()",
+    }
+    name = world.engine.dialect.name
+    with world.engine.begin() as connection:
+        connection.execute(text(body["mariadb" if name == "mysql" else name]))
+
+    def write(paper: Paper) -> str:
+        paper.body += "x"
+        world.db.session.commit()
+        return "done"
+
+    world.put_paper_view(write, world.find_revision)
+    with world.app.test_request_context():
+        etag = str(world.find_revision.etag_of(world.find_revision("plan")))
+    for _ in range(2):
+        answer = other(world, if_match=etag)
+        assert answer.status_code == 200
+        assert other(world, if_match=etag).status_code == 412
+        etag = answer.headers["ETag"]
+
+
+def test_a_connection_that_commits_by_itself_cannot_lock(world_on: Callable[[str], str]) -> None:
+    for kind in ("postgresql", "mariadb"):
+        world = World(world_on(kind), isolation_level="AUTOCOMMIT")
+        with pytest.raises(RuntimeError, match="commits by itself, so that no lock would last"):
+            world.put_paper("second", if_match=world.paper_etag())
+        assert world.paper_body() == "first"
+        world.close()
+
+
+def test_of_a_crowd_that_reads_and_writes_no_accepted_update_is_lost(world: World) -> None:
+    """Six clients append to one paper, each by GET and then PUT with If-Match, until five are accepted each."""
+    statuses: list[int] = []
+
+    def append_until_accepted() -> Any:
+        accepted = 0
+        while accepted < 5:
+            seen = world.get_paper()
+            assert seen.json is not None
+            answer = world.put_paper(seen.json["body"] + "x", if_match=seen.headers["ETag"])
+            statuses.append(answer.status_code)
+            accepted += answer.status_code == 200
+
+    racers = [Racer(append_until_accepted) for _ in range(6)]
+    for racer in racers:
+        racer.join(60)
+        assert not racer.is_alive()
+    assert statuses.count(200) == 30
+    assert set(statuses) <= {200, 412}
+    assert world.paper_body() == "first" + "x" * 30

@@ -1,0 +1,357 @@
+"""What a rival does while a view has let go of what it was handed, or works in another session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+from flask import Flask, Response, after_this_request, g, request
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import String, delete, select
+from sqlalchemy.exc import InvalidRequestError, NoResultFound
+from sqlalchemy.orm import Mapped, Session, make_transient, mapped_column
+from werkzeug.test import TestResponse
+
+from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
+from flask_etag.sqlalchemy import Versioned
+from tests.world.models import Base, Memo
+
+
+class Checked(Versioned, Base):
+    """With a version, which each UPDATE checks."""
+
+    __tablename__ = "checked"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+
+
+class Player(Base):
+    __tablename__ = "player"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), default="")
+
+
+class Board:
+    """An application, and a rival who sends it a whole request while a view of it runs."""
+
+    def __init__(self, url: str, model: type[Any]) -> None:
+        self.model = model
+        self.app = Flask("board")
+        self.app.testing = True
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = url
+        self.db = SQLAlchemy(self.app, model_class=Base, session_options={"expire_on_commit": False})
+        ETag(self.app)
+        with self.app.app_context():
+            self.db.session.add_all([model(id=1, text="first"), Player(id=1)])
+            self.db.session.commit()
+        self.find = self.found_by(lambda number: self.db.session.get(model, number))
+        self.app.add_url_rule("/<int:number>", "read", etag_resource(self.find)(lambda each: each.text))
+        self.app.add_url_rule("/<int:number>", "rival", self.write_as_rival(), methods=["PUT", "DELETE"])
+        self.has_rival = True
+
+    def found_by(self, loader: Callable[[int], Any]) -> Resource[..., Any]:
+        etag = content_hash(lambda each: each.text) if self.model is Memo else None
+        found: Resource[..., Any] = resource(etag=etag)(loader)
+        return found
+
+    def write_as_rival(self) -> Callable[..., Any]:
+        @require_if_match(self.find, create=True)
+        def write(found: Any, number: int) -> str:
+            if request.method == "DELETE":
+                self.db.session.delete(found)
+            elif found is None:
+                self.db.session.add(self.model(id=number, text="theirs"))
+            else:
+                found.text = "theirs"
+            self.db.session.commit()
+            return ""
+
+        return write
+
+    def meanwhile(self, method: str, **fields: str) -> None:
+        """Have the rival send a request, and wait for its answer."""
+        if not self.has_rival:
+            return
+        answers: list[TestResponse] = []
+        path, headers = (
+            request.path.removeprefix("/mine"),
+            {name.replace("_", "-"): fields[name] for name in fields},
+        )
+        send = self.app.test_client().open
+        rival = Thread(target=lambda: answers.append(send(path, method=method, headers=headers)))
+        rival.start()
+        rival.join()
+        assert answers[0].status_code == 200
+
+    def save(
+        self, view: Callable[[Any], Any], number: int = 1, create: bool = False, **fields: str
+    ) -> TestResponse:
+        """Send a PUT with the current tag, or what else it is to be sent with, to a view."""
+
+        def served(found: Any) -> Any:
+            return view(found) or "mine"
+
+        guarded: Any = require_if_match(self.find, create=True) if create else require_if_match(self.find)
+        self.app.add_url_rule("/mine/<int:number>", "mine", guarded(served), methods=["PUT"])
+        return self.send("PUT", f"/mine/{number}", fields or {"If-Match": self.get(number).headers["ETag"]})
+
+    def get(self, number: int = 1) -> TestResponse:
+        return self.send("GET", f"/{number}", {})
+
+    def send(self, method: str, path: str, fields: dict[str, str]) -> TestResponse:
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        return self.app.test_client().open(path, method=method, headers=headers)
+
+
+@pytest.fixture(params=[Checked, Memo])
+def board(request: pytest.FixtureRequest, world_url: str) -> Iterator[Board]:
+    board = Board(world_url, request.param)
+    yield board
+    with board.app.app_context():
+        board.db.session.remove()
+        board.db.engine.dispose()
+
+
+def merge(session: Any, model: type[Any]) -> None:
+    session.merge(model(id=2, text="mine"))
+
+
+def change(session: Any, model: type[Any]) -> None:
+    session.get(model, 2).text = "mine"
+
+
+def replace(session: Any, model: type[Any]) -> None:
+    session.delete(session.get(model, 2))
+    session.add(model(id=2, text="mine"))
+
+
+@pytest.mark.parametrize("overwrite", [merge, change, replace])
+def test_what_another_has_made_is_not_overwritten(
+    board: Board, overwrite: Callable[[Any, type[Any]], None]
+) -> None:
+    def view(found: Any) -> None:
+        assert found is None
+        board.db.session.rollback()
+        board.meanwhile("PUT", If_None_Match="*")
+        board.db.session.get(Player, 1)
+        overwrite(board.db.session, board.model)
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert answer.status_code == 412
+    assert board.get(2).text == "theirs"
+    assert answer.headers["ETag"] == board.get(2).headers["ETag"]
+
+
+def test_what_is_changed_or_deleted_beside_what_is_made_is_no_conflict(board: Board) -> None:
+    def view(found: Any) -> None:
+        board.db.session.add_all([board.model(id=2, text="mine"), board.model(id=3, text="mine")])
+        board.db.session.get_one(board.model, 1).text = "changed"
+        board.db.session.commit()
+        board.db.session.delete(board.db.session.get_one(board.model, 3))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, answer.headers["ETag"]) == (200, board.get(2).headers["ETag"])
+    assert board.get().text == "changed"
+
+
+def test_what_is_made_under_another_name_and_then_gets_its_own_is_tagged(board: Board) -> None:
+    board.find = board.found_by(
+        lambda number: board.db.session.scalar(select(board.model).filter_by(id=number, text="published"))
+    )
+
+    def view(found: Any) -> None:
+        draft = board.model(id=2, text="draft")
+        board.db.session.add(draft)
+        board.db.session.commit()
+        draft.text = "published"
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    with board.app.app_context():
+        etag = str(board.find.etag_of(board.db.session.get_one(board.model, 2)))
+    assert (answer.status_code, answer.headers["ETag"]) == (200, etag)
+
+
+def test_what_was_hidden_from_its_loader_is_not_overwritten_and_the_log_says_what_to_do(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    board.find = board.found_by(
+        lambda number: board.db.session.scalar(select(board.model).filter_by(id=number, text="published"))
+    )
+
+    def view(found: Any) -> None:
+        board.db.session.get_one(board.model, 1).text = "published"
+        board.db.session.commit()
+
+    assert board.save(view, 1, create=True, If_None_Match="*").status_code == 409
+    assert board.get().text == "first"
+    assert any("let the view add() a new object" in message for message in caplog.messages)
+
+
+def test_what_was_handed_to_a_view_may_be_saved_as_a_new_row(board: Board) -> None:
+    def view(found: Any) -> None:
+        make_transient(found)
+        found.id, found.text = 2, "mine"
+        board.db.session.add(found)
+        board.db.session.commit()
+
+    assert board.save(view).status_code == 200
+    assert (board.get().text, board.get(2).text) == ("first", "mine")
+
+
+def test_a_bulk_statement_may_delete_what_is_then_made_again(board: Board) -> None:
+    def view(found: Any) -> None:
+        board.db.session.execute(delete(board.model).where(board.model.id == 1))
+        board.db.session.add(board.model(id=1, text="mine"))
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+def test_what_is_changed_for_display_alone_in_another_session_is_not_sent(board: Board) -> None:
+    def view(found: Any) -> str:
+        found.text = "mine"
+        board.db.session.commit()
+        g.session = Session(board.db.engine)
+        player: Player = g.session.get_one(Player, 1)
+        player.name = "to be seen"
+        return player.name
+
+    board.app.teardown_request(lambda _: g.session.close() if "session" in g else None)
+    assert board.save(view).text == "to be seen"
+    with board.app.app_context():
+        assert board.db.session.get_one(Player, 1).name == ""
+
+
+@pytest.mark.parametrize("is_other", [False, True])
+def test_what_another_has_deleted_is_not_made_again(board: Board, is_other: bool) -> None:
+    def view(_: Any) -> None:
+        board.db.session.remove()
+        board.meanwhile("DELETE", If_Match="*")
+        with Session(board.db.engine) if is_other else board.db.session() as session:
+            session.merge(board.model(id=1, text="mine"))
+            session.commit()
+
+    assert board.save(view).status_code == 404
+    assert board.get().status_code == 404
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+def test_a_view_may_delete_and_make_again_what_it_was_handed(board: Board, is_flushed: bool) -> None:
+    def view(found: Any) -> None:
+        board.db.session.delete(found)
+        if is_flushed:
+            board.db.session.commit()
+        board.db.session.add(board.model(id=1, text="mine"))
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+def test_what_a_loader_reads_again_under_the_lock_is_what_is_locked(board: Board) -> None:
+    """At MariaDB's own isolation, a SELECT reads what was there when the transaction first read something."""
+    board.find = board.found_by(lambda number: board.db.session.get(board.model, number, populate_existing=True))
+
+    @board.app.before_request
+    def read_something_else() -> None:
+        if request.path.startswith("/mine"):
+            board.db.session.get(Player, 1)
+            board.meanwhile("PUT", If_Match="*")
+
+    def view(found: Any) -> None:
+        found.text += ", mine"
+        board.db.session.commit()
+
+    assert board.save(view).status_code == 412
+    assert board.get().text == "theirs"
+
+
+@pytest.mark.parametrize("has_rival", [False, True])
+def test_what_is_unsent_in_another_session_is_guarded(board: Board, has_rival: bool) -> None:
+    board.has_rival = has_rival
+
+    def view(_: Any) -> None:
+        board.db.session.remove()
+        board.meanwhile("PUT", If_Match="*")
+        session = Session(board.db.engine)
+        session.get_one(board.model, 1).text = "mine"
+
+        @after_this_request
+        def commit(response: Response) -> Response:
+            session.commit()
+            session.close()
+            return response
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == ((412, "theirs") if has_rival else (200, "mine"))
+    assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+def test_to_refresh_what_another_has_deleted_is_no_server_error(board: Board) -> None:
+    def view(found: Any) -> None:
+        board.db.session.commit()
+        board.meanwhile("DELETE", If_Match="*")
+        board.db.session.refresh(found)
+
+    assert board.save(view).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        (lambda session: session.refresh(Player()), InvalidRequestError),
+        (lambda session: session.scalars(select(Player).filter_by(id=77)).one(), NoResultFound),
+    ],
+)
+def test_a_mistake_that_sqlalchemy_calls_by_the_same_name_stays_one(
+    board: Board, mistake: Callable[[Any], object], error: type[Exception]
+) -> None:
+    def view(found: Any) -> None:
+        board.db.session.delete(found)
+        board.db.session.commit()
+        mistake(board.db.session)
+
+    with pytest.raises(error):
+        board.save(view)
+    assert board.get().status_code == 404
+
+
+@pytest.mark.parametrize("has_rival", [False, True])
+def test_a_view_may_let_go_of_what_it_was_handed_and_load_it_again(board: Board, has_rival: bool) -> None:
+    board.has_rival = has_rival
+
+    def view(_: Any) -> None:
+        board.db.session.expunge_all()
+        board.db.session.commit()
+        board.meanwhile("PUT", If_Match="*")
+        board.db.session.get_one(board.model, 1).text = "mine"
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == ((412, "theirs") if has_rival else (200, "mine"))
+    assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+def test_what_is_let_go_of_between_two_writes_is_not_written_again(board: Board) -> None:
+    """What the first has left behind cannot be read from what the session has no longer."""
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.flush()
+        board.db.session.expunge_all()
+        board.db.session.commit()
+        board.db.session.get_one(board.model, 1).text = "mine again"
+        board.db.session.commit()
+
+    assert board.save(view).status_code == 409
+    assert board.get().text == "mine"
