@@ -233,18 +233,29 @@ def test_2_14_a_version_that_does_not_move_is_a_conflict(world: World, caplog: p
     assert world.put("again", "/other/plan", if_match=etag).status_code == 412
 
 
-def test_a_column_that_a_trigger_moves(world: World) -> None:
-    body = {
-        "sqlite": "CREATE TRIGGER moved AFTER UPDATE OF body ON paper BEGIN "
-        "UPDATE paper SET revision = OLD.revision + 1 WHERE name = OLD.name; END",
-        "mariadb": "CREATE TRIGGER moved BEFORE UPDATE ON paper FOR EACH ROW SET NEW.revision = OLD.revision + 1",
-        "postgresql": "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS "
-        "'BEGIN NEW.revision := OLD.revision + 1; RETURN NEW; END'; "
-        "CREATE TRIGGER moved BEFORE UPDATE ON paper FOR EACH ROW EXECUTE FUNCTION move()",
-    }
+TRIGGERS = {
+    "sqlite": "CREATE TRIGGER moved AFTER UPDATE OF body ON paper BEGIN "
+    "UPDATE paper SET revision = OLD.revision + 1 WHERE name = OLD.name; END",
+    "mysql": "CREATE TRIGGER moved BEFORE UPDATE ON paper FOR EACH ROW SET NEW.revision = OLD.revision + 1",
+    "postgresql": "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS "
+    "'BEGIN NEW.revision := OLD.revision + 1; RETURN NEW; END'; "
+    "CREATE TRIGGER moved BEFORE UPDATE ON paper FOR EACH ROW EXECUTE FUNCTION move()",
+}
+
+
+@pytest.fixture
+def moving(world: World) -> Iterator[World]:
+    """The application on a table of papers whose revisions a trigger moves."""
     name = world.engine.dialect.name
     with world.engine.begin() as connection:
-        connection.execute(text(body["mariadb" if name == "mysql" else name]))
+        connection.execute(text(TRIGGERS[name]))
+    yield world
+    with world.engine.begin() as connection:
+        connection.execute(text("DROP FUNCTION move CASCADE" if name == "postgresql" else "DROP TRIGGER moved"))
+
+
+def test_a_column_that_a_trigger_moves(moving: World) -> None:
+    world = moving
 
     def write(paper: Paper) -> str:
         paper.body += "x"
