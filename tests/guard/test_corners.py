@@ -1,12 +1,9 @@
-"""What hardly ever happens, and has to be right all the same."""
+"""What hardly ever happens to a write, and has to be right all the same."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date, datetime, time
-from threading import Thread
 from typing import Any, cast
 
 import pytest
@@ -15,77 +12,10 @@ from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
+from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
 from tests.world.application import World
 from tests.world.models import Comment, Note, Paper, Remark
-from tests.world.racing import WAIT
-
-
-def in_thread(action: Callable[[], object]) -> None:
-    thread = Thread(target=action)
-    thread.start()
-    thread.join(WAIT)
-    assert not thread.is_alive()
-
-
-def test_an_async_resource_is_awaited() -> None:
-    @resource
-    async def find_page() -> str:
-        return "page"
-
-    async def read() -> str:
-        return await find_page()
-
-    assert asyncio.run(read()) == "page"
-
-
-def test_a_naive_date_is_utc() -> None:
-    @resource(etag=lambda _: "v1", last_modified=lambda _: datetime(2026, 1, 1, 12))
-    def find_page() -> str:
-        return "page"
-
-    pages = Flask("pages")
-    ETag(pages)
-    pages.get("/")(etag_resource(find_page)(lambda page: page))
-    assert pages.test_client().get("/").headers["Last-Modified"] == "Thu, 01 Jan 2026 12:00:00 GMT"
-
-
-def test_a_route_without_a_view_is_not_audited_and_options_of_a_body_are_answered() -> None:
-    pages = Flask("pages", static_folder=None)
-    pages.testing = True
-    ETag(pages)
-    pages.add_url_rule("/nothing", endpoint="nothing")
-    view = etag_resource(lambda: "options")
-    pages.add_url_rule("/", "page", view, methods=["OPTIONS"], provide_automatic_options=False)
-    assert pages.test_client().options("/").text == "options"
-    assert "/nothing" not in pages.test_cli_runner().invoke(args=["etag", "routes"]).output
-
-
-def test_the_tags_of_what_dates_and_times_are_made_of() -> None:
-    pages = Flask("pages")
-    ETag(pages)
-    tags = set()
-    for value in (date(2026, 1, 1), time(12), datetime(2026, 1, 1)):
-
-        @resource(etag=content_hash(list))
-        def find_page() -> list[object]:
-            return []
-
-        with pages.test_request_context():
-            tags.add(find_page.etag_of([value]))
-    assert len(tags) == 3
-
-
-def test_version_column_of_a_sequence_is_that_of_its_members() -> None:
-    @resource(etag=version_column("revision"))
-    def find_pages() -> list[dict[str, int]]:
-        return []
-
-    pages = Flask("pages")
-    ETag(pages)
-    with pages.test_request_context():
-        one, two = find_pages.etag_of([{"revision": 1}]), find_pages.etag_of([{"revision": 2}])
-    assert one != two
+from tests.world.racing import in_thread
 
 
 def test_a_new_object_has_no_content_yet(world: World) -> None:

@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import request
 from sqlalchemy import Column, FetchedValue, ForeignKey, String, Table, cast, create_engine, event, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
-from flask_etag import content_hash, etag_resource, require_if_match, resource
+from flask_etag import resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
 from tests import new
-from tests.world.application import World
-from tests.world.models import Base, Paper
-
-
-class Order(Versioned, Base):
-    __tablename__ = "order_"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(80), default="")
-    lines: Mapped[list[Line]] = relationship(
-        back_populates="order", cascade="all, delete-orphan", order_by="Line.id"
-    )
-
-
-class Line(Base):
-    __tablename__ = "line"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str] = mapped_column(String(80), default="")
-    order_id: Mapped[int] = mapped_column(ForeignKey("order_.id"))
-    order: Mapped[Order] = relationship(back_populates="lines")
-    parts: Mapped[list[Part]] = relationship(cascade="all, delete-orphan")
-
-
-class Part(Base):
-    __tablename__ = "part"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str] = mapped_column(String(80), default="")
-    line_id: Mapped[int] = mapped_column(ForeignKey("line.id"))
+from tests.world.models import Base, Line, Order, Paper
+from tests.world.orders import Orders
 
 
 class Bare(Base):
@@ -67,59 +38,7 @@ class Child(Base):
     bare: Mapped[Bare | None] = relationship(viewonly=True)
 
 
-covers(Order.lines)
 covers(Bare.children)
-
-
-def dump(order: Order) -> dict[str, Any]:
-    return {"name": order.name, "lines": [line.text for line in order.lines]}
-
-
-class Orders(World):
-    """Order 1 with the lines 1 and 2, and order 2 with none."""
-
-    def __init__(self, url: str, **engine_options: Any) -> None:
-        super().__init__(url, **engine_options)
-        db = self.db
-
-        @resource
-        def find_order(order_id: int) -> Order | None:
-            return db.session.get(Order, order_id)
-
-        @resource(etag=content_hash(dump))
-        def find_whole_order(order_id: int) -> Order | None:
-            return db.session.get(Order, order_id)
-
-        self.find_order = find_order
-
-        self.app.get("/orders/<int:order_id>")(etag_resource(find_order)(dump))
-        self.app.get("/whole/<int:order_id>", endpoint="whole")(etag_resource(find_whole_order)(dump))
-
-        def write_first_line(order: Order) -> dict[str, Any]:
-            self.hold("before commit")
-            order.lines[0].text = request.get_data(as_text=True)
-            db.session.commit()
-            return {}
-
-        self.app.put("/orders/<int:order_id>")(require_if_match(find_order)(write_first_line))
-        self.app.put("/whole/<int:order_id>", endpoint="write whole")(
-            require_if_match(find_whole_order)(write_first_line)
-        )
-        with Session(self.engine) as session:
-            session.add(Order(id=1, lines=[Line(id=1), Line(id=2)]))
-            session.add_all([Order(id=2), Bare(id=1, children=[Child()])])
-            session.commit()
-
-    def etags(self, path: str = "/orders") -> list[str]:
-        client = self.app.test_client()
-        return [client.get(f"{path}/{number}").headers["ETag"] for number in (1, 2)]
-
-
-@pytest.fixture
-def orders(world_url: str) -> Iterator[Orders]:
-    orders = Orders(world_url)
-    yield orders
-    orders.close()
 
 
 def set_text(session: Session) -> None:
@@ -283,6 +202,10 @@ def test_a_writer_of_a_child_beats_a_slower_one_of_the_parent(orders: Orders) ->
 
 
 def test_a_parent_with_nothing_but_its_key_and_a_number(orders: Orders) -> None:
+    with Session(orders.engine) as session:
+        session.add(Bare(id=1, children=[Child()]))
+        session.commit()
+
     @resource
     def find_bare(note_id: int) -> Bare | None:
         return orders.db.session.get(Bare, note_id)

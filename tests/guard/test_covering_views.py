@@ -20,9 +20,8 @@ from sqlalchemy.orm import (
 
 from flask_etag import require_if_match, resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
-from tests.guard.test_covering import Line, Order, Orders
-from tests.guard.test_covering import orders as orders  # noqa: PLC0414 - a fixture
-from tests.world.models import Base
+from tests.world.models import Base, Line, Order
+from tests.world.orders import Orders
 
 
 class Deal(Versioned, Base):
