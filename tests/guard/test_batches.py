@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import sleep
 from typing import Any
 
 import pytest
-from flask import request
+from flask import Response, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from flask_etag import (
     require_if_match,
 )
+from tests import new
 from tests.world.application import World
 from tests.world.models import Note, Paper
 from tests.world.racing import Racer, named
@@ -171,29 +172,48 @@ def test_a_race_that_one_item_loses_is_412_and_nothing_is_written(desk: Desk, ki
         assert (item["index"], item["reason"], item["etag"]) == (2, "stale", fast.answer().headers["ETag"])
 
 
-def test_a_race_for_the_items_of_a_view_that_has_not_written_yet_is_412(desk: Desk) -> None:
-    """So that nobody waits for it, and its own flush is what the database refuses."""
-
-    def change() -> list[tuple[str, dict[str, int]]]:
-        return [(request.headers["If"], {"note_id": 1}), ("*", {"note_id": 2})]
+def serve_late(desk: Desk, items: list[tuple[str, dict[str, int]]]) -> Callable[[], TestResponse]:
+    """Serve a batch whose view writes nothing before it returns: the flush that refuses is ours."""
 
     @desk.app.patch("/late")
-    @require_if_match(desk.find_note, each=change)
+    @require_if_match(desk.find_note, each=lambda: items)
     def late(found: list[Note]) -> str:
         desk.hold("before commit")
         for note in found:
             note.body = "late"
-        return ""  # and a commit after that: the flush that refuses is ours
+        return ""
 
-    def send(etag: str) -> TestResponse:
-        return desk.app.test_client().patch("/late", headers={"If": etag, "Hold": "before commit"})
+    @desk.app.after_request
+    def commit(response: Response) -> Response:
+        desk.db.session.commit()
+        return response
 
-    for etag, status in ((desk.etag(), 412), ("*", 409)):
-        slow, hold = desk.held("before commit", lambda: send(etag))  # noqa: B023 - sent at once
-        desk.put(f"before a {status}", if_match="*")
-        hold.released.set()
-        assert slow.answer().status_code == status
-        assert desk.bodies(Note)[:2] == [f"before a {status}", "2"]
+    return lambda: desk.app.test_client().patch("/late", headers={"Hold": "before commit"})
+
+
+def test_a_race_for_the_items_of_a_view_that_has_not_written_yet_is_412(desk: Desk) -> None:
+    """So that nobody waits for it."""
+    items: list[tuple[str, dict[str, int]]] = []
+    send = serve_late(desk, items)
+    first, second, *_ = desk.etags("notes")
+    items += [(first, {"note_id": 1}), (second, {"note_id": 2})]
+    slow, hold = desk.held("before commit", send)
+    assert desk.put("winner", if_match=first).status_code == 200
+    hold.released.set()
+    assert slow.answer().status_code == 412
+    assert desk.bodies(Note)[:2] == ["winner", "2"]
+
+
+@new
+def test_items_that_name_no_state_are_held_before_the_view(desk: Desk) -> None:
+    send = serve_late(desk, [("*", {"note_id": 1}), ("*", {"note_id": 2})])
+    slow, hold = desk.held("before commit", send)
+    fast = Racer(lambda: desk.put("fast", if_match="*"))
+    fast.join(0.3)
+    assert fast.is_alive()
+    hold.released.set()
+    assert (slow.answer().status_code, fast.answer().status_code) == (200, 200)
+    assert desk.bodies(Note)[:2] == ["fast", "late"]
 
 
 @KINDS

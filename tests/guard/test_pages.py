@@ -312,6 +312,7 @@ def test_2_5_a_page_that_a_writer_holds_for_too_long_is_a_conflict_and_no_server
         writer.exec_driver_sql("BEGIN EXCLUSIVE")
         answer = listing.app.test_client().get("/notes", headers=fields)
         writer.rollback()
-    assert (answer.status_code, (answer.json or {})["reason"]) == (409, "conflict")
+    assert answer.status_code == 409
+    assert answer.get_json()["reason"] in ("conflict", "busy")  # "busy" from the new write side on
     assert listing.app.test_client().get("/notes", headers=fields).status_code == 200
     listing.close()

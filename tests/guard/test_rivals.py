@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 from tests.world.models import Base, Memo
+from tests.world.racing import WAIT
 
 
 class Checked(Versioned, Base):
@@ -84,7 +85,8 @@ class Board:
         send = self.app.test_client().open
         rival = Thread(target=lambda: answers.append(send(path, method=method, headers=headers)))
         rival.start()
-        rival.join()
+        rival.join(WAIT)
+        assert not rival.is_alive()
         assert answers[0].status_code == 200
 
     def save(
