@@ -18,7 +18,7 @@ from benchmarks.tables import table
 from flask_etag import etag_resource, resource, version_column
 from flask_etag.entity_tags import field_of
 from flask_etag.exchange import Exchange
-from flask_etag.states import digest_of_body
+from flask_etag.fingerprints import digest_of_body
 
 View = Callable[..., Response]
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
-from types import TracebackType
 from typing import Any
 from uuid import UUID
 
 from werkzeug.exceptions import BadRequest, NotFound
 
+from flask_etag.backend import Unit
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import PreconditionFailed, PreconditionRequired
 from flask_etag.exchange import Exchange
-from flask_etag.guards import Guard
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.resources import Resource
-from flask_etag.writing import Target, ToWrite, refuse_unprotected
+from flask_etag.writing import Target, refuse_unprotected
 
 Item = tuple[EntityTag | str | None, Mapping[str, Any]]
 """One item of a request: its entity tag, as in If-Match, and the arguments of the loader, by name."""
@@ -26,7 +25,7 @@ _OF_ONE_TEXT = (str, int, UUID)
 """Of these, what is equal has the same text, and the other way round."""
 
 
-class Batch(ToWrite):
+class Batch:
     """Several resources, and the condition that a request sets on each.
 
     The conditions in its fields are not for these: they speak of what the URL names, which is there, and whose
@@ -35,6 +34,9 @@ class Batch(ToWrite):
     :param each: given the URL's variables, tells what the items of the request are.
     :raises PreconditionFailed: if a condition in its fields does not hold.
     """
+
+    etag = None
+    """The answer speaks of several resources: its view gives the tag of each."""
 
     def __init__(
         self,
@@ -57,48 +59,51 @@ class Batch(ToWrite):
             exchange_of_item.url_arguments = dict(arguments)
             self._targets.append(Target(exchange_of_item, resource, Preconditions(condition)))
 
+    @property
+    def handed(self) -> list[Any]:
+        """What was loaded for each item, in the order of the request."""
+        return [target.handed for target in self._targets]
+
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the lock of each resource, and of one that is named twice once."""
         with ExitStack() as stack:
             for index in self._each_once() if self._has_locks else ():
-                stack.enter_context(self._targets[index].held())
+                stack.enter_context(self._targets[index].locked())
             yield
 
-    def load_to_write(self) -> list[Any]:
-        return self.load()
-
-    def load(self) -> list[Any]:
-        return [_found(target.load) for target in self._targets]
+    def load(self, unit: Unit) -> None:
+        """Load each, in the one order in which all batches hold rows, so that none waits for another for ever."""
+        for index in self._order():
+            self._targets[index].handed = None
+            with suppress(NotFound):
+                self._targets[index].load(unit)
 
     def require_protection(self) -> None:
+        """Refuse a request in which an item sets no condition on what it overwrites, or report it."""
         if self._unprotected:
             missing = [self._item(index, "missing") for index in self._unprotected]
             refuse_unprotected(self._exchange, PreconditionRequired(missing))
 
-    def judge(self, target: Sequence[Any]) -> list[str | None]:
-        etags: list[str | None] = []
+    def judge(self) -> None:
+        """Judge each item by what was loaded for it.
+
+        :raises PreconditionFailed: if a condition does not hold; it names each item that is the reason.
+        """
         refused = []
-        for index, one in enumerate(target):
+        for index, target in enumerate(self._targets):
             try:
-                if one is None:
+                if target.handed is None:
                     raise PreconditionFailed("absent")
-                etags.append(self._targets[index].judge(one))
+                target.judge()
             except PreconditionFailed as failure:
                 etag = None if failure.etag is None else str(failure.etag)
                 refused.append({**self._item(index, failure.reason), "etag": etag})
         if refused:
             raise PreconditionFailed(refused[0]["reason"], items=refused)
-        return etags
 
-    def judge_again(self, *, too_late: bool) -> None:
-        found = [_found(target.load) for target in self._targets]
-        if not too_late:
-            self.judge(found)
-
-    def guard(self, target: Sequence[Any]) -> Guard:
-        guards = [each.guard(one) for each, one in zip(self._targets, target, strict=True)]
-        return _Several(guards, self._order())
+    def reload_under_lock(self) -> None:
+        """Take no tag: the answer has none of its own."""
 
     def _order(self) -> list[int]:
         """Return the one order in which all batches take locks, so that none waits for another for ever."""
@@ -128,55 +133,6 @@ class Batch(ToWrite):
         return {**names, "index": index, "reason": reason}
 
 
-class _Several(Guard):
-    """The guards of several resources, as one.
-
-    :param order: the order in which to take locks.
-    """
-
-    def __init__(self, guards: list[Guard], order: list[int]) -> None:
-        self._guards = guards
-        self._order = order
-        self._entered: ExitStack
-
-    @property
-    def committed(self) -> bool:  # type: ignore[override]
-        return any(guard.committed for guard in self._guards)
-
-    @property
-    def pending(self) -> bool:  # type: ignore[override]
-        return any(guard.pending for guard in self._guards)
-
-    def __enter__(self) -> None:
-        with ExitStack() as stack:
-            for guard in self._guards:
-                stack.enter_context(guard)
-            self._entered = stack.pop_all()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._entered.__exit__(kind, error, trace)
-
-    def lock(self) -> bool:
-        return any([self._guards[index].lock() for index in self._order])  # noqa: C419 - each of them has to
-
-    def hold(self, target: Any, etag: Any) -> None:
-        for guard, one, tag in zip(self._guards, target, etag, strict=True):
-            guard.hold(one, tag)
-
-    def flush(self) -> None:
-        for guard in self._guards:
-            guard.flush()
-
-    def after_the_winner(self, judge: Callable[[], object]) -> None:
-        # Which of them the winner has written is not known: wait for each, and judge when all are done.
-        *others, last = self._guards
-        for guard in others:
-            guard.after_the_winner(lambda: None)
-        last.after_the_winner(judge)
-
-
 def _checked(items: Iterable[Item]) -> list[Item]:
     if not isinstance(items, Iterable):
         raise TypeError(f"each= gave {items!r}: it has to give an item for each resource, in a list, say.")
@@ -188,13 +144,6 @@ def _checked(items: Iterable[Item]) -> list[Item]:
                 'arguments, such as (item.get("etag"), {"note_id": item["id"]}).'
             )
     return items
-
-
-def _found(load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except NotFound:
-        return None
 
 
 def _name_of(arguments: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_etag.guards import store_of_class
+from flask_etag.backend import backend
 from flask_etag.resources import Resource
 from flask_etag.settings import Settings, settings_of
 from flask_etag.views import Protection, protection_of, views_of
@@ -68,7 +68,8 @@ def _described(method: str, protection: Protection | None, configured: Settings)
 def _guard_of(resource: Resource[..., Any]) -> str:
     """Tell what holds a write to the state that was judged, from what the loader says that it returns."""
     loaded = _loaded_by(resource)
-    guards = {None if (store := store_of_class(model)) is None else store.guarding(model) for model in loaded}
+    store = backend()
+    guards = {None if store is None else store.guarding(model) for model in loaded}
     if guards and None not in guards:
         return ", or ".join(sorted(filter(None, guards)))
     if resource.has_lock:

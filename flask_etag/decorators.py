@@ -12,10 +12,10 @@ from flask import Response, request
 from flask.views import MethodView, View
 
 from flask_etag import log
+from flask_etag.backend import cause_of
 from flask_etag.batches import Batch, Item
 from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange
-from flask_etag.guards import refused
 from flask_etag.reading import read, read_body
 from flask_etag.resources import Resource, in_sync, names_of_parameters
 from flask_etag.views import Protection, mark, protection_of
@@ -152,8 +152,9 @@ class ConditionalView(Generic[P, T]):
             if exchange.method in _UNCONDITIONAL:
                 return exchange.serve(self._resource.load(exchange.url_arguments))
         except Exception as error:
-            if refused(error) and not exchange.has_run_view:
-                raise WriteConflict from error  # its store is held by a writer, for longer than it waits
+            cause = None if exchange.has_run_view else cause_of(error)
+            if cause is not None:
+                raise WriteConflict(cause) from error  # its store is held by a writer, for longer than it waits
             raise
         target = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
         return write(exchange, target, protected=self._protected)

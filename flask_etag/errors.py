@@ -58,6 +58,16 @@ _ADVICE = {
         "ETag of this answer, which is the same one as it was sent. The service can also be told to accept "
         "altered ones (ETAG_ACCEPT_WEAKENED).",
     ),
+    "busy": (
+        "The resource is being written",
+        "Another request is writing it, and was waited for in vain. Nobody has refused your change, and nothing of "
+        "it was done. Repeat the request in a moment.",
+    ),
+    "partial": (
+        "Only a part was done",
+        "Another request changed the same data at the same moment. A part of this request had been done by then; the "
+        "rest was not. Fetch the resource with GET, see what is there, and repeat what is missing.",
+    ),
     "conflict": (
         "Another request was first",
         "Another request changed the same data at the same moment, and this one was refused. Fetch the "
@@ -83,7 +93,7 @@ class ConditionalRequestError(exceptions.HTTPException):
 
     The base of :class:`PreconditionFailed`, :class:`PreconditionRequired` and :class:`WriteConflict`.
 
-    :param reason: why: ``missing``, ``conflict``, or one of :data:`flask_etag.preconditions.Reason`; of several
+    :param reason: why: ``missing``, ``conflict``, ``busy``, ``partial``, or one of :data:`flask_etag.preconditions.Reason`; of several
         items, why the first of them was.
     :param items: where one request writes several resources, those for which it was refused: the ``index`` of each
         in the request, its ``reason``, on a 412 its current ``etag``, and the loader's arguments.
@@ -156,7 +166,18 @@ class PreconditionRequired(ConditionalRequestError, exceptions.PreconditionRequi
 
 
 class WriteConflict(ConditionalRequestError, exceptions.Conflict):
-    """409: the store refused the write, and the request's conditions may hold all the same (section 15.5.10)."""
+    """409: the store refused the write, and the request's conditions may hold all the same (section 15.5.10).
 
-    def __init__(self) -> None:
-        super().__init__("conflict")
+    :param reason: ``conflict``, another request was first; ``busy``, one was waited for in vain, and nobody has
+        changed anything; or ``partial``, a part of this request had been done by then.
+    """
+
+    def __init__(self, reason: str = "conflict") -> None:
+        super().__init__(reason)
+
+    def get_headers(
+        self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None
+    ) -> list[tuple[str, str]]:
+        """Say when to try again, where that is all there is to do (section 10.2.3)."""
+        headers = super().get_headers(environ, scope)
+        return [*headers, ("Retry-After", "1")] if self.reason == "busy" else headers

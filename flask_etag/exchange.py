@@ -80,19 +80,6 @@ class Exchange:
             or "HTTP_IF_UNMODIFIED_SINCE" in fields
         )
 
-    def revalidates(self, etag: str | None) -> bool:
-        """Tell whether all that a read asks is whether this is still the tag: most need no more reading.
-
-        :param etag: the value of the field.
-        """
-        fields = self.environ
-        return (
-            etag is not None
-            and fields.get("HTTP_IF_NONE_MATCH") == etag
-            and "HTTP_IF_MATCH" not in fields
-            and "HTTP_IF_UNMODIFIED_SINCE" not in fields
-        )
-
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.
 
@@ -107,7 +94,8 @@ class Exchange:
         """Run the view, on the object that was loaded if it is for one, and make a response of what it returns."""
         self.has_run_view = True
         answer = self._view(*target, **self._view_arguments)
-        return answer if isinstance(answer, self._app.response_class) else self._app.make_response(answer)
+        # The view may keep a response that it has made, and answer it to others too.
+        return _copied(answer) if isinstance(answer, self._app.response_class) else self._app.make_response(answer)
 
     def not_modified(self, etag: str | None, fields: Mapping[str, str]) -> Response:
         """Answer 304, with the fields that its 200 would have and without content (RFC 9110 section 15.4.5).
@@ -156,18 +144,25 @@ class Exchange:
 
 
 def without_content(response: Response, given: Container[str]) -> Response:
-    """Return the 304 in the place of a 200, which is left as it is: the view may keep it, for others.
+    """Turn a 200 into the 304 in its place.
 
     Of its fields, Werkzeug leaves out those that describe the content.
 
     :param given: the names of the fields that it has, as :func:`names_in` gives them.
     """
-    unchanged = object.__new__(type(response))
-    vars(unchanged).update(vars(response))  # copy() takes four times as long
-    unchanged.headers = Headers(response.headers if given else None)
-    unchanged.status_code = 304
-    unchanged.response = []
-    return unchanged
+    if not given:
+        response.headers = Headers()
+    response.status_code = 304
+    response.response = []
+    return response
+
+
+def _copied(response: Response) -> Response:
+    """Return a response that can be changed without the other being changed; its content is shared."""
+    copied = object.__new__(type(response))
+    vars(copied).update(vars(response))  # copy() takes four times as long
+    copied.headers = Headers(response.headers)
+    return copied
 
 
 def names_in(headers: Headers) -> AbstractSet[str]:

@@ -72,9 +72,10 @@ class Representation:
     verbatim: str | None = None
     shows_last_modified: bool = True
 
-    def is_all_of(self, field: str) -> bool:
-        """Tell whether a field has its tag, as it was sent, and nothing else, so that it needs no reading."""
-        return self.etag is not None and field == field_of(self.etag.opaque, self.etag.weak)
+    @property
+    def field(self) -> str | None:
+        """The value of the field ETag; ``None`` where there is no tag."""
+        return None if self.etag is None else field_of(self.etag.opaque, self.etag.weak)
 
     def named_by(self, opaque: str, *, whole: bool) -> Literal["exactly", "with a suffix"] | None:
         """Tell whether an opaque tag names this representation; or, where not ``whole``, its state."""
@@ -117,12 +118,20 @@ class Preconditions:
             self.if_none_match is not None and self.if_none_match.strip(" \t") == "*"
         )
 
-    def ask_only_for(self, etag: str) -> bool:
-        """Tell whether all that a write asks is that this be still the tag: most do, and need no reading.
+    @property
+    def name_state(self) -> bool:
+        """Whether they say which state is to be replaced, and not just any that is there (``If-Match: *``)."""
+        return self.if_match is None or self.if_match.strip(" \t") != "*"
 
-        :param etag: the value of the field, of a strong tag.
-        """
-        return self.if_match == etag and self.if_none_match is None
+    def _answer_at_a_glance(self, is_read: bool, current: Representation) -> Literal["proceed", "not modified"] | None:
+        """Answer the usual request: its one condition is the current tag, as it was sent. Others have to be read."""
+        if is_read:
+            if self.if_none_match is None or self.if_match is not None or self.if_unmodified_since is not None:
+                return None
+            return "not modified" if self.if_none_match == current.field else None
+        if self.if_match is None or self.if_none_match is not None or self.if_match != current.field:
+            return None
+        return None if current.etag is None or current.etag.weak else "proceed"
 
     def evaluate(self, method: str, current: Representation | None, *, accept_weakened: bool = False) -> Verdict:
         """Judge a request by its conditions, in the order of RFC 9110 section 13.2.2.
@@ -136,6 +145,8 @@ class Preconditions:
             return "proceed"
         failure: Reason | None = None
         is_read = method in _READS
+        if current is not None and (usual := self._answer_at_a_glance(is_read, current)) is not None:
+            return usual
         if self.if_match is not None:
             failure = _judge_if_match(self.if_match, current, is_read, accept_weakened)
         elif self.if_unmodified_since is not None:
@@ -187,8 +198,6 @@ def _judge_if_none_match(
     field: str, current: Representation | None, whole: bool, accept_weakened: bool
 ) -> Literal["exists", "malformed"] | None:
     """Section 13.1.2: weak comparison, since equivalent content is as good as the same."""
-    if current is not None and current.is_all_of(field):
-        return "exists"
     try:
         tags = TagList.parse(field)
     except MalformedField:

@@ -9,10 +9,9 @@ from flask import Response
 
 from flask_etag.entity_tags import TagList, field_of
 from flask_etag.exchange import Exchange, names_in, without_content
-from flask_etag.preconditions import Preconditions, Representation
-from flask_etag.probing import Probe
+from flask_etag.fingerprints import LENGTH, digest_of_body
+from flask_etag.preconditions import Representation
 from flask_etag.resources import HASHED, Resource
-from flask_etag.states import LENGTH, digest_of_body
 from flask_etag.watching import serve_watched
 
 _NO_FIELDS: Mapping[str, str] = {}
@@ -23,17 +22,9 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
 
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
-    if resource.probe is not None:
-        unchanged = _answer_by_probe(exchange, resource, resource.probe)
-        if unchanged is not None:
-            return unchanged
     target = resource.load(exchange.url_arguments)
     settings = exchange.settings
     is_conditional = exchange.is_conditional()
-    if is_conditional and not resource.validator.rereads and hasattr(target, "__probe__"):
-        unchanged = _answer_by_what_is_cheaper(exchange, resource, target.__probe__())
-        if unchanged is not None:
-            return unchanged
     state = resource.validator(target)
     if state is None:
         opaque = etag = None
@@ -43,8 +34,8 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if state.content is not None:
             exchange.environ[HASHED] = resource, target, state.content
     fields = _NO_FIELDS
-    is_unchanged = is_conditional and exchange.revalidates(etag)
-    if resource.has_fields or (is_conditional and not is_unchanged):
+    is_unchanged = False
+    if resource.has_fields or is_conditional:
         current = resource.representation(target, state, settings, opaque)
         fields = resource.fields(target, current)
         is_unchanged = is_conditional and exchange.is_unchanged(exchange.preconditions(), current)
@@ -54,37 +45,6 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     if response.status_code // 100 == 2:
         exchange.describe(response, etag, fields)
     return response
-
-
-def _answer_by_probe(exchange: Exchange, resource: Resource[..., Any], probe: Probe) -> Response | None:
-    """Answer 304 without the loader."""
-    if not _may_be_unchanged(exchange.preconditions()):
-        return None
-    target = probe(exchange.url_arguments)
-    with probe.explained(resource.name):
-        return _answer_by_what_is_cheaper(exchange, resource, target)
-
-
-def _answer_by_what_is_cheaper(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response | None:
-    """Answer 304 by what tells the state of a resource, and is not what would be shown.
-
-    Anything else is for that, so that tag and content come from one read.
-
-    :param target: it; ``None`` where that is not known.
-    """
-    preconditions = exchange.preconditions()
-    if target is None or not _may_be_unchanged(preconditions):
-        return None
-    current = resource.representation(target, resource.validator(target), exchange.settings)
-    fields = resource.fields(target, current)  # which fails soon, where it asks for what is not read
-    verdict = preconditions.evaluate(exchange.method, current, accept_weakened=exchange.settings.accept_weakened)
-    if verdict != "not modified":
-        return None
-    return exchange.not_modified(None if current.etag is None else str(current.etag), fields)
-
-
-def _may_be_unchanged(preconditions: Preconditions) -> bool:
-    return preconditions.if_none_match is not None or preconditions.if_modified_since is not None
 
 
 def read_body(exchange: Exchange) -> Response:
@@ -127,8 +87,6 @@ def _etag_of_body(response: Response, exchange: Exchange) -> str | None:
 
 
 def _is_body_unchanged(exchange: Exchange, response: Response, given: Container[str], etag: str | None) -> bool:
-    if exchange.revalidates(etag):
-        return True
     current = None if etag is None else TagList.parse(etag).members[0]
     modified = response.last_modified if "last-modified" in given else None
     state = None if current is None or "etag" in given else current.opaque[:LENGTH]

@@ -16,10 +16,9 @@ from werkzeug.exceptions import NotFound
 from werkzeug.http import http_date
 
 from flask_etag.entity_tags import EntityTag, field_of
+from flask_etag.fingerprints import Fingerprint, digest
 from flask_etag.preconditions import Representation
-from flask_etag.probing import Probe
 from flask_etag.settings import Settings, settings_of
-from flask_etag.states import State, digest
 from flask_etag.validators import Validator, validator
 
 P = ParamSpec("P")
@@ -49,7 +48,6 @@ class Resource(Generic[P, T_co]):
         headers: Callable[[Any], Mapping[str, str]] | None = None,
         variant: Callable[[Any], str | None] | None = None,
         lock: Callable[P, AbstractContextManager[Any]] | None = None,
-        probe: Probe | None = None,
     ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
@@ -62,9 +60,7 @@ class Resource(Generic[P, T_co]):
         self._lock = lock
         self.has_lock = lock is not None
         self.validator = validator
-        self.probe = probe
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
-        self.model: type | None = None  # what was loaded last: the next will be one, too
         self.arguments = names_of_parameters(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
@@ -79,9 +75,7 @@ class Resource(Generic[P, T_co]):
             ``may_be_absent``, and it is ``None``.
         """
         target = self._load(**url_arguments)
-        if target is not None:
-            self.model = type(target)
-        elif not may_be_absent:
+        if target is None and not may_be_absent:
             raise NotFound
         return target
 
@@ -98,7 +92,7 @@ class Resource(Generic[P, T_co]):
             )
         return held
 
-    def opaque(self, target: Any, state: State, settings: Settings) -> str:
+    def opaque(self, target: Any, state: Fingerprint, settings: Settings) -> str:
         """Return the opaque text of the tag of what was loaded, which is in this state."""
         if self._variant is not None or settings.epoch:
             second = self._second_half(target, settings)
@@ -112,7 +106,7 @@ class Resource(Generic[P, T_co]):
         return None if state is None else field_of(self.opaque(target, state, settings), state.weak)
 
     def representation(
-        self, target: Any, state: State | None, settings: Settings, opaque: str | None = None
+        self, target: Any, state: Fingerprint | None, settings: Settings, opaque: str | None = None
     ) -> Representation:
         """Return what the conditions of a request are compared with.
 
@@ -227,7 +221,6 @@ def resource(
     headers: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
     variant: Callable[[Any], str | None] | None = None,
     lock: Callable[..., AbstractContextManager[Any]] | None = None,
-    probe: Callable[..., Any] | None = None,
 ) -> Declaration: ...
 def resource(
     loader: Callable[..., Any] | None = None,
@@ -238,7 +231,6 @@ def resource(
     headers: object = None,
     variant: object = None,
     lock: object = None,
-    probe: object = None,
 ) -> Resource[..., Any] | Declaration:
     """Declare what a URL names: a decorator for the function that loads it.
 
@@ -258,11 +250,6 @@ def resource(
     :param lock: a function of the URL's variables that returns a context manager, held from the load to the end
         of a view that writes: the guard for stores that are not SQLAlchemy's. One that raises
         :class:`TimeoutError` makes the request a 409.
-    :param probe: what answers 304 to a conditional GET or HEAD **without the loader**, so that what decides who
-        may see the resource has to be above the decorator, or in the probe. A model: of the row that the URL's
-        variables name, its key and its version are read. Or a function of these that returns
-        ``select(Report).where(...)``, of which as much is read, or an object that the tag can be taken from, or
-        ``None``. Anything but a 304 is for the loader.
     :raises TypeError: if it decorates something that is not a function, or an option is of another type.
     """
     options = {
@@ -272,8 +259,6 @@ def resource(
         "variant": _function(variant, "variant"),
         "lock": _function(lock, "lock"),
     }
-    if probe is not None:
-        options["probe"] = Probe(probe, options["validator"], last_modified)
     declaration = Declaration(options)
     return declaration if loader is None else declaration(loader)
 

@@ -11,14 +11,14 @@ from flask import Flask
 EXTENSION = "etag"
 """Under this name an application keeps its :class:`Settings`, in ``app.extensions``."""
 
-Require = Literal["enforce", "report", "off"]
+Require = Literal["enforce", "report"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The configuration of one application.
 
-    :param require: what becomes of an unprotected write: refused; logged and let pass; let pass.
+    :param require: what becomes of an unprotected write: refused; or logged and let pass.
     :param cache_control: the Cache-Control of a tagged 200 and of a 304; ``None`` leaves it to the views.
     :param key: the secret that turns tags into HMACs.
     :param epoch: what caches compare besides the state; writes do not.
@@ -68,7 +68,7 @@ def settings_of(app: Flask) -> Settings:
 
 def _require(value: object) -> Require:
     if value not in get_args(Require):
-        raise ValueError(f'ETAG_REQUIRE is {value!r}: it takes "enforce", "report" or "off".')
+        raise ValueError(f'ETAG_REQUIRE is {value!r}: it takes "enforce" or "report".')
     return value  # type: ignore[return-value]
 
 

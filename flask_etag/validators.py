@@ -13,9 +13,9 @@ from inspect import iscoroutinefunction
 from typing import Any, Protocol
 from uuid import UUID
 
+from flask_etag.backend import owner_of
 from flask_etag.entity_tags import EntityTag
-from flask_etag.guards import store_of
-from flask_etag.states import State, message_of, state_of
+from flask_etag.fingerprints import Fingerprint, fingerprint_of, message_of
 
 _IS_OF_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
 
@@ -34,7 +34,7 @@ class Validator(ABC):
     """The attribute that has to change with each write, if it rests on that alone."""
 
     @abstractmethod
-    def __call__(self, target: Any, /) -> State | None:
+    def __call__(self, target: Any, /) -> Fingerprint | None:
         """Return the state of an object; ``None`` where it has no tag."""
 
 
@@ -44,13 +44,13 @@ class Found(Validator):
     rereads = False
     source = "version"
 
-    def __call__(self, target: Any, /) -> State | None:
+    def __call__(self, target: Any, /) -> Fingerprint | None:
         own = getattr(type(target), "__etag__", None)
         if own is not None:
             return _given(own(target), type(target), ".__etag__()")
-        store = store_of(target)
+        store = owner_of(target)
         if store is not None:
-            return state_of(*store.scoped_version_of(target))
+            return fingerprint_of(*store.scoped_version_of(target))
         if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
         raise TypeError(
@@ -67,11 +67,11 @@ class VersionColumn(Validator):
         self.column: str = column
         self.source = f"column {column}"
 
-    def __call__(self, target: Any, /) -> State | None:
+    def __call__(self, target: Any, /) -> Fingerprint | None:
         kind = _kind_of(type(target))  # type: ignore[arg-type]
         if kind is Sequence:
             return _sequence(target, self)
-        store = store_of(target)
+        store = owner_of(target)
         try:
             if store is not None:
                 version = store.attribute_of(target, self.column)
@@ -87,8 +87,8 @@ class VersionColumn(Validator):
                 "every row a value."
             )
         if store is None:
-            return state_of(type(target).__qualname__, self.column, version)
-        return state_of(*store.scope_of(target), self.column, version)
+            return fingerprint_of(type(target).__qualname__, self.column, version)
+        return fingerprint_of(*store.scope_of(target), self.column, version)
 
 
 class ContentHash(Validator):
@@ -99,10 +99,10 @@ class ContentHash(Validator):
     def __init__(self, dump: Callable[[Any], Any]) -> None:
         self._dump = dump
 
-    def __call__(self, target: Any, /) -> State | None:
-        store = store_of(target)
+    def __call__(self, target: Any, /) -> Fingerprint | None:
+        store = owner_of(target)
         message = _CONTENT if store is None else message_of(*store.scope_of(target), "content")
-        return State(message, content=canonical_json(self._dump(target)))
+        return Fingerprint(message, content=canonical_json(self._dump(target)))
 
 
 class Custom(Validator):
@@ -112,7 +112,7 @@ class Custom(Validator):
         self._function = function
         self.source = getattr(function, "__name__", type(function).__name__)
 
-    def __call__(self, target: Any, /) -> State | None:
+    def __call__(self, target: Any, /) -> Fingerprint | None:
         return _given(self._function(target), self._function)
 
 
@@ -208,12 +208,12 @@ _CONTENT = message_of("content")
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_jsonable).encode
 
 
-def _given(etag: object, giver: object, method: str = "") -> State | None:
+def _given(etag: object, giver: object, method: str = "") -> Fingerprint | None:
     """Read what the application's own code gave for a tag.
 
     :param giver: its function, or the class that has a ``method`` for it.
     """
-    if etag is None or isinstance(etag, State):
+    if etag is None or isinstance(etag, Fingerprint):
         return etag
     if isinstance(etag, str):
         return _verbatim(etag)
@@ -224,24 +224,24 @@ def _given(etag: object, giver: object, method: str = "") -> State | None:
 
 
 @lru_cache(maxsize=1024)
-def _verbatim(text: str, weak: bool = False) -> State:
+def _verbatim(text: str, weak: bool = False) -> Fingerprint:
     """Return the state that the application gave a text of its own.
 
     One that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
     """
     text = str.__str__(text)  # of a member of an Enum, say, str() would be something else
     EntityTag(text, weak)  # or it raises what tells why it cannot be one
-    return State(message_of("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else text)
+    return Fingerprint(message_of("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else text)
 
 
-def _sequence(members: Sequence[Any], validator: Validator) -> State | None:
+def _sequence(members: Sequence[Any], validator: Validator) -> Fingerprint | None:
     """Make one state of the states of the members, in their order."""
     states = [validator(member) for member in members]
     known = [state for state in states if state is not None]
     if len(known) < len(states):
         return None
     message = message_of("sequence", *(state.digest() for state in known))
-    return State(message, any(state.weak for state in known))
+    return Fingerprint(message, any(state.weak for state in known))
 
 
 @lru_cache(maxsize=256)

@@ -7,15 +7,15 @@ from typing import Any
 from flask import Response
 
 from flask_etag import log
+from flask_etag.backend import owner_of
 from flask_etag.exchange import Exchange
-from flask_etag.guards import store_of
 from flask_etag.resources import Resource
 from flask_etag.validators import Found
 
 
 def serve_watched(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
     """Run the view of a read, and warn of the rows that were loaded for it and can change without its tag."""
-    store = store_of(target) if isinstance(resource.validator, Found) else None
+    store = owner_of(target) if isinstance(resource.validator, Found) else None
     if store is None or hasattr(type(target), "__etag__"):
         return exchange.serve(target)
     before = store.uncovered(target)

@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
-from flask_etag.entity_tags import field_of
+from flask_etag.backend import Claim, Refused, Terms, Unit, cause_of, owner_of, unit_of_write
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
-from flask_etag.guards import Guard, LockingRead, Refused, Write, guard_of, locking_read, refused
 from flask_etag.preconditions import Preconditions
 from flask_etag.resources import Resource
 
 _CREATING = ("PUT", "POST")
 
-_NOTHING_HELD = nullcontext()
+_NOTHING_LOCKED = nullcontext()
 
 
-class ToWrite(Protocol):
-    """What a request is going to write, as often as it has to be loaded and judged."""
-
-    def held(self) -> AbstractContextManager[None]:
-        """Hold the resource's own lock."""
-
-    def load_to_write(self) -> Any:
-        """Load it for the first time."""
-
-    def load(self) -> Any:
-        """Load it anew."""
-
-    def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or do what is configured."""
-
-    def judge(self, target: Any) -> Any:
-        """Judge the request by what was loaded; return the tag of that."""
-
-    def judge_again(self, *, too_late: bool) -> None:
-        """Judge by what is there now, unless it is too late to say that nothing was written."""
-
-    def guard(self, target: Any) -> Guard:
-        """Return what holds the store to the state that was judged."""
-
-
-def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
+def write(exchange: Exchange, story: Target, *, protected: bool) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
     :param protected: whether to refuse a request that sets no condition on what it overwrites.
@@ -58,53 +30,93 @@ def write(exchange: Exchange, story: ToWrite, *, protected: bool) -> Response:
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
-    with story.held():
+    unit = unit_of_write()
+    with story.locked():
         try:
-            target = story.load_to_write()
-            if protected:
-                story.require_protection()
-            etag = story.judge(target)
-        except Exception as error:
-            if not isinstance(error, HTTPException) and refused(error):
-                raise WriteConflict from error  # the row, or what a hash reads besides, is being written
-            raise
-
-        guard = story.guard(target)
-        try:
-            with guard:
-                if guard.lock():
-                    target = story.load()
-                    etag = story.judge(target)
-                guard.hold(target, etag)
-                response = exchange.serve(target)
-                if response.status_code < 400:
-                    guard.flush()
+            with unit:
+                if not _is_held_as_judged(story, unit, protected=protected):
+                    _begin_anew(story, unit)
+                response = exchange.serve(story.handed)
+                unit.settle(is_done=response.status_code < 400)
         except Refused as refusal:
-            # Another writer was first. Whether this request was stale is for the state that won to tell; if
-            # that cannot be read, or part of this write is done, the answer is only that they met.
-            with suppress(Refused):
-                guard.after_the_winner(lambda: story.judge_again(too_late=guard.committed))
-            if refusal.perhaps is not None:
-                raise refusal.perhaps from refusal.perhaps.__cause__
-            if not refusal.swallowed:
-                raise WriteConflict from refusal
+            # Another writer was first. Whether this request was stale is for the state that won to tell; if that
+            # cannot be read, or a part of this write is done, the answer is only that they met.
+            try:
+                _judge_again(story, unit, refusal)
+            except Exception as error:
+                if isinstance(error, HTTPException) or cause_of(error) is None:
+                    raise
+            raise WriteConflict(refusal.cause) from refusal
+        story.reload_under_lock()
 
     status = response.status_code
     if status // 100 != 2:
         return response
     if _describes_target(status, exchange.method):
-        exchange.tag(response, guard.etag, names_in(response.headers))
+        exchange.tag(response, story.etag, names_in(response.headers))
     if response.is_streamed:
         log.once("its answer is streamed; what it writes while that is sent is not guarded.")
-    if guard.pending:
+    if unit.is_pending:
         log.once("its write is not committed when the answer is settled; should that fail later, nobody is told.")
     return response
 
 
-class Target(ToWrite):
-    """One resource, and the conditions that a request sets on it.
+def _is_held_as_judged(story: Target, unit: Unit, *, protected: bool) -> bool:
+    """Load and judge the target, and hold what has to be held before the view runs.
+
+    :return: whether it is still as it was judged; if not, another writer came in between.
+    """
+    try:
+        story.load(unit)
+        if protected:
+            story.require_protection()
+        story.judge()
+        return unit.hold()
+    except HTTPException:
+        raise
+    except Exception as error:
+        if cause_of(error) == "busy":
+            raise Refused("busy") from error
+        if cause_of(error) is None:
+            raise
+        return False  # what is loaded, or what a hash reads besides, has just been written
+
+
+def _begin_anew(story: Target, unit: Unit) -> None:
+    """Hold what is there now, before the view runs: another writer came between the load and the hold.
+
+    Whoever is stale by now is refused without waiting for a lock. The others lock first, and read then: a transaction
+    that has read before may see for ever what was there then.
+    """
+    unit.begin_anew(locked=False)
+    story.load(unit)
+    story.judge()
+    unit.begin_anew(locked=True)
+    story.load(unit)
+    story.judge()
+    if not unit.hold():  # the loader answers from a cache, say
+        raise Refused("conflict")
+
+
+def _judge_again(story: Target, unit: Unit, refusal: Refused) -> None:
+    """Judge a refused request by the state that won, once its writer is done.
+
+    :raises PreconditionFailed: if a condition no longer holds; a loader's own refusal, if it has one now.
+    """
+    unit.roll_back(wait=refusal.cause == "conflict")
+    try:
+        if refusal.cause != "partial":  # where a part is done, it would be wrong to say that nothing was changed
+            story.load(unit)
+            story.judge()
+    finally:
+        unit.roll_back()
+
+
+class Target:
+    """What a request writes: one resource, and the conditions that it sets on that.
 
     :param create: whether a PUT or POST may find nothing.
+    :param protected: whether a request that sets no condition is let pass only to be reported.
     """
 
     def __init__(
@@ -118,20 +130,30 @@ class Target(ToWrite):
         self._exchange = exchange
         self._resource = resource
         self._may_be_absent = create and exchange.method in _CREATING
-        self._read: LockingRead | None = None
         self._preconditions = preconditions
+        self._claim: Claim | None = None
+        self._etag_under_lock: str | None = None
+        self.handed: Any = None
 
-    def held(self) -> AbstractContextManager[None]:
-        return self._held() if self._resource.has_lock else _NOTHING_HELD
+    @property
+    def etag(self) -> str | None:
+        """The value of the field ETag for what the request has left; ``None`` where it has none, or none is known."""
+        if self._resource.has_lock and owner_of(self.handed) is None:
+            return self._etag_under_lock
+        return None if self._claim is None else self._claim.etag
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the resource's own lock, if it has one."""
+        return self._locked() if self._resource.has_lock else _NOTHING_LOCKED
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Hold the resource's own lock; what has to wait for it for too long has met another write."""
         lock = self._resource.locked(self._exchange.url_arguments)
         try:
             lock.__enter__()
         except TimeoutError as error:
-            raise WriteConflict from error
+            raise WriteConflict("busy") from error
         try:
             yield
         except BaseException as error:
@@ -140,62 +162,58 @@ class Target(ToWrite):
         else:
             lock.__exit__(None, None, None)
 
-    def load_to_write(self) -> Any:
-        """Load it for the first time, and under its lock if that is how it is guarded."""
-        if self._preconditions.if_match is None:
-            return self.load()  # it is going to be made, perhaps; a lock on a gap would keep others out of it
-        self._read = locking_read(self._resource.model)
-        if self._read is None:
-            return self.load()
-        try:
-            with self._read.going_on():
-                return self.load()
-        except HTTPException:
-            raise
-        except Exception as error:
-            # Another writer has it, or its SELECT is none that can lock. Read first, then.
-            if not self._read.give_up(error):
-                raise
-            return self.load()
+    def load(self, unit: Unit) -> None:
+        """Load the target, and claim what was loaded."""
+        target = self.handed = self._resource.load(
+            self._exchange.url_arguments, may_be_absent=self._may_be_absent
+        )
+        self._claim = None
+        if target is None or owner_of(target) is not None:
+            self._claim = unit.claim(target, self._terms())
+        elif not (self._resource.has_lock or (self._exchange.method == "POST" and _is_collection(target))):
+            # To add to a collection overwrites nothing of it.
+            log.once(
+                "judged, not guarded. What its loader returns is not one object of a store that can refuse a stale "
+                "write, so two requests at the same moment may still overwrite each other, and its answer has no "
+                "ETag. Give its resource a lock: @resource(lock=...)."
+            )
 
-    def load(self) -> Any:
-        return self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
+    def _terms(self) -> Terms:
+        validator, preconditions = self._resource.validator, self._preconditions
+        return Terms(
+            self._find,
+            self._etag_of,
+            names_state=preconditions.name_state,
+            is_reported=not (preconditions.protect or preconditions.if_unmodified_since),
+            rereads=validator.rereads,
+            column=validator.column,
+        )
 
     def require_protection(self) -> None:
+        """Refuse a request that sets no condition on what it overwrites, or report it."""
         if not self._preconditions.protect:
             refuse_unprotected(self._exchange, PreconditionRequired())
 
-    def judge(self, target: Any) -> str | None:
-        etag = opaque = current = None
-        if target is not None:
-            resource, settings = self._resource, self._exchange.settings
-            state = resource.validator(target)
-            if state is not None:
-                opaque = resource.opaque(target, state, settings)
-                etag = field_of(opaque, state.weak)
-                if not state.weak and self._preconditions.ask_only_for(etag):
-                    return etag
-            current = resource.representation(target, state, settings, opaque)
-        self._exchange.is_unchanged(self._preconditions, current)
-        return etag
+    def judge(self) -> None:
+        """Judge the request by what was loaded.
 
-    def judge_again(self, *, too_late: bool) -> None:
-        target = self.load()
-        if not too_late:
-            self.judge(target)
+        :raises PreconditionFailed: if a condition does not hold.
+        """
+        etag = None
+        representation = None
+        if self.handed is not None:
+            fingerprint = self._resource.validator(self.handed)
+            representation = self._resource.representation(self.handed, fingerprint, self._exchange.settings)
+            etag = representation.field
+        self._exchange.is_unchanged(self._preconditions, representation)
+        if self._claim is not None:
+            self._claim.judged(etag)
 
-    def guard(self, target: Any) -> Guard:
-        validator = self._resource.validator
-        write = Write(self._read, self._find, self._etag_of, validator.rereads, validator.column)
-        guard = guard_of(write, target)
-        if guard is not None and not (target is None and self._resource.has_lock):
-            return guard
-        # Whatever the view writes to a store besides, a refusal of that is one of the request.
-        inner = guard_of(replace(write, load=_nothing), None) or Guard()
-        if self._resource.has_lock:
-            return _Locked(write, inner)
-        # To add to a collection overwrites nothing of it.
-        return _Around(inner) if self._exchange.method == "POST" and _is_collection(target) else _Unguarded(inner)
+    def reload_under_lock(self) -> None:
+        """Take the tag of what the view has left, under the resource's own lock."""
+        if self._resource.has_lock and owner_of(self.handed) is None:
+            target = self._find()
+            self._etag_under_lock = None if target is None else self._etag_of(target)
 
     def _find(self) -> Any:
         """Load the target from within the view, if that can be done; ``None`` where there is none."""
@@ -209,12 +227,10 @@ class Target(ToWrite):
 
 
 def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
-    """Refuse a request that sets no condition on what it overwrites, or do what is configured."""
-    require = exchange.settings.require
-    if require == "enforce":
+    """Refuse a request that sets no condition on what it overwrites, or report it, as is configured."""
+    if exchange.settings.require == "enforce":
         raise refusal
-    if require == "report":
-        log.refusal("missing, let pass")
+    log.refusal("missing, let pass")
 
 
 def _describes_target(status: int, method: str) -> bool:
@@ -236,73 +252,9 @@ def _is_collection(target: Any) -> bool:
     )
 
 
-def _nothing() -> None:
-    """Find nothing."""
-
-
 def _is_in_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
     return True
-
-
-class _Around(Guard):
-    """A guard around that of a store where something else may be written, or the target may be made.
-
-    :param inner: that one.
-    """
-
-    def __init__(self, inner: Guard) -> None:
-        self._inner = inner
-
-    @property
-    def committed(self) -> bool:  # type: ignore[override]
-        return self._inner.committed
-
-    @property
-    def pending(self) -> bool:  # type: ignore[override]
-        return self._inner.pending
-
-    def __enter__(self) -> None:
-        self._inner.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
-
-    def after_the_winner(self, judge: Callable[[], object]) -> None:
-        self._inner.after_the_winner(judge)
-
-    def flush(self) -> None:
-        self._inner.flush()
-
-
-class _Unguarded(_Around):
-    """The guard of an object that is in no store: it was judged, and nothing holds it to that.
-
-    So the answer carries no tag: another writer may have been there in the meantime.
-    """
-
-    def hold(self, target: Any, etag: str | None) -> None:
-        del target, etag
-        log.once(
-            "judged, not guarded. What its loader returns is not one object of a store that can refuse a stale "
-            "write, so two requests at the same moment may still overwrite each other, and its answer has no "
-            "ETag. Give its resource a lock: @resource(lock=...)."
-        )
-
-
-class _Locked(_Around):
-    """The guard of what is under ``lock=``, which is held while this lives: no other writer can come between."""
-
-    def __init__(self, write: Write, inner: Guard) -> None:
-        super().__init__(inner)
-        self._write = write
-
-    def flush(self) -> None:
-        super().flush()
-        target = self._write.load()
-        self.etag = None if target is None else self._write.etag_of(target)

@@ -1,11 +1,12 @@
 """Parts that belong to the content of a whole: a change of one is a change of the version of the whole.
 
 Otherwise the tag of an order would stay as it is while its lines change: an unchanged read would be stale, and a
-save would overwrite what its sender has not seen. A whole without a version, whose tag is a hash of all that, is
-locked instead, so that no part changes between its judgement and its commit.
+save would overwrite what its sender has not seen.
 
-It is moved when a flush comes to its parts. By then their foreign keys are set, whoever has set them, and the rows
-that they name are there; and no part is written yet, so that all who write one wait for each other at the whole.
+The whole's version is moved from the parts' before_insert, before_update and before_delete events. Foreign keys are
+final there, and the whole's row is locked before any part is written: writers of parts queue at the whole and cannot
+deadlock. Of a many-to-many relationship, the links are looked for before the flush, for the same reason; and after it
+once more, since other listeners may have made some.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, event, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, bindparam, event, select, update
 from sqlalchemy.orm import (
     InstanceState,
     InstrumentedAttribute,
@@ -25,11 +26,10 @@ from sqlalchemy.orm import (
     Session,
 )
 from sqlalchemy.orm.attributes import get_history, instance_state
-from sqlalchemy.orm.exc import StaleDataError
 
-from flask_etag.sqlalchemy.guard import guards_in_force
-from flask_etag.sqlalchemy.rows import loaded_keys
-from flask_etag.sqlalchemy.versions import covered, expire_parts, is_versioned, version_key, version_of
+from flask_etag.sqlalchemy.databases import OWN
+from flask_etag.sqlalchemy.models import covered, expire_parts, is_versioned, loaded_names, version_key
+from flask_etag.sqlalchemy.unit import units_in_force
 
 _Identity = tuple[Any, ...]
 """The primary key of a row that may not be loaded."""
@@ -45,11 +45,12 @@ def covers(relationship: InstrumentedAttribute[Any]) -> None:
     """Let a change of the rows of a relationship be one of its parent: ``covers(Order.lines)``, beside the model.
 
     A row that is changed, added or removed through the ORM gives its parent a new version in the same transaction;
-    a parent that is not loaded stays so. A parent without a version is locked; its tag has to be a
-    :func:`~flask_etag.content_hash` that reads these rows.
+    a parent that is not loaded stays so. Of a many-to-many relationship, a link that is added or removed, from
+    whichever side, counts as well; a change of a row there moves all parents that it is linked to.
 
-    :param relationship: a one-to-many or one-to-one relationship.
-    :raises TypeError: if it is none; where its model names classes that are still to come, as soon as they have.
+    :param relationship: a relationship of a model with a version: one-to-many, one-to-one or many-to-many.
+    :raises TypeError: if it is none, or its model has no version; where its model names classes that are still to
+        come, as soon as they have.
     """
     prop = getattr(relationship, "prop", None)  # and not its property, which would have those classes by now
     if not isinstance(prop, RelationshipProperty):
@@ -77,14 +78,18 @@ def touch(parent: object) -> None:
         raise ValueError(
             f"This {state.class_.__name__} is in no session, or not flushed: there is nothing to touch."
         )
-    if not is_versioned(state):
+    if not is_versioned(state.mapper):
         raise TypeError(f"{state.class_.__name__} has no version that could be moved.")
-    state.session.flush()
-    _begin(state.session)
-    _move(state.session, state.mapper, state.identity)
-    _read_changed_anew(state.session)
-    for guard in guards_in_force.get():  # which were told that a write began, and take its end from a flush
-        guard.after_flush_postexec(state.session)
+    session = state.session
+    if session._flushing:  # it is called by a listener
+        session.info.setdefault(_DONE, set())
+        session.info.setdefault(_CHANGED, [])
+        _move(session, state.mapper, state.identity)
+        return
+    session.flush()
+    _begin(session)
+    _move(session, state.mapper, state.identity)
+    _read_changed_anew(session)
 
 
 def _begin(session: Session, *_: object) -> None:
@@ -92,9 +97,29 @@ def _begin(session: Session, *_: object) -> None:
     session.info[_CHANGED] = []
 
 
+def _before_flush(session: Session, *_: object) -> None:
+    _begin(session)
+    _move_what_is_linked(session)
+
+
 def _listen(prop: RelationshipProperty[Any]) -> None:
     """Let whatever is told of the parts in a relationship move their whole."""
     whole, part = prop.parent, prop.mapper
+    if not is_versioned(whole):
+        raise TypeError(
+            f"covers({prop}) is not possible: {whole.class_.__name__} has no version that its parts could move. Give "
+            "it one, with the mixin flask_etag.sqlalchemy.Versioned."
+        )
+    if not _coverings and not _links:  # where nothing is covered, it would cost every flush
+        event.listen(Session, "before_flush", _before_flush)
+        event.listen(Session, "after_flush", _move_what_is_linked)
+        event.listen(Session, "after_flush_postexec", _read_changed_anew)
+        event.listen(Mapper, "after_insert", _after_insert)
+    if prop.direction is RelationshipDirection.MANYTOMANY:
+        _links.append(prop)
+        event.listen(part, "before_update", _before_linked_update(prop), propagate=True)
+        event.listen(part, "before_delete", _before_linked_delete(prop), propagate=True)
+        return
     keys = [whole.get_property_by_column(column) for column in whole.primary_key]
     pairs = prop.local_remote_pairs if prop.direction is RelationshipDirection.ONETOMANY else []
     named = {whole.get_property_by_column(key): column for key, column in pairs}
@@ -105,11 +130,7 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
             "key, from the first (so without post_update). Call touch(parent) where such a row changes."
         )
     covering = _Covering(whole, part, [named[key] for key in keys])
-    if not _coverings:  # where nothing is covered, it would cost every flush
-        event.listen(Session, "before_flush", _begin)
-        event.listen(Session, "after_flush_postexec", _read_changed_anew)
     _coverings.append(covering)
-    event.listen(whole, "after_insert", _after_insert, propagate=True)
     event.listen(part, "before_insert", covering.before_write, propagate=True)
     event.listen(part, "before_update", covering.before_update, propagate=True)
     event.listen(part, "before_delete", covering.before_write, propagate=True)
@@ -155,11 +176,57 @@ class _Covering:
 
 
 _coverings: list[_Covering] = []
+_links: list[RelationshipProperty[Any]] = []
+"""The many-to-many relationships that are covered."""
 
 
 def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
     session: Session = instance_state(whole).session  # type: ignore[assignment]
-    session.info[_DONE].add(mapper.identity_key_from_instance(whole))
+    session.info.setdefault(_DONE, set()).add(mapper.identity_key_from_instance(whole))
+
+
+def _move_what_is_linked(session: Session, *_: object) -> None:
+    """Move the wholes whose links a flush adds or removes, from whichever side of the relationship that was done."""
+    if not _links:
+        return
+    for changed in (*session.new, *session.dirty, *session.deleted):
+        mapper = instance_state(changed).mapper
+        for way in mapper.relationships:
+            for covered_way in [link for link in _links if link.secondary is way.secondary]:
+                history = get_history(changed, way.key, PassiveFlag.PASSIVE_NO_INITIALIZE)
+                others = [*(history.added or ()), *(history.deleted or ())]
+                is_whole = mapper.isa(covered_way.parent) and way.key == covered_way.key
+                for whole in ([changed] if others else []) if is_whole else others:
+                    state = instance_state(whole)
+                    if state.identity is not None and state.mapper.isa(covered_way.parent):
+                        _move(session, covered_way.parent, state.identity)
+
+
+def _before_linked_delete(link: RelationshipProperty[Any]) -> Any:
+    """Return what moves the wholes that a part is linked to, before it is written."""
+    pairs = [(column, local) for local, column in link.synchronize_pairs]
+    to_part = [(column, remote) for remote, column in link.secondary_synchronize_pairs or ()]
+
+    def move(mapper: Mapper[Any], connection: Connection, part: object) -> None:
+        session: Session = instance_state(part).session  # type: ignore[assignment]
+        where = [
+            column == getattr(part, mapper.get_property_by_column(remote).key) for column, remote in to_part
+        ]
+        linked = select(*(column for column, _ in pairs)).where(*where)
+        for whole in connection.execute(linked, execution_options={OWN: True}):
+            _move(session, link.parent, tuple(whole))
+
+    return move
+
+
+def _before_linked_update(link: RelationshipProperty[Any]) -> Any:
+    move = _before_linked_delete(link)
+
+    def move_if_changed(mapper: Mapper[Any], connection: Connection, part: object) -> None:
+        if _is_updated(instance_state(part)):
+            move(mapper, connection, part)
+
+    return move_if_changed
 
 
 def _move(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
@@ -175,55 +242,55 @@ def _move(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
 
 
 def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
-    """Give a row a new version; or, where it has none, write it as it is.
+    """Give a row a new version.
 
-    That locks it; and PostgreSQL then refuses whoever has read before this and would lock it later.
-
-    What the request was judged by moves from the version that was judged, or not at all. Any other moves from
+    What the request has claimed moves from the version that it expects, or not at all. Any other row moves from
     whatever it has: writers of two children of one parent are no rivals. Where that is not what was read, the rest
     is read anew, too.
+
+    :raises StaleDataError: if the row is claimed, and has another version.
     """
-    key = mapper.identity_key_from_primary_key(identity)
-    root = session.identity_map.get(key)
-    guards = [guard for guard in guards_in_force.get() if guard.is_target(key)]
-    if guards and root is None:  # the view let go of it, or writes through another session
-        root = session.get(mapper.class_, identity)
-    if root is None:
-        guards = [guard for guard in guards if not (guard.pending or guard.committed)]  # or it has deleted it
-    elif root in session.deleted or _is_updated(instance_state(root)):
+    root = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
+    if root is not None and (root in session.deleted or _is_updated(instance_state(root))):
         return  # it goes, or gets a new version anyway
-    version = mapper.version_id_col
     connection = session.connection(bind_arguments={"mapper": mapper})
     where = [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
-    for guard in guards if root is not None else ():
-        guard.before_write(connection, root)
-    if root is None or version is None:
-        is_moved = _update(connection, mapper, where)
-    else:
-        state = instance_state(root)
-        name = version_key(state.mapper)
-        seen = version_of(state) if guards else state.dict.get(name)
-        is_moved = _update(connection, mapper, where if seen is None else [*where, version == seen])
-        if not (is_moved or guards):
+    claimed = [(unit, claim) for unit in units_in_force() for claim in unit.moving(mapper, identity, connection)]
+    if claimed and root is None:  # the view has let go of it, or writes through another session
+        root = session.get(mapper.class_, identity)
+    for number, (unit, claim) in enumerate(claimed):
+        is_moved = number > 0 or _update(connection, mapper, where, claim.version_to_replace)
+        unit.moved(claim, connection, root, is_moved=is_moved)
+    if not claimed:
+        seen = None if root is None else instance_state(root).dict.get(version_key(mapper))
+        if not _update(connection, mapper, where, seen) and root is not None:
             session.info[_CHANGED].append(root)
-            is_moved = _update(connection, mapper, where)
-        session.expire(root, [name])
-    if guards and not is_moved:
-        raise StaleDataError("The object has been changed since the request was judged.")
+            _update(connection, mapper, where, None)
+    if root is not None:
+        session.expire(root, [version_key(mapper)])
 
 
-def _update(connection: Connection, mapper: Mapper[Any], where: list[ColumnElement[bool]]) -> bool:
-    """Give a row the next version, or none, and tell whether there was one."""
+def _update(
+    connection: Connection, mapper: Mapper[Any], where: list[ColumnElement[bool]], seen: object | None
+) -> bool:
+    """Give a row the next version, and tell whether there was one.
+
+    :param seen: the version that it has to have; ``None`` for whatever it has.
+    """
     version, generator = mapper.version_id_col, mapper.version_id_generator
-    table = (mapper.primary_key[0] if version is None else version).table
+    assert version is not None
+    if seen is not None:
+        where = [*where, version == bindparam(None, seen, type_=version.type)]  # xmin reaches psycopg as a text
     values: dict[Any, Any]
-    if version is None or not callable(generator):
+    if not callable(generator):
         values = {mapper.primary_key[0]: mapper.primary_key[0]}  # the database sees to it
     elif isinstance(version.type, Integer):
         values = {version: version + 1}
     else:
-        values = {version: generator(connection.scalar(select(version).where(*where).with_for_update()))}
-    return connection.execute(update(table).values(values).where(*where)).rowcount > 0
+        before = select(version).where(*where).with_for_update()
+        values = {version: generator(connection.scalar(before, execution_options={OWN: True}))}
+    statement = update(version.table).values(values).where(*where)
+    return connection.execute(statement, execution_options={OWN: True}).rowcount > 0
 
 
 def _read_changed_anew(session: Session, *_: object) -> None:
@@ -231,7 +298,7 @@ def _read_changed_anew(session: Session, *_: object) -> None:
     for root in session.info.pop(_CHANGED, ()):
         expire_parts(session, root)
         if not instance_state(root).modified:
-            session.expire(root, loaded_keys(instance_state(root)))
+            session.expire(root, loaded_names(instance_state(root)))
 
 
 def _is_updated(state: InstanceState[Any]) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from functools import cached_property
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
+from flask import current_app, has_request_context, request
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.util import LRUCache
 
-from flask_etag.sqlalchemy.probes import narrowed, state_names
-from flask_etag.sqlalchemy.versions import mapper_of, read_parts_anew, version_key, version_of
-from flask_etag.states import State, message_of
+from flask_etag.fingerprints import Fingerprint, message_of
+from flask_etag.settings import settings_of
+from flask_etag.sqlalchemy.models import mapper_of, names_of_key, read_parts_anew, version_key, version_of
 
 T = TypeVar("T")
 
@@ -84,7 +84,6 @@ class Page(Generic[T]):
             statement if per_page is None else statement.limit(per_page).offset((page - 1) * per_page)
         )
         self._counted = counted
-        self._is_narrow = False
 
     @cached_property
     def items(self) -> Sequence[T]:
@@ -105,21 +104,29 @@ class Page(Generic[T]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __etag__(self) -> State:
+    def __etag__(self) -> Fingerprint:
         """Return what tells one state of the page from another."""
-        members = self._keys_and_versions() if self._is_narrow else self._members()
-        return State(message_of("page", _text_of(self._statement), str(self.total), *chain.from_iterable(members)))
+        narrow = self._read_narrowly()
+        return self._fingerprint(self._members()) if narrow is None else narrow
 
-    def __probe__(self) -> Page[T] | None:
-        """Return a page whose tag is read without the rows; ``None`` where these are loaded, or have to be.
+    def _fingerprint(self, members: Iterable[Iterable[Any]]) -> Fingerprint:
+        text = _text_of(self._statement)
+        return Fingerprint(message_of("page", text, str(self.total), *chain.from_iterable(members)))
+
+    def _read_narrowly(self) -> Fingerprint | None:
+        """Read keys and versions alone, where that is likely to be all: the sender of a read has this state already.
 
         What a SELECT DISTINCT is ordered by has to be among what it reads, on PostgreSQL.
+
+        :return: ``None`` where the rows are loaded, or have to be.
         """
-        if "items" in vars(self) or self._statement._distinct:
+        if "items" in vars(self) or self._statement._distinct or not has_request_context():
             return None
-        narrow = copy(self)
-        narrow._is_narrow = True
-        return narrow
+        held = request.headers.get("If-None-Match", "") if request.method in ("GET", "HEAD") else ""
+        if not held:
+            return None
+        fingerprint = self._fingerprint(self._keys_and_versions())
+        return fingerprint if fingerprint.digest(settings_of(current_app).key) in held else None
 
     def _forget_parts(self) -> None:
         """Let what is held without its version be read anew, since that would be one of later content."""
@@ -144,8 +151,16 @@ class Page(Generic[T]):
         return [(*(state.identity or ()), version_of(state)) for state in states]
 
     def _keys_and_versions(self) -> Iterable[Iterable[Any]]:
-        rows = self._session.execute(narrowed(self._statement, state_names(self._mapper)))
+        rows = self._session.execute(self._narrowed())
         return dict.fromkeys(rows)  # as unique() does, at less cost
+
+    def _narrowed(self) -> Select[Any]:
+        """Return the statement that reads keys and versions of what is selected, which may be an alias."""
+        entity = self._statement.column_descriptions[0]["expr"]
+        names = (*names_of_key(self._mapper), version_key(self._mapper))
+        return self._statement.with_only_columns(
+            *(getattr(entity, name) for name in names), maintain_column_froms=True
+        )
 
 
 def _text_of(statement: Select[Any]) -> str:

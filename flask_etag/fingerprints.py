@@ -30,7 +30,7 @@ _OF_ONE_TEXT = frozenset({*_PLAIN, UUID, bytes})
 
 
 @dataclass(slots=True)  # not frozen: each request makes one, and that would double its cost
-class State:
+class Fingerprint:
     """What tells one state of a resource from every other.
 
     :param message: the :func:`message_of` the texts, numbers, times... that do.
@@ -65,23 +65,23 @@ def digest(terms: Iterable[object], key: bytes | None = None) -> str:
     :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
-    return state_of(*terms).digest(key)
+    return fingerprint_of(*terms).digest(key)
 
 
-def state_of(*terms: object) -> State:
+def fingerprint_of(*terms: object) -> Fingerprint:
     """Return the state that some terms tell; those that were asked for last are kept, with their digests."""
     for term in terms:
         if type(term) not in _OF_ONE_TEXT:
-            return State(message_of(*terms))
+            return Fingerprint(message_of(*terms))
     try:
-        return _kept_state(*terms)
+        return _kept_fingerprint(*terms)
     except _TooLongError as error:
-        return error.state
+        return error.fingerprint
 
 
 @lru_cache(maxsize=1024, typed=True)
-def _kept_state(*terms: object) -> State:
-    state = State(message_of(*terms))
+def _kept_fingerprint(*terms: object) -> Fingerprint:
+    state = Fingerprint(message_of(*terms))
     if len(state.message) > _LONGEST_KEPT:
         raise _TooLongError(state)
     return state
@@ -90,9 +90,9 @@ def _kept_state(*terms: object) -> State:
 class _TooLongError(Exception):
     """What is raised is not kept."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, fingerprint: Fingerprint) -> None:
         super().__init__()
-        self.state = state
+        self.fingerprint = fingerprint
 
 
 def message_of(*terms: object) -> str:

@@ -1,0 +1,212 @@
+"""What a backend gives: objects that have versions, and writes that it can refuse.
+
+Comparing a tag and then writing leaves a gap between the two. Only the store itself can close it. One kind of store is
+known that can, SQLAlchemy's; its module registers itself here, where SQLAlchemy is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol
+
+Cause = Literal["conflict", "busy", "partial"]
+"""Why a write is refused, though its conditions may hold: another writer was first; a lock was waited for in vain; or
+a part of it had been committed before the rest was refused."""
+
+
+class Refused(Exception):
+    """The store refused a write because of another writer; nothing of it is committed, but where the cause says so.
+
+    :param cause: why it refused.
+    """
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause: Cause = cause
+
+
+@dataclass(slots=True)  # not frozen: each write makes one, and that would triple its cost
+class Terms:
+    """What a write has to hold to, and how its target is found and tagged.
+
+    :param find: finds the target from within the view; ``None`` where there is none, or it cannot be looked for.
+    :param etag_of: gives the value of its field ETag; ``None`` where it has none.
+    :param names_state: whether the request names the state that it replaces, and not just any that is there.
+    :param is_reported: whether it names none and is let pass all the same, to replace whatever is there.
+    :param rereads: whether the tag rests on more than the version that the store itself checks.
+    :param column: the attribute that has to change with the write, if the tag rests on that alone.
+    """
+
+    find: Callable[[], object]
+    etag_of: Callable[[object], str | None]
+    names_state: bool = True
+    is_reported: bool = False
+    rereads: bool = False
+    column: str | None = None
+
+
+class Claim(Protocol):
+    """What a request may replace of one target."""
+
+    @property
+    def etag(self) -> str | None:
+        """The tag of what the request has left, as the value of the field ETag; ``None`` where none is known."""
+
+    def judged(self, etag: str | None) -> None:
+        """Note that the target was judged by what is loaded of it, and the tag of that."""
+
+
+class Unit(Protocol):
+    """What one request writes, from its judgement to its answer: a context manager around the view.
+
+    It raises :class:`Refused` in the place of what leaves the view, where that hides a refusal.
+    """
+
+    def __enter__(self) -> Unit:
+        """Listen to what the view does to the store."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening."""
+
+    def claim(self, target: object, terms: Terms) -> Claim:
+        """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
+
+    def hold(self) -> bool:
+        """Hold what has to be held before the view runs; tell whether it still is as it was judged.
+
+        :raises Refused: if a lock was waited for in vain.
+        """
+
+    def begin_anew(self, *, locked: bool) -> None:
+        """Roll back, and forget what was claimed.
+
+        :param locked: whether to lock the rows that were claimed before anything is read.
+        :raises Refused: if a lock was waited for in vain.
+        """
+
+    def settle(self, *, is_done: bool) -> None:
+        """Come to terms with what the view has done; take the tags.
+
+        :param is_done: whether the view answers that it has: then what it left unsent is sent now.
+        :raises Refused: if a write was refused, whatever the view has made of that.
+        """
+
+    def roll_back(self, *, wait: bool = False) -> None:
+        """Roll back every session that the request has used.
+
+        :param wait: whether to wait then until whoever was first is done.
+        """
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether some of the write is still to be committed."""
+
+
+class Backend(Protocol):
+    """A kind of store which can refuse a stale write."""
+
+    def owns(self, target: object) -> bool:
+        """Tell whether an object is kept in such a store."""
+
+    def guarding(self, model: type) -> str | None:
+        """Tell how the objects of a class are guarded; ``None`` for a class that is not kept in such a store."""
+
+    def cause_of(self, error: Exception) -> Cause | None:
+        """Tell why the store refused; ``None`` for an error that is no refusal."""
+
+    def scope_of(self, target: object) -> tuple[object, ...]:
+        """Name what a version of an object belongs to: its model, its key.
+
+        :raises ValueError: if it has no key yet.
+        """
+
+    def scoped_version_of(self, target: object) -> tuple[object, ...]:
+        """Return the version that the store keeps of an object, after what it belongs to.
+
+        :raises TypeError: if its model has none.
+        :raises ValueError: if the object has none yet.
+        """
+
+    def attribute_of(self, target: object, name: str) -> object:
+        """Return an attribute of an object, of the same time as what is loaded of it."""
+
+    def uncovered(self, target: object) -> dict[str, tuple[str, bool]]:
+        """Name what is loaded beside an object, and can change without its version.
+
+        With what to write so that it cannot, and whether it can only be content of the object.
+        """
+
+    def unit(self) -> Unit:
+        """Return what one request is going to write."""
+
+
+_backend: Backend | None = None
+
+
+def register(backend: Backend) -> None:
+    """Make the store known, to whatever takes tags of objects and guards them."""
+    global _backend  # noqa: PLW0603 - there is one in a process, or none
+    _backend = backend
+
+
+def backend() -> Backend | None:
+    """Return the store; ``None`` where SQLAlchemy is not installed."""
+    return _backend
+
+
+def owner_of(target: object) -> Backend | None:
+    """Return the store that keeps an object; ``None`` for an object that is in none."""
+    return _backend if _backend is not None and _backend.owns(target) else None
+
+
+def cause_of(error: Exception) -> Cause | None:
+    """Tell why the store refused; ``None`` for an error that is no refusal, or where there is no store."""
+    return None if _backend is None else _backend.cause_of(error)
+
+
+def unit_of_write() -> Unit:
+    """Return what one request is going to write: where there is no store, nothing is held, and nothing refused."""
+    return _NothingWritten() if _backend is None else _backend.unit()
+
+
+class _NothingWritten:
+    """What a request writes where no store is known that could refuse: nothing is held, and nothing is refused."""
+
+    is_pending = False
+
+    def __enter__(self) -> Unit:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def claim(self, target: object, terms: Terms) -> Claim:
+        """Claim nothing: what is not there can only be made."""
+        del target, terms
+        return _NothingClaimed()
+
+    def hold(self) -> bool:
+        """Hold nothing."""
+        return True
+
+    def begin_anew(self, *, locked: bool) -> None:
+        """Roll nothing back."""
+
+    def settle(self, *, is_done: bool) -> None:
+        """Come to terms with nothing."""
+
+    def roll_back(self, *, wait: bool = False) -> None:
+        """Roll nothing back."""
+
+
+class _NothingClaimed:
+    etag = None
+
+    def judged(self, etag: str | None) -> None:
+        """Note nothing."""

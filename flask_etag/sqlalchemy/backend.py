@@ -1,0 +1,74 @@
+"""SQLAlchemy's objects, as a store that can refuse a stale write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import Row
+from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.attributes import instance_state
+
+from flask_etag.backend import Cause
+from flask_etag.sqlalchemy import databases
+from flask_etag.sqlalchemy.models import attribute_of, covered, read_parts_anew, scope_of, uncovered, version_of
+from flask_etag.sqlalchemy.unit import SessionUnit
+
+
+class SQLAlchemyBackend:
+    """SQLAlchemy's objects, as a store that can refuse a stale write."""
+
+    def owns(self, target: object) -> bool:
+        """Tell whether an object is mapped."""
+        # What inspect() looks for first, without its search for other kinds of subjects.
+        if isinstance(getattr(target, "_sa_instance_state", None), InstanceState):
+            return True
+        if type(target) is Row and any(map(self.owns, target)):  # isinstance() would ask its metaclass
+            raise TypeError(
+                "A loader returned a Row with an object in it: let it return the object, by scalars()."
+            )
+        return False
+
+    def guarding(self, model: type) -> str | None:
+        """Tell how the objects of a class are guarded; ``None`` for a class that is not mapped."""
+        mapper: Mapper[Any] | None = vars(model).get("__mapper__")  # which inspect() looks for longer
+        if mapper is None:
+            return None
+        return "held: its row" if mapper.version_id_col is None else "guarded: its version"
+
+    def cause_of(self, error: Exception) -> Cause | None:
+        """Tell why the database refused; ``None`` for an error that is no refusal."""
+        return databases.cause_of(error)
+
+    def scope_of(self, target: object) -> tuple[object, ...]:
+        """Name what a version of an object belongs to: its model, its key."""
+        return scope_of(instance_state(target))
+
+    def scoped_version_of(self, target: object) -> tuple[object, ...]:
+        """Return the version of an object, after what it belongs to."""
+        state = instance_state(target)
+        if covered:
+            read_parts_anew(state)
+        version = version_of(state)
+        return (*scope_of(state), version)
+
+    def attribute_of(self, target: object, name: str) -> object:
+        """Return an attribute of an object, of the same time as what is loaded of it."""
+        return attribute_of(instance_state(target), name)
+
+    def uncovered(self, target: object) -> dict[str, tuple[str, bool]]:
+        """Name the relationships of an object that are loaded, and whose rows do not move its version."""
+        return uncovered(instance_state(target))
+
+    def unit(self) -> SessionUnit:
+        """Return what one request is going to write."""
+        return SessionUnit(_session_of_the_application())
+
+
+def _session_of_the_application() -> Session | None:
+    """Return the session that Flask-SQLAlchemy, or Flask-SQLAlchemy-Lite, has for this request."""
+    session = getattr(current_app.extensions.get("sqlalchemy"), "session", None)
+    if session is None or isinstance(session, Session):
+        return session
+    found: Session = session()  # a scoped_session
+    return found

@@ -1,0 +1,128 @@
+"""What a request may replace of one row: the state that it has seen, and what it has made of that since.
+
+A claim has a *base*: the state that the request was judged by, or that its own last commit has left. Above the base
+lies one *entry* for each open transaction, or savepoint, in which the request has locked or written the row::
+
+       lock or write                    ROLLBACK (TO)        RELEASE                      COMMIT
+                       ┌───────────┐
+                       │ savepoint │ ── is dropped      ── becomes that of its
+       is put on top ─>├───────────┤                       parent
+                       │transaction│ ── is dropped                               ── becomes the base
+                       ├───────────┤
+       was judged ────>│   base    │
+                       └───────────┘
+
+What is on top is *expected*: the row has to be in this state when the request writes it. While there is any entry, the
+database keeps others from the row: the claim is *held*. While an entry differs from the base, the write is *pending*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Fingerprint(Enum):
+    """What stands for a fingerprint where there is none to be had."""
+
+    ABSENT = "there is no such row"
+    UNREAD = "the request has written the row, and has not read what the database made of that"
+
+
+ABSENT: Final = Fingerprint.ABSENT
+UNREAD: Final = Fingerprint.UNREAD
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One state of a row.
+
+    :param fingerprint: what tells it from any other state: its version; of a model without one, its columns.
+    :param etag: the value of the field ETag for it; ``None`` where it has none, or none is known.
+    """
+
+    fingerprint: object
+    etag: str | None = None
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What a request has made of the row in one transaction, or in one savepoint.
+
+    :param connection: the connection that the transaction is on.
+    :param depth: how many savepoints were open on it: 0 for the transaction itself.
+    """
+
+    connection: object
+    depth: int
+    seen: Seen
+
+
+class Claim:
+    """What a request may replace of one row.
+
+    :param base: the state that the request was judged by.
+    """
+
+    has_committed = False
+    """Whether the request has committed a change of the row, so that it is too late to say that nothing was done."""
+
+    def __init__(self, base: Seen) -> None:
+        self.base = base
+        self._entries: list[_Entry] = []
+        self._committing: tuple[Seen, list[_Entry], bool] | None = None  # what to go back to, should COMMIT fail
+
+    @property
+    def expected(self) -> Seen:
+        """The state that the row has to be in when the request writes it."""
+        return self._entries[-1].seen if self._entries else self.base
+
+    @property
+    def connection(self) -> object | None:
+        """The connection on which the row is held; ``None`` where it is not."""
+        return self._entries[-1].connection if self._entries else None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the request has changed the row, and has not committed that."""
+        return any(entry.seen is not self.base for entry in self._entries)
+
+    def enter(self, connection: object, depth: int, seen: Seen) -> None:
+        """Note that a transaction, or the innermost savepoint of it, has locked or written the row.
+
+        :param seen: the state that this has left.
+        """
+        top = self._entries[-1] if self._entries else None
+        if top is not None and top.connection is connection and top.depth >= depth:
+            top.seen = seen
+        else:
+            self._entries.append(_Entry(connection, depth, seen))
+
+    def roll_back(self, connection: object, depth: int = 0) -> None:
+        """Drop what a transaction, or a savepoint and those inside it, has made of the row."""
+        self._entries = [
+            entry for entry in self._entries if entry.connection is not connection or entry.depth < depth
+        ]
+
+    def release(self, connection: object, depth: int) -> None:
+        """Let what a savepoint has made of the row be that of what it is in."""
+        passed_on = [entry for entry in self._entries if entry.connection is connection and entry.depth >= depth]
+        if passed_on:
+            self.roll_back(connection, depth)
+            self.enter(connection, depth - 1, passed_on[-1].seen)
+
+    def commit(self, connection: object) -> None:
+        """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
+        if self.connection is connection:
+            self._committing = self.base, self._entries, self.has_committed
+            self.has_committed = self.has_committed or self.is_pending
+            self.base, self._entries = self.expected, []
+
+    def commit_failed(self, connection: object) -> bool:
+        """Go back to what was before a COMMIT that the database has refused; tell whether there was one of this."""
+        if self._committing is None or self._committing[1][-1].connection is not connection:
+            return False
+        self.base, self._entries, self.has_committed = self._committing
+        self._committing = None
+        return True

@@ -1,0 +1,282 @@
+"""What is special about each database: how it locks a row, how it says that another writer was first, and its traps.
+
+SQLite
+    It has one lock for writing, of the whole file, and ignores FOR UPDATE: whoever wants to hold a row writes nothing
+    first (an UPDATE that finds no row), and reads then. In WAL mode a transaction that has read what another has
+    changed since can never write: ``database is locked``, at once. Its driver sends no BEGIN before a SAVEPOINT.
+PostgreSQL
+    FOR NO KEY UPDATE keeps other writers out and lets foreign keys be checked. After any error a transaction does
+    nothing any more, and its COMMIT is a ROLLBACK that says nothing. At REPEATABLE READ a locking SELECT of what
+    another has changed is refused (40001).
+MariaDB, MySQL
+    A locking SELECT reads what is committed; a plain one what was there when the transaction first read. So a lock
+    that is to be followed by a plain SELECT comes first in its transaction. A deadlock (1213), a changed record (1020)
+    and, if so configured, a lock timeout (1205) roll the whole transaction back, which SQLAlchemy does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Select, bindparam, false, literal_column, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
+
+OWN = "flask_etag"
+"""The execution option of the statements that Flask-ETag itself sends."""
+
+Cause = Literal["conflict", "busy"]
+"""Why a database refuses: another writer was first; or a lock was waited for in vain, and nobody changed anything."""
+
+_OWN: Mapping[str, Any] = {OWN: True}
+_MYSQL = ("mysql", "mariadb")
+_WITH_ROW_LOCKS = ("postgresql", *_MYSQL)
+
+_IN_FAILED_TRANSACTION = "25P02"  # PostgreSQL
+_TRANSACTION_ROLLBACK = "40"  # the class of SQLSTATEs: 40001 serialization failure, 40P01 deadlock
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's lock_timeout
+_SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_BUSY_SNAPSHOT = 5, 6, 517
+_UNIQUE_VIOLATION, _DUPLICATE_KEY, _SQLITE_PRIMARY_KEY, _SQLITE_ROWID = "23505", 1062, 1555, 2579
+_RECORD_CHANGED, _LOCK_WAIT_TIMEOUT, _DEADLOCK = 1020, 1205, 1213  # MariaDB and MySQL
+
+
+# How a row is named, read and locked.
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row, named as the database names it: by its table and its primary key.
+
+    :param mapper: that of the object which was loaded from it.
+    :param key: its primary key.
+    """
+
+    mapper: Mapper[Any]
+    key: tuple[Any, ...]
+
+    def is_named_by(self, mapper: Mapper[Any], key: Sequence[Any] | None) -> bool:
+        """Tell whether another mapper and a key name the same row: whichever class is mapped to its table."""
+        return key is not None and self.table == _table_of(mapper) and self.key == tuple(key)
+
+    @property
+    def table(self) -> str:
+        """The name of the table that has its primary key."""
+        return _table_of(self.mapper)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The names of the tables that it is spread over, where its model inherits from another."""
+        return _tables_of(self.mapper)
+
+
+def _table_of(mapper: Mapper[Any]) -> str:
+    return str(mapper.primary_key[0].table.name)  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=256)
+def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
+    return frozenset(str(table.name) for table in mapper.tables)  # type: ignore[attr-defined]
+
+
+def read(
+    connection: Connection, row: Row, names: Sequence[str], lock: Literal["exclusive", "shared"] | None = None
+) -> dict[str, Any] | None:
+    """Return what a row has in the columns of some attributes; ``None`` where there is no such row.
+
+    :param lock: how to keep other writers from the row until the transaction, or the savepoint, ends; and then what
+        is read is what is committed, whatever the transaction has read before.
+    """
+    if lock is not None and connection.dialect.name == "sqlite":
+        lock_file(connection, row.mapper.primary_key[0].table)
+    is_null = tuple(value is None for value in row.key)
+    statement = _select(row.mapper, tuple(names), is_null, None if connection.dialect.name == "sqlite" else lock)
+    key = {_KEY.format(number): value for number, value in enumerate(row.key)}
+    found = connection.execute(statement, key, execution_options=_OWN).one_or_none()
+    return None if found is None else dict(zip(names, found, strict=bool(names)))
+
+
+_KEY = "flask_etag_key_{}"
+"""The name of a parameter, for each part of a primary key."""
+
+
+@lru_cache(maxsize=512)
+def _select(mapper: Mapper[Any], names: tuple[str, ...], is_null: tuple[bool, ...], lock: str | None) -> Select[Any]:
+    """Return the statement that reads some columns of one row; made once, it is compiled once.
+
+    :param is_null: of each part of its key, whether that is NULL.
+    """
+    columns = [mapper.column_attrs[name].columns[0] for name in names] or mapper.primary_key
+    tables = {column.table for column in (*columns, *mapper.primary_key)}  # type: ignore[attr-defined]
+    source = mapper.persist_selectable if len(tables) > 1 else mapper.primary_key[0].table
+    where = [
+        column.is_(None) if null else column == bindparam(_KEY.format(number))
+        for number, (column, null) in enumerate(zip(mapper.primary_key, is_null, strict=True))
+    ]
+    statement = select(*columns).select_from(source).where(*where)
+    if lock is None:
+        return statement
+    return statement.with_for_update(read=lock == "shared", key_share=lock == "exclusive")
+
+
+def lock_file(connection: Connection, table: Any) -> None:
+    """Get SQLite's lock for writing, in the transaction that is going on, or that begins by this: write nothing.
+
+    :param table: any table of the file.
+    """
+    column = next(iter(table.columns))
+    connection.execute(update(table).values({column: column}).where(false()), execution_options=_OWN)
+
+
+def is_same(mapper: Mapper[Any], one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two readings of a row are the same in what the first has read, as its columns' types compare."""
+    return all(
+        value is other[name]
+        or mapper.column_attrs[name].columns[0].type.compare_values(value, other[name])
+        or (value != value and other[name] != other[name])  # noqa: PLR0124 - not a number
+        for name, value in one.items()
+    )
+
+
+# Whether it can be guarded at all.
+
+
+def refuse_what_cannot_hold(connection: Connection, mapper: Mapper[Any], *, needs_lock: bool) -> None:
+    """Refuse a connection on which nothing holds the statements of a write together.
+
+    :param needs_lock: whether a row has to be locked, of which not every database is known.
+    :raises RuntimeError: if it commits by itself; or if a lock is needed, and how to lock is not known.
+    """
+    name = mapper.class_.__name__
+    if _commits_by_itself(connection):
+        raise RuntimeError(
+            f"{name} is written through a connection that commits by itself (AUTOCOMMIT), so that nothing could "
+            'keep other writers away until a write is done. Leave isolation_level="AUTOCOMMIT" out of the options '
+            "of its engine."
+        )
+    if needs_lock and connection.dialect.name not in ("sqlite", *_WITH_ROW_LOCKS):
+        raise RuntimeError(
+            f"{name} has no version, and how to lock its rows on {connection.dialect.name} is not known. Give the "
+            "model a version, with the mixin flask_etag.sqlalchemy.Versioned."
+        )
+
+
+def _commits_by_itself(connection: Connection) -> bool:
+    """Tell whether nothing holds statements together; on SQLite, an application's own BEGIN may do that."""
+    dbapi_connection = connection.connection.dbapi_connection
+    if dbapi_connection is None or not connection.dialect.detect_autocommit_setting(dbapi_connection):
+        return False
+    return not _has_begun(connection)
+
+
+def _has_begun(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
+
+
+def begin_before_savepoint(connection: Connection) -> None:
+    """Send the BEGIN that SQLite's driver leaves out: without it, RELEASE commits what the savepoint has written."""
+    if connection.dialect.name == "sqlite" and not _has_begun(connection):
+        connection.exec_driver_sql("BEGIN")
+
+
+def would_wait(connection: Connection, holding: Connection, *, is_row: bool) -> bool:
+    """Tell whether a write of a request would wait for what the same request holds on another connection.
+
+    :param is_row: whether it may write the very row that is held.
+    """
+    if connection.connection.dbapi_connection is holding.connection.dbapi_connection:
+        return False
+    return is_row or (connection.dialect.name == "sqlite" and connection.engine.url == holding.engine.url)
+
+
+# What a database says when another writer was first.
+
+
+def cause_of(error: BaseException) -> Cause | None:
+    """Tell why a database, or SQLAlchemy for it, refused; ``None`` for an error that is no refusal."""
+    if not isinstance(error, DBAPIError):
+        return "conflict" if isinstance(error, StaleDataError | ObjectDeletedError) else None
+    sqlstate, code = _codes_of(error)
+    if hasattr(error.orig, "sqlite_errorcode"):
+        if code == _SQLITE_BUSY_SNAPSHOT:
+            return "conflict"
+        return "busy" if code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED) else None
+    if sqlstate == _LOCK_NOT_AVAILABLE or code == _LOCK_WAIT_TIMEOUT:
+        return "busy"
+    if sqlstate.startswith(_TRANSACTION_ROLLBACK) or code in (_RECORD_CHANGED, _DEADLOCK):
+        return "conflict"
+    return None
+
+
+def has_waited(error: BaseException) -> bool:
+    """Tell whether a lock was waited for as long as the database was told to.
+
+    SQLite does not tell whether it has waited, or saw that it would be for ever.
+    """
+    return cause_of(error) == "busy" and not hasattr(getattr(error, "orig", None), "sqlite_errorcode")
+
+
+def is_key_taken(error: IntegrityError, mapper: Mapper[Any]) -> bool:
+    """Tell whether a constraint is violated since there is, or has just been, a row with the same primary key."""
+    table = mapper.primary_key[0].table
+    sqlstate, code = _codes_of(error)
+    if sqlstate == _UNIQUE_VIOLATION:  # PostgreSQL
+        name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+        return name == ((getattr(table, "primary_key", None) and table.primary_key.name) or f"{table.name}_pkey")
+    if code == _DUPLICATE_KEY:  # MariaDB
+        return "PRIMARY'" in str(error.orig)
+    return code in (_SQLITE_PRIMARY_KEY, _SQLITE_ROWID) and f"constraint failed: {table.name}." in str(error.orig)
+
+
+def has_ended_transaction(connection: Connection, error: BaseException) -> bool:
+    """Tell whether an error has ended the whole transaction, savepoints included, which SQLAlchemy does not know."""
+    if connection.dialect.name not in _MYSQL or not isinstance(error, DBAPIError):
+        return False
+    _, code = _codes_of(error)
+    if code != _LOCK_WAIT_TIMEOUT:
+        return code in (_RECORD_CHANGED, _DEADLOCK)
+    with suppress(DBAPIError):
+        return bool(connection.exec_driver_sql("SELECT @@innodb_rollback_on_timeout").scalar())
+    return True
+
+
+def has_broken_transaction(connection: Connection, error: BaseException) -> bool:
+    """Tell whether an error leaves nothing to do but to roll back, to a savepoint at least; COMMIT would not say so."""
+    return connection.dialect.name == "postgresql" and isinstance(error, DBAPIError)
+
+
+def is_broken(error: BaseException) -> bool:
+    """Tell whether a statement was refused for no other reason than that another was before it."""
+    return isinstance(error, DBAPIError) and _codes_of(error)[0] == _IN_FAILED_TRANSACTION
+
+
+def _codes_of(error: DBAPIError) -> tuple[str, int]:
+    """Return the SQLSTATE and the database's own number, as far as the driver gives them."""
+    orig = error.orig
+    sqlstate = getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None) or ""
+    code = getattr(orig, "sqlite_errorcode", None) or getattr(orig, "errno", None)
+    if code is None and orig is not None and orig.args:  # as PyMySQL and mysqlclient have it
+        code = orig.args[0]
+    return str(sqlstate), code if isinstance(code, int) else 0
+
+
+# What an upsert has done.
+
+
+def has_replaced(connection: Connection, row: Row, rowcount: int, rows: int) -> bool:
+    """Tell whether an upsert has found a row, and not made it.
+
+    SQLite cannot tell; there the write lock is taken before the upsert, and the loader asked.
+
+    :param rowcount: what the database has answered to the upsert.
+    :param rows: of how many rows that was.
+    """
+    if connection.dialect.name == "postgresql":  # ON CONFLICT locks what it finds, which leaves a mark on the row
+        statement = select(literal_column("xmax <> 0")).select_from(row.mapper.primary_key[0].table)
+        where = (column == value for column, value in zip(row.mapper.primary_key, row.key, strict=True))
+        return rowcount == 0 or bool(connection.scalar(statement.where(*where), execution_options=_OWN))
+    return connection.dialect.name in _MYSQL and rowcount != rows  # it counts a row that it has changed twice

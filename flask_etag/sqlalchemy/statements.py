@@ -1,0 +1,73 @@
+"""What a statement may write, as far as its text and its parts tell."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from sqlalchemy import CTE, Delete, Insert, Select, Table, TextClause, TextualSelect
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.visitors import iterate
+
+ANY_TABLE: Final[frozenset[str]] = frozenset({"*"})
+"""Of a text, which may write to any table."""
+
+_FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w*)", re.DOTALL)
+_WRITES_NOTHING = frozenset({"select", "show", "set", "pragma", "explain", "values", "describe", "use"})
+
+
+def tables_written_by(statement: Any) -> frozenset[str] | None:
+    """Name the tables that a statement may write to; ``None`` where it writes nothing."""
+    if isinstance(statement, UpdateBase):
+        tables = _names_in(statement.table)  # type: ignore[attr-defined]
+        return tables | _written_beside(statement) if statement._independent_ctes else tables
+    if isinstance(statement, Select):
+        return _written_beside(statement) or None
+    if isinstance(statement, TextualSelect):
+        statement = statement.element
+    if isinstance(statement, TextClause):
+        word = _FIRST_WORD.match(statement.text)
+        return None if word is not None and word[1].lower() in _WRITES_NOTHING else ANY_TABLE
+    return None
+
+
+def _names_in(target: Any) -> frozenset[str]:
+    if isinstance(target, Table):
+        return frozenset({str(target.name)})
+    return frozenset(str(part.name) for part in iterate(target) if hasattr(part, "name") and hasattr(part, "columns"))
+
+
+def _written_beside(statement: Any) -> frozenset[str]:
+    """Name the tables that are written to by common table expressions, which a SELECT may have too."""
+    return frozenset(
+        name
+        for part in iterate(statement)
+        if isinstance(part, CTE) and isinstance(part.element, UpdateBase)
+        for name in _names_in(part.element.table)  # type: ignore[attr-defined]
+    )
+
+
+def is_plain_insert(statement: Any) -> bool:
+    """Tell whether a statement can only make rows: the dialects have classes of their own for more."""
+    return type(statement) is Insert and not statement._prefixes
+
+
+def may_upsert(statement: Any) -> bool:
+    """Tell whether a statement makes rows, or changes those that are there already."""
+    return isinstance(statement, Insert) and not is_plain_insert(statement)
+
+
+def may_insert(statement: Any) -> bool:
+    """Tell whether a statement makes rows; a text may."""
+    return isinstance(statement, Insert | TextClause)
+
+
+def may_delete(statement: Any) -> bool:
+    """Tell whether a statement takes rows away."""
+    return isinstance(statement, Delete)
+
+
+def rows_of(statement: Any, multiparams: int) -> int:
+    """Tell how many rows an INSERT is about."""
+    values = getattr(statement, "_multi_values", ())
+    return sum(len(each) for each in values) or multiparams
