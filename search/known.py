@@ -1,0 +1,86 @@
+"""Ways around the guard that were found by hand, as compositions of the search's own steps.
+
+Each is a trial that broke a promise once. They are tried like any other: that a name is here says that the search
+can come to it, and a guard that keeps its promises passes all of them.
+"""
+
+from __future__ import annotations
+
+from search.models import COVERS_MANY
+from search.trial import Trial
+
+WAL, BEGINS = "sqlite, wal", "sqlite, wal, real begins"
+PG, MARIADB = "postgresql, read committed", "mariadb, repeatable read"
+
+KNOWN: dict[str, Trial] = {
+    "cached loader": Trial(WAL, "hashed", loader="cached", early="before", steps=["set num", "commit"]),
+    "covered line deleted": Trial(WAL, "lines by content", steps=["part delete", "commit"]),
+    "creation in another session": Trial(BEGINS, form="create", steps=["rival create", "second merge"]),
+    "creation refused and swallowed in a savepoint": Trial(
+        WAL,
+        form="create",
+        steps=["rival create", {"try SQLAlchemyError": [{"savepoint commit": ["add"]}]}, "commit"],
+    ),
+    "creation refused and swallowed with a rollback": Trial(
+        WAL, form="create", steps=["rival create", {"try SQLAlchemyError rollback": ["add", "commit"]}]
+    ),
+    "creation refused and swallowed with neither": Trial(
+        WAL, form="create", steps=["rival create", "add", {"try SQLAlchemyError": ["flush"]}]
+    ),
+    "deleted by a rival and added again": Trial(WAL, steps=["rollback", "rival delete", "add", "commit"]),
+    "deleted by a rival and added again, no version": Trial(
+        WAL, "hashed", steps=["rollback", "rival delete", "add", "commit"]
+    ),
+    "listener of the commit changes the row": Trial(
+        WAL, steps=["listen before_commit stamp", "set text", "commit"]
+    ),
+    "listener of the commit changes the row, no version": Trial(
+        WAL, "hashed", steps=["listen before_commit stamp", "set text", "commit"]
+    ),
+    "listener with a session": Trial(WAL, steps=["listen after_flush read", "set text", "commit"]),
+    "deadlock swallowed, commit left to after_request": Trial(
+        MARIADB, "hashed", later=True, steps=[{"try SQLAlchemyError": ["die"]}, "rival put", "set num"]
+    ),
+    "deadlock swallowed, and another session": Trial(
+        MARIADB,
+        "hashed",
+        steps=[{"try SQLAlchemyError": ["die"]}, "second read", "rival put", "set num", "commit"],
+    ),
+    "deadlock swallowed, and half of the write": Trial(
+        MARIADB,
+        later=True,
+        steps=["set text", "flush", {"try SQLAlchemyError": ["die"]}, "expire all", "set num"],
+    ),
+    "own mistake drops the rest": Trial(
+        BEGINS,
+        "unique text",
+        later=True,
+        steps=[{"try SQLAlchemyError": [{"savepoint commit": ["set taken"]}]}, "other add"],
+    ),
+    "refused deletion tried again": Trial(
+        WAL,
+        steps=["rollback", "rival put", "again", "delete", {"try SQLAlchemyError": ["flush"]}, "commit"],
+    ),
+    "refused deletion tried again, no version": Trial(
+        WAL,
+        "hashed",
+        steps=["rollback", "rival put", "again", "delete", {"try SQLAlchemyError": ["flush"]}, "commit"],
+    ),
+    "rollback ends the lock of bulk": Trial(
+        WAL, "hashed", steps=["rollback", "rival put", "bulk update", "commit"]
+    ),
+    "set for display after another session": Trial(WAL, steps=["second write", "set same", "commit"]),
+    "swallowed flush": Trial(WAL, steps=["rival put", "set text", {"try SQLAlchemyError": ["flush"]}]),
+    "swallowed in another session": Trial(WAL, steps=["rival put", {"try SQLAlchemyError": ["second write"]}]),
+    "upsert creates": Trial(WAL, "hashed", form="create", steps=["rival create", "upsert update", "commit"]),
+    "version_id_col that does not move": Trial(WAL, "programmatic", steps=["set quietly", "commit"]),
+    "version that is stored otherwise": Trial(WAL, "seconds", steps=["set text", "commit"]),
+    "versioned at autocommit": Trial(
+        "sqlite, autocommit", steps=["set num", "flush", "rival fresh", "refresh", "set text", "commit"]
+    ),
+    "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
+    "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
+    **(
+        {"many to many": Trial(WAL, "tags", steps=["rival put part", "part set", "commit"])} if COVERS_MANY else {}
+    ),
+}

@@ -1,0 +1,335 @@
+"""What must not have happened: the promises, as far as a stranger can see them from outside.
+
+It knows nothing of how the guard works. It reads what was answered, and what triggers of the database have noted:
+every change of the target that was committed, in its order, and on whose connection it came.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from search.models import KINDS
+from search.outcomes import VIEW, Change, Mishap, Outcome
+from search.steps import Step, heads, parts
+from search.trial import LAST, Trial
+
+BRINGS_NO_VERSION = {"text", "upsert", "cte", "raw"}
+GONE = ("ObjectDeletedError", "NoResultFound", "InvalidRequestError: Could not refresh instance")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One promise that was broken.
+
+    :ivar rule: which one, in words.
+    :ivar detail: what tells findings under this rule apart, without the values of a trial.
+    """
+
+    rule: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rule}{f' ({self.detail})' if self.detail else ''}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of a trial.
+
+    :ivar control: the view undecorated, without rivals.
+    :ivar raced: the view undecorated, with its rivals, where the request is not protected and has any.
+    """
+
+    trial: Trial
+    outcome: Outcome
+    control: Outcome
+    raced: Outcome | None = None
+
+    @property
+    def foreign(self) -> list[Change]:
+        """Return the changes of the target that others have committed."""
+        return [change for change in self.outcome.changes if change.actor != VIEW]
+
+    @property
+    def had_rivals(self) -> bool:
+        """Say whether there was anybody else."""
+        return bool(self.outcome.rivals) or "die" in heads(self.trial.steps)
+
+    @property
+    def was_raced(self) -> bool:
+        """Say whether somebody else changed the target before the view had ended."""
+        return bool(self.foreign) and any(
+            rival.status == 200 and not rival.waited and not rival.kind.startswith("sibling")
+            for rival in self.outcome.rivals
+        )
+
+    @property
+    def more_swallowed(self) -> list[Mishap]:
+        """Return the errors that the view has swallowed, and does not meet where it is alone."""
+        alone = Counter(mishap.name for mishap in self.control.swallowed)
+        more = []
+        for mishap in self.outcome.swallowed:
+            if alone[mishap.name]:
+                alone[mishap.name] -= 1
+            else:
+                more.append(mishap)
+        return more
+
+
+Rule = Callable[[Evidence], Iterator[Violation]]
+RULES: list[Rule] = []
+
+
+def rule(check: Rule) -> Rule:
+    """Register a rule."""
+    RULES.append(check)
+    return check
+
+
+def judge(evidence: Evidence) -> list[Violation]:
+    """Return all that a trial shows to be broken."""
+    return [violation for check in RULES for violation in check(evidence)]
+
+
+@rule
+def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violation]:
+    """Promise 1: the view changes the state that it was judged by, or the one that it itself has left."""
+    if not of.trial.is_enforced or (of.trial.form == "star" and of.trial.early):
+        return
+    others = False
+    for change in of.outcome.changes:
+        others = others or change.actor != VIEW
+        if others and change.actor == VIEW:
+            if of.outcome.is_accepted:
+                yield Violation("lost update", "both are accepted")
+            else:
+                yield Violation("lost update", f"the view's answer is a {of.outcome.status // 100}xx")
+            return
+
+
+@rule
+def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
+    """Promise 1, from the other side: a guarded rival does not write over the view."""
+    changes = of.outcome.changes
+    for rival in of.outcome.rivals:
+        if rival.base is None or rival.status != 200:
+            continue
+        own = [
+            number
+            for number, change in enumerate(changes)
+            if change.actor != VIEW
+            and (change.kind == "D" if rival.kind.startswith("delete") else rival.text in change.becomes)
+        ]
+        if own and any(change.actor == VIEW for change in changes[rival.base : own[0]]):
+            yield Violation("lost update", "the rival writes over the view")
+
+
+@rule
+def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
+    """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
+    if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
+        alone = "" if of.had_rivals else ", alone"
+        yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
+
+
+@rule
+def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
+    """Promise 2: who is answered 2xx has written what it wanted to, whatever the view swallowed."""
+    if not (of.trial.is_enforced and of.outcome.is_accepted and of.control.is_accepted and of.was_raced):
+        return
+    if of.outcome.gone or of.outcome.has_advice or of.outcome.changes_of(VIEW):
+        return
+    more = of.more_swallowed
+    if "die" in heads(of.trial.steps) and not of.control.changes_of(VIEW):
+        return  # the deadlock is one of other rows, and nothing was to be written
+    if any(mishap.is_refusal for mishap in more):
+        yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
+    elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
+        yield Violation("accepted, and its write is nowhere", "the unique violation was swallowed")
+    elif not more and of.control.changes_of(VIEW):
+        yield Violation("accepted, and its write is nowhere", "nothing was refused")
+
+
+@rule
+def what_was_judged_still_is_when_it_counts(of: Evidence) -> Iterator[Violation]:
+    """A request that writes other rows only is held to the state that it was judged by."""
+    if not (of.trial.is_enforced and of.outcome.is_accepted and of.was_raced) or of.outcome.changes_of(VIEW):
+        return
+    steps = list(heads(of.trial.steps))
+    harmless = ("other", "flush", "query", "rival", "set same", "commit")
+    if not all(head.startswith(harmless) for head in steps) or not any(head.startswith("other") for head in steps):
+        return
+    commits = [number for number, head in enumerate(steps) if head == "commit"]
+    rivals = [number for number, head in enumerate(steps) if head.startswith("rival")]
+    others = [number for number, head in enumerate(steps) if head.startswith("other")]
+    if len(commits) > 1 or (not commits and not of.trial.later):
+        return
+    if (not commits or rivals[:1] < commits[:1]) and (not commits or max(others) < commits[0]):
+        yield Violation("other rows were written by a state that was gone")
+
+
+@rule
+def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
+    """Where nobody else is, the guard changes nothing: neither the status nor any row."""
+    if of.had_rivals or of.outcome.has_advice or of.control.status >= 500:
+        return
+    outcome, control = of.outcome, of.control
+    if outcome.is_refused:
+        if not _may_be_refused_alone(of.trial):
+            yield Violation("refused, and there was nobody", f"{outcome.status}")
+    elif outcome.status != control.status:
+        if outcome.status >= 500:
+            yield Violation("5xx", _named(outcome))
+        else:
+            yield Violation("answered otherwise", f"{outcome.status} for {control.status}")
+    elif [mishap.name for mishap in outcome.swallowed] != [mishap.name for mishap in control.swallowed]:
+        return  # what the view met is not the same, so that it went on in another way
+    elif outcome.rows != control.rows:
+        yield Violation("other rows are not as they would be")
+    elif outcome.last_content != control.last_content:
+        yield Violation("the target is not as it would be")
+
+
+def _may_be_refused_alone(trial: Trial) -> bool:
+    """Say whether the version does not move, or is set back by hand, and that is documented."""
+    kind = KINDS[trial.kind]
+    words = {head.split()[0] for head in heads(trial.steps)}
+    return (
+        kind.by_hand
+        or (trial.kind == "column" and bool(words & (BRINGS_NO_VERSION | {"set", "merge"})))
+        or (kind.version not in (None, "version") and "set version" in set(heads(trial.steps)))
+    )
+
+
+def _named(outcome: Outcome) -> str:
+    if outcome.error is None:
+        return "?"
+    text = outcome.error.text.replace("(", " ").split()
+    return f"{outcome.error.name}: {' '.join(word for word in text[:5] if not any(map(str.isdigit, word)))}"
+
+
+@rule
+def our_own_code_does_not_fail(of: Evidence) -> Iterator[Violation]:
+    """What fails in code of ours, or in SQL that no step has written, fails without a control to tell it."""
+    error = of.outcome.error
+    if error is None or error.is_advice or of.control.status < 500:
+        return
+    if error.name == "ValueError" and "touch" in heads(of.trial.steps):
+        return  # what it says of an object in no session
+    if error.name == "ProgrammingError" or (error.is_ours and not error.is_refusal):
+        yield Violation("5xx of our own", _named(of.outcome))
+
+
+@rule
+def no_5xx(of: Evidence) -> Iterator[Violation]:
+    """A race is never a 5xx, except where a view reads what is no longer there."""
+    if not of.had_rivals or of.outcome.status < 500 or of.outcome.has_advice or of.control.status >= 500:
+        return
+    if _would_fail_anyway(of):
+        return
+    name = _named(of.outcome)
+    if "InFailedSqlTransaction" in name and "die" in heads(of.trial.steps):
+        return  # PostgreSQL takes nothing more after the error that the view has swallowed
+    if not name.startswith(GONE):
+        yield Violation("5xx", name)
+
+
+def _would_fail_anyway(of: Evidence) -> bool:
+    """Say whether a request that nobody protects fails without the guard too, and not for a stale version."""
+    if of.raced is None or of.raced.status < 500:
+        return False
+    return of.raced.error is None or of.raced.error.name != "StaleDataError"
+
+
+@rule
+def what_is_only_reported_is_not_refused(of: Evidence) -> Iterator[Violation]:
+    """A roll-out breaks nobody."""
+    if of.outcome.rivals and not of.trial.is_enforced and of.outcome.is_refused and not _would_fail_anyway(of):
+        yield Violation("refused, where nothing protects", str(of.outcome.status))
+
+
+@rule
+def nobody_is_stale_by_himself(of: Evidence) -> Iterator[Violation]:
+    """A 412 needs somebody who has changed the target."""
+    if of.foreign or not of.had_rivals or of.outcome.has_advice or of.control.status >= 500:
+        return
+    if of.trial.is_enforced and of.outcome.is_refused and of.outcome.status == 412:
+        yield Violation("412, and nobody has changed the target")
+
+
+@rule
+def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
+    """Promise 3: the next GET gives the tag of a 2xx, and there is none where nothing is."""
+    outcome = of.outcome
+    if not outcome.is_accepted or outcome.etag is None or (outcome.changes and outcome.changes[-1].actor != VIEW):
+        return
+    if outcome.last_status == 404:
+        yield Violation("the tag of what is gone")
+    elif outcome.last_status == 200 and outcome.etag != outcome.last_etag:
+        if outcome.etag == outcome.first_etag:
+            yield Violation("the tag of another state", "the old one")
+        else:
+            committed = outcome.changes_of(VIEW)
+            yield Violation("the tag of another state", "" if committed else "nothing was committed")
+
+
+@rule
+def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
+    """A version that does not move is refused."""
+    outcome = of.outcome
+    if of.trial.form == "get" or not outcome.first_etag or outcome.last_status != 200:
+        return
+    if outcome.last_etag == outcome.first_etag and outcome.last_content != outcome.first_content:
+        yield Violation("the tag has not moved", f"answered {outcome.status // 100}xx")
+
+
+@rule
+def all_is_written_or_nothing(of: Evidence) -> Iterator[Violation]:
+    """A 2xx says that everything was written."""
+    if not of.had_rivals or of.foreign:
+        return
+    if not (of.outcome.is_accepted and of.control.is_accepted) or of.outcome.has_advice or of.outcome.gone:
+        return
+    dies = _dies_by_itself(of.trial.steps)
+    if of.more_swallowed and not dies:
+        return
+    if of.outcome.last_content != of.control.last_content:
+        yield Violation("accepted, and half of it is lost")
+
+
+def _dies_by_itself(steps: list[Step]) -> bool:
+    """Say whether a deadlock ends the transaction, and what is swallowed is nothing of the view's."""
+    found = False
+    for each in steps:
+        head, inner = parts(each)
+        if inner == ["die"] and head.startswith("try"):
+            found = True
+        elif inner is not None:
+            return False
+    return found
+
+
+@rule
+def nobody_hangs(of: Evidence) -> Iterator[Violation]:
+    """All that wait are bounded."""
+    if of.outcome.seconds > LAST:
+        yield Violation("somebody hangs")
+
+
+@rule
+def the_view_runs_once(of: Evidence) -> Iterator[Violation]:
+    """What is judged again is not run again."""
+    if of.outcome.runs > 1:
+        yield Violation("the view ran twice")
+
+
+@rule
+def no_rival_fails(of: Evidence) -> Iterator[Violation]:
+    """A rival is a request too."""
+    if "autocommit" in of.trial.database:
+        return
+    for rival in of.outcome.rivals:
+        if rival.status >= 500:
+            yield Violation("the rival's 5xx", rival.kind)

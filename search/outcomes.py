@@ -1,0 +1,112 @@
+"""What a request left behind: all that the oracle has to go by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+VIEW, RIVAL, SETUP = "view", "rival", "setup"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the target that was committed, as a trigger of the database has seen it.
+
+    :ivar actor: whose connection it came on.
+    :ivar kind: I, U or D.
+    :ivar becomes: the row's content then; empty where it was deleted.
+    """
+
+    actor: str
+    place: str
+    kind: str
+    was: str
+    becomes: str
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """An error that the view swallowed, or that ended it.
+
+    :ivar is_refusal: whether it says that another writer was first.
+    :ivar is_ours: whether it was raised in code of ours.
+    :ivar is_advice: whether it is a documented refusal of ours that says what to do.
+    """
+
+    name: str
+    text: str
+    is_refusal: bool = False
+    is_advice: bool = False
+    is_ours: bool = False
+
+
+@dataclass
+class RivalOutcome:
+    """What became of a rival.
+
+    :ivar kind: what it did.
+    :ivar status: 0 where it is no request and failed.
+    :ivar base: how many changes of the target had been committed when the state was read that it builds on; none
+        where it builds on none.
+    :ivar text: the value that it writes, if it writes one.
+    :ivar waited: whether it had to wait for the view.
+    """
+
+    kind: str
+    status: int = 0
+    base: int | None = None
+    text: str = ""
+    waited: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a request left behind.
+
+    :ivar reason: of a refusal of ours.
+    :ivar error: what the 5xx was about.
+    :ivar first_etag: the target's before the request.
+    :ivar last_etag: the target's after it and after all rivals.
+    :ivar first_content: of the target, before.
+    :ivar last_content: of the target, after.
+    :ivar rows: what is in all other tables, and in the target's other rows.
+    :ivar gone: whether the view saw that the row was no longer there.
+    :ivar runs: how often the view ran.
+    """
+
+    status: int
+    etag: str | None = None
+    reason: str | None = None
+    error: Mishap | None = None
+    swallowed: Sequence[Mishap] = ()
+    changes: Sequence[Change] = ()
+    rivals: Sequence[RivalOutcome] = ()
+    first_etag: str | None = None
+    last_etag: str | None = None
+    last_status: int = 200
+    first_content: str = ""
+    last_content: str = ""
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    gone: bool = False
+    runs: int = 1
+    seconds: float = 0.0
+    story: Sequence[str] = ()
+
+    @property
+    def is_accepted(self) -> bool:
+        """Say whether it is a 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_refused(self) -> bool:
+        """Say whether the guard has refused it."""
+        return self.status in (409, 412, 428) and self.reason is not None
+
+    @property
+    def has_advice(self) -> bool:
+        """Say whether the guard raised one of its sentences, whoever swallowed it."""
+        return any(mishap.is_advice for mishap in [*self.swallowed, *([self.error] if self.error else [])])
+
+    def changes_of(self, actor: str) -> list[Change]:
+        """Return the changes of one."""
+        return [change for change in self.changes if change.actor == actor]

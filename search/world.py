@@ -1,0 +1,339 @@
+"""A database with its tables, the application under test, and a rival's: what the trials of one search share."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask import Flask, request
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Table, select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from flask_etag import ETag, etag_resource, require_if_match, resource
+from search.databases import Database, in_memory
+from search.models import COVERS_MANY, KINDS, Base, Kind, Other, Tag, dump
+from search.outcomes import RIVAL, SETUP, VIEW, Change
+
+if TYPE_CHECKING:
+    from search.trial import Run
+
+T = TypeVar("T")
+COMPARED = ("text", "num", "data", "name", "kind")
+METHODS = ["GET", "PUT", "PATCH", "DELETE", "POST"]
+
+
+def path_of(kind: str, route: str) -> str:
+    """Return the path under which a kind's target is served."""
+    return f"/{kind.replace(' ', '-')}/{route}"
+
+
+class World:
+    """What the trials on one database share.
+
+    :ivar run: the one that is going on.
+    :ivar protect: what guards the view; another than ``require_if_match`` tests the oracle.
+    """
+
+    def __init__(self, database: Database, protect: Callable[..., Any] = require_if_match) -> None:
+        self.database, self.protect = database, protect
+        self.run: Run | None = None
+        self.observer = database.engine(SETUP)
+        self.make_tables()
+        self.app, self.db = self._application(VIEW, "enforce")
+        self.reporting, self.reporting_db = self._application(VIEW, "report")
+        self.rival_app, self.rival_db = self._application(RIVAL, "enforce")
+        self.kinds = [
+            name for name, kind in KINDS.items() if not kind.databases or database.dialect in kind.databases
+        ]
+
+    def patiently(self, does: Callable[[], T]) -> T:
+        """Do what looks at the database or resets it, also where a lock is left behind.
+
+        pysqlite can give a connection back to its pool with a lock that nothing but its end releases.
+        """
+        try:
+            return does()
+        except OperationalError:
+            self.close()
+            return does()
+
+    def close(self) -> None:
+        """Close all connections; those that are asked for afterwards are new."""
+        for app, db in (
+            (self.app, self.db),
+            (self.reporting, self.reporting_db),
+            (self.rival_app, self.rival_db),
+        ):
+            with app.app_context():
+                db.engine.dispose()
+        self.observer.dispose()
+
+    # What is served
+
+    def _application(self, actor: str, required: str) -> tuple[Flask, SQLAlchemy]:
+        app = Flask("search")
+        app.config["SQLALCHEMY_DATABASE_URI"] = self.database.url
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = self.database.engine_options(actor)
+        app.config["ETAG_REQUIRE"] = required
+        db = SQLAlchemy(app, model_class=Base)
+        ETag(app)
+        with app.app_context():
+            self.database.prepare(db.engine, actor)
+
+        @app.errorhandler(500)
+        def failed(error: Any) -> tuple[str, int]:
+            if self.run is not None and actor == VIEW:
+                self.run.error = getattr(error, "original_exception", None) or error
+            return "failed", 500
+
+        for name, kind in KINDS.items():
+            if kind.databases and self.database.dialect not in kind.databases:
+                continue
+            if actor == VIEW:
+                self._serve(app, name, kind)
+            else:
+                self._serve_rival(app, db, name, kind)
+        return app, db
+
+    def _serve(self, app: Flask, name: str, kind: Kind) -> None:
+        find = resource(etag=kind.etag)(self._load)
+
+        def view(found: Any) -> Any:
+            return self.running.perform(found)
+
+        def plain() -> Any:
+            found = self.running.load()
+            return ("not found", 404) if found is None and not self.running.trial.creates else view(found)
+
+        views: dict[str, Callable[..., Any]] = {
+            "guarded": self.protect(find)(view),
+            "creating": self.protect(find, create=True)(view),
+            "read": etag_resource(find)(view),
+            "plain": plain,
+        }
+        for route, decorated in views.items():
+            path = path_of(name, route)
+            app.add_url_rule(path, path, decorated, methods=METHODS)
+
+    def _serve_rival(self, app: Flask, db: SQLAlchemy, name: str, kind: Kind) -> None:
+        find = resource(etag=kind.etag)(lambda: db.session.get(kind.model, kind.identity))
+
+        def write(found: Any) -> str:
+            value = request.headers["Value"]
+            if request.method == "DELETE":
+                db.session.delete(found)
+            elif found is None:
+                db.session.add(self.make(kind, kind.key, value))
+            else:
+                self.change(db.session(), kind, found, value, in_part="Part" in request.headers)
+            db.session.commit()
+            return "done"
+
+        views: dict[str, Callable[..., Any]] = {
+            "guarded": require_if_match(find)(write),
+            "creating": require_if_match(find, create=True)(write),
+            "read": etag_resource(find)(dump),
+        }
+        for route, decorated in views.items():
+            path = path_of(name, route)
+            app.add_url_rule(path, path, decorated, methods=METHODS)
+
+    def _load(self) -> Any:
+        return self.running.load()
+
+    @property
+    def running(self) -> Run:
+        """Return the run that is going on."""
+        if self.run is None:
+            raise RuntimeError("No trial is going on.")
+        return self.run
+
+    # Rows
+
+    @staticmethod
+    def make(kind: Kind, key: dict[str, Any], value: str) -> Any:
+        """Make an object that is not stored yet."""
+        made = kind.model(**key, text=value, num=0, data={"list": [3, 1, 2]})
+        if kind.line is not None:
+            made.lines = [kind.line(text=f"{value} one"), kind.line(text=f"{value} two")]
+        return made
+
+    @staticmethod
+    def change(session: Session, kind: Kind, found: Any, value: str, *, in_part: bool = False) -> None:
+        """Write to an object as a rival does, or to what belongs to it."""
+        if in_part and kind.line is not None:
+            found.lines.append(kind.line(text=value))
+        elif in_part and kind.parts:
+            found.tags = [session.get(Tag, 3)]
+        else:
+            found.text = value
+        if kind.by_hand and kind.new_version is not None and kind.version is not None:
+            setattr(found, kind.version, kind.new_version())
+
+    def tables_of(self, kind: Kind) -> list[Table]:
+        """Return all tables that a trial of a kind may write, parts first."""
+        names = [*kind.parts, *(["tag"] if "post_tag" in kind.parts else []), "other"]
+        return [*(Base.metadata.tables[name] for name in names), *reversed(kind.tables)]
+
+    def reset(self, kind: Kind, *, exists: bool) -> None:
+        """Bring the rows into their first state: the target, if it is to exist, its sibling, two others."""
+        in_memory.actor = SETUP
+        with Session(self.observer) as session:
+            for table in self.tables_of(kind):
+                session.execute(table.delete())
+            if "post_tag" in kind.parts:
+                session.add_all([Tag(id=number) for number in (1, 2, 3)])
+            if exists:
+                session.add(self.make(kind, kind.key, "first"))
+            session.add(self.make(kind, kind.sibling, "second"))
+            session.add_all([Other(name="taken", text="one"), Other(name="free", text="two")])
+            session.commit()
+            session.execute(text("DELETE FROM history"))
+            session.commit()
+
+    def pickled(self, kind: Kind) -> bytes | None:
+        """Return the target as a cache keeps it."""
+        with Session(self.observer) as session:
+            found = session.get(kind.model, kind.identity)
+            if found is None:
+                return None
+            dump(found)
+            return pickle.dumps(found)
+
+    def rows(self, kind: Kind) -> tuple[str, dict[str, list[str]]]:
+        """Return the target's content, and that of all other rows that a trial may write."""
+        target: list[str] = []
+        others: dict[str, list[str]] = {}
+        with self.observer.connect() as connection:
+            for table in self.tables_of(kind):
+                part = kind.parts.get(table.name)
+                keys = {part: kind.identity} if part else kind.key if table in kind.tables else {}
+                for row in connection.execute(select(table)).mappings():
+                    shown = [
+                        f"{column.name}={_shown(row[column.name])}"
+                        for column in table.columns
+                        if column.name in COMPARED
+                        or column.name in keys
+                        or (table.name == "post_tag" and column.name == "tag_id")
+                    ]
+                    line = f"{table.name}: {', '.join(shown)}"
+                    if keys and all(row[name] == value for name, value in keys.items()):
+                        target.append(line)
+                    else:
+                        others.setdefault(table.name, []).append(line)
+        return "; ".join(sorted(target)), {name: sorted(lines) for name, lines in others.items()}
+
+    def changes(self, kind: Kind) -> list[Change]:
+        """Return the committed changes of the target's content since it was reset, in their order."""
+        places = [*(table.name for table in kind.tables), *kind.parts]
+        own, part = "/".join(str(part) for part in kind.key.values()), str(kind.identity)
+        with self.observer.connect() as connection:
+            found = connection.execute(
+                text("SELECT actor, place, of_key, op, was, becomes FROM history ORDER BY id")
+            ).all()
+        return [
+            Change(actor, place, op, was or "", becomes or "")
+            for actor, place, key, op, was, becomes in found
+            if place in places and key == (part if place in kind.parts else own) and was != becomes
+        ]
+
+    def read(self, name: str) -> tuple[int, str | None]:
+        """Have a reader GET the target: the status and the ETag."""
+        before, in_memory.actor = in_memory.actor, RIVAL
+        try:
+            answer = self.rival_app.test_client().get(path_of(name, "read"))
+        finally:
+            in_memory.actor = before
+        return answer.status_code, answer.headers.get("ETag")
+
+    # Triggers
+
+    def make_tables(self) -> None:
+        """Make the tables, and the triggers that tell what is committed, and by whom."""
+        dialect = self.database.dialect
+        actor = {
+            "sqlite": "actor()",
+            "postgresql": "current_setting('application_name')",
+            "mysql": "@actor",
+        }[dialect]
+        serial = {
+            "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT",
+            "postgresql": "BIGSERIAL PRIMARY KEY",
+            "mysql": "BIGINT AUTO_INCREMENT PRIMARY KEY",
+        }[dialect]
+        with self.observer.connect() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS history"))
+            connection.commit()
+        Base.metadata.drop_all(self.observer)
+        Base.metadata.create_all(self.observer)
+        with self.observer.connect() as connection:
+            run: Callable[[str], Any] = connection.exec_driver_sql
+            run(
+                f"CREATE TABLE history (id {serial}, actor VARCHAR(20), place VARCHAR(40), of_key VARCHAR(80), "
+                "op CHAR(1), was VARCHAR(500), becomes VARCHAR(500))"
+            )
+            for table in Base.metadata.sorted_tables:
+                for op, word in (("I", "INSERT"), ("U", "UPDATE"), ("D", "DELETE")):
+                    was = "NULL" if op == "I" else _content(table, "OLD", dialect)
+                    becomes = "NULL" if op == "D" else _content(table, "NEW", dialect)
+                    key = _key(table, "NEW" if op == "I" else "OLD", dialect)
+                    values = f"({actor}, '{table.name}', {key}, '{op}', {was}, {becomes})"
+                    insert = f"INSERT INTO history (actor, place, of_key, op, was, becomes) VALUES {values}"  # noqa: S608
+                    _make_trigger(run, dialect, f"told_{table.name}_{op.lower()}", word, table.name, insert)
+            if dialect == "postgresql":
+                run(
+                    "CREATE OR REPLACE FUNCTION move_on() RETURNS trigger AS "
+                    "$$ BEGIN NEW.revision = OLD.revision + 1; RETURN NEW; END $$ LANGUAGE plpgsql"
+                )
+                run(
+                    "CREATE TRIGGER moved BEFORE UPDATE ON triggered FOR EACH ROW EXECUTE FUNCTION move_on()",
+                )
+            elif dialect == "mysql":
+                run(
+                    "CREATE TRIGGER moved BEFORE UPDATE ON triggered FOR EACH ROW "
+                    "SET NEW.revision = OLD.revision + 1"
+                )
+            connection.commit()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):  # a list is sorted, since a dump that sorts may be what is tried
+        value = {name: sorted(part) if isinstance(part, list) else part for name, part in value.items()}
+        return json.dumps(value, sort_keys=True)
+    return f"{value}"
+
+
+def _content(table: Table, row: str, dialect: str) -> str:
+    names = [column.name for column in table.columns if column.name in COMPARED or column.primary_key]
+    names += [column.name for column in table.columns if column.foreign_keys and not column.primary_key]
+    cast = {"sqlite": "TEXT", "postgresql": "TEXT", "mysql": "CHAR"}[dialect]
+    parts = [f"COALESCE(CAST({row}.{name} AS {cast}), '')" for name in names]
+    return f"CONCAT_WS('|', {', '.join(parts)})" if dialect == "mysql" else " || '|' || ".join(parts)
+
+
+def _key(table: Table, row: str, dialect: str) -> str:
+    named = {"line": ["sheet_id"], "part": ["whole_id"], "post_tag": ["post_id"]}
+    names = named.get(table.name) or [column.name for column in table.primary_key]
+    cast = {"sqlite": "TEXT", "postgresql": "TEXT", "mysql": "CHAR"}[dialect]
+    parts = [f"CAST({row}.{name} AS {cast})" for name in names]
+    return f"CONCAT_WS('/', {', '.join(parts)})" if dialect == "mysql" else " || '/' || ".join(parts)
+
+
+def _make_trigger(run: Callable[[str], Any], dialect: str, name: str, word: str, table: str, insert: str) -> None:
+    if dialect == "postgresql":
+        run(
+            f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger AS $$ BEGIN {insert}; RETURN NULL; END $$ "
+            "LANGUAGE plpgsql"
+        )
+        run(f"CREATE TRIGGER {name} AFTER {word} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()")
+    elif dialect == "mysql":
+        run(f"CREATE TRIGGER {name} AFTER {word} ON {table} FOR EACH ROW {insert}")
+    else:
+        run(f"CREATE TRIGGER {name} AFTER {word} ON {table} BEGIN {insert}; END")
+
+
+__all__ = ["COVERS_MANY", "World", "path_of"]
