@@ -15,7 +15,6 @@ from werkzeug.test import TestResponse
 from flask_etag import (
     require_if_match,
 )
-from tests import new
 from tests.world.application import World
 from tests.world.models import Note, Paper
 from tests.world.racing import Racer, named
@@ -204,7 +203,6 @@ def test_a_race_for_the_items_of_a_view_that_has_not_written_yet_is_412(desk: De
     assert desk.bodies(Note)[:2] == ["winner", "2"]
 
 
-@new
 def test_items_that_name_no_state_are_held_before_the_view(desk: Desk) -> None:
     send = serve_late(desk, [("*", {"note_id": 1}), ("*", {"note_id": 2})])
     slow, hold = desk.held("before commit", send)

@@ -13,7 +13,6 @@ from sqlalchemy.types import UserDefinedType
 
 from flask_etag import resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
-from tests import new
 from tests.world.models import Base, Line, Order, Paper
 from tests.world.orders import Orders
 
@@ -375,7 +374,6 @@ def test_a_version_that_the_database_makes(empty_database: Callable[[str], str])
     engine.dispose()
 
 
-@new
 def test_a_relationship_by_way_of_another_table(empty_database: Callable[[str], str]) -> None:
     class ManyBase(DeclarativeBase):
         pass
@@ -405,13 +403,15 @@ def test_a_relationship_by_way_of_another_table(empty_database: Callable[[str], 
     ManyBase.metadata.create_all(engine)
 
     def add(session: Session) -> None:
-        session.get_one(Book, 1).labels.append(Label(id=2))
+        book = session.get_one(Book, 1)
+        book.labels.append(Label(id=2))
 
     def add_from_the_other_side(session: Session) -> None:
         session.add(Label(id=3, books=[session.get_one(Book, 1)]))
 
     def remove(session: Session) -> None:
-        session.get_one(Book, 1).labels.pop()
+        book = session.get_one(Book, 1)
+        book.labels.pop()
 
     def delete_label(session: Session) -> None:
         session.delete(session.get_one(Label, 1))
@@ -429,7 +429,6 @@ def test_a_relationship_by_way_of_another_table(empty_database: Callable[[str], 
     engine.dispose()
 
 
-@new
 def test_a_parent_without_a_version_cannot_cover() -> None:
     class PlainBase(DeclarativeBase):
         pass

@@ -14,7 +14,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from flask_etag import require_if_match
-from tests import new
 from tests.world.application import World
 from tests.world.models import Comment, Note, Paper, Shelf
 
@@ -230,8 +229,10 @@ def update_by_table(session: Session, model: type[Note | Paper]) -> None:
 
 
 def update_by_key(session: Session, model: type[Note | Paper]) -> None:
-    key = {"id": 1} if model is Note else {"name": "plan"}
-    session.execute(update(model), [{**key, "body": "slow"}])
+    if model is Note:  # SQLAlchemy asks for its version, too
+        session.execute(update(Note), [{"id": 1, "version": session.scalar(select(Note.version)), "body": "slow"}])
+    else:
+        session.execute(update(Paper), [{"name": "plan", "body": "slow"}])
 
 
 def update_by_text(session: Session, model: type[Note | Paper]) -> None:
@@ -263,7 +264,6 @@ def serve_around(world: World, statement: Callable[[Session, type[Note | Paper]]
     world.app.put("/around/<string:name>", endpoint="paper")(require_if_match(world.find_paper)(write))
 
 
-@new
 @pytest.mark.parametrize(("kind", "key"), [("notes", "1"), ("papers", "plan")])
 @pytest.mark.parametrize("statement", AROUND)
 def test_p1_a_statement_of_the_view_s_own_is_held_to_what_was_judged(
@@ -283,7 +283,6 @@ def test_p1_a_statement_of_the_view_s_own_is_held_to_what_was_judged(
     assert slow.answer().headers["ETag"] == read.headers["ETag"]
 
 
-@new
 @pytest.mark.parametrize(("kind", "key"), [("notes", "1"), ("papers", "plan")])
 @pytest.mark.parametrize("statement", AROUND)
 def test_p3_a_statement_of_the_view_s_own_moves_the_tag(
@@ -299,9 +298,7 @@ def test_p3_a_statement_of_the_view_s_own_moves_the_tag(
     assert answer.headers["ETag"] == read.headers["ETag"] != seen
 
 
-@pytest.mark.parametrize(
-    "moment", ["before_flush", pytest.param("after_flush", marks=new), "before_commit", "after_commit"]
-)
+@pytest.mark.parametrize("moment", ["before_flush", "after_flush", "before_commit", "after_commit"])
 def test_p4_a_listener_with_a_session_of_its_own_neither_holds_nor_lets_go(world: World, moment: str) -> None:
     """An audit trail that looks up a setting: there is no rival, and so nothing to refuse."""
 

@@ -14,7 +14,6 @@ import pytest
 from flask import Response, request
 from sqlalchemy import text
 
-from tests import new
 from tests.world.application import World
 from tests.world.models import Comment, Note
 from tests.world.racing import Racer, in_thread
@@ -130,7 +129,6 @@ def test_2_8_a_view_that_has_committed_and_then_meets_another_writer_is_409(worl
     assert world.body() == "fast"
 
 
-@new
 def test_2_8_who_has_committed_a_part_is_told_so(world: World) -> None:
     def commit_twice(note: Note) -> str:
         note.body = "once"

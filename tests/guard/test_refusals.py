@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.exc import OperationalError
 
-from tests import new
 from tests.world.application import World
 from tests.world.models import Note, Paper
 from tests.world.racing import Racer
@@ -63,7 +62,7 @@ def test_2_1_of_two_writers_of_a_version_one_is_refused(world: World) -> None:
     assert world.body() == answers[200]
 
 
-@pytest.mark.parametrize("path", [pytest.param("/notes/1", marks=new), "/papers/plan"])
+@pytest.mark.parametrize("path", ["/notes/1", "/papers/plan"])
 def test_2_5_of_two_writers_that_name_no_state_each_is_served(world: World, path: str) -> None:
     """The second waits for the row, and replaces what it finds then."""
     slow, hold = world.held("before commit", lambda: world.put("slow", path, if_match="*", hold="before commit"))
@@ -122,7 +121,6 @@ def test_2_5_a_lock_that_is_waited_for_too_long_is_judged_by_what_is_there(impat
         assert impatient.put("in time", path, if_match=etag).status_code == 200, path
 
 
-@new
 def test_2_5_who_has_waited_in_vain_is_told_to_try_again(impatient: World) -> None:
     for path, table, etag in (
         ("/notes/1", "note", impatient.etag()),

@@ -8,7 +8,6 @@ import pytest
 from flask import request
 
 from flask_etag import etag_resource
-from tests import new
 from tests.world.application import World
 from tests.world.models import Note
 from tests.world.racing import Racer
@@ -30,7 +29,6 @@ def reporting(world_url: str) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("path", ["/notes/1", "/plain/1"])
-@new
 def test_of_two_versioned_writes_that_name_no_state_neither_is_refused(reporting: World, path: str) -> None:
     slow, hold = reporting.held("before commit", lambda: reporting.put("slow", path, hold="before commit"))
     fast = reporting.put("fast", path)
@@ -40,7 +38,6 @@ def test_of_two_versioned_writes_that_name_no_state_neither_is_refused(reporting
     assert slow.answer().headers["ETag"] == reporting.etag() != fast.headers["ETag"]
 
 
-@new
 def test_of_two_locked_writes_that_name_no_state_neither_is_refused(reporting: World) -> None:
     slow, hold = reporting.held("before commit", lambda: reporting.put_paper("slow", hold="before commit"))
     fast = reporting.put_paper("fast")
