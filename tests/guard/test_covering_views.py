@@ -20,9 +20,9 @@ from sqlalchemy.orm import (
 
 from flask_etag import require_if_match, resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
-from tests.guard.test_covering import Line, Order, Orders
-from tests.guard.test_covering import orders as orders  # noqa: PLC0414 - a fixture
-from tests.world.models import Base
+from tests.world.models import Base, Line, Order
+from tests.world.orders import Orders
+from tests.world.racing import in_thread
 
 
 class Deal(Versioned, Base):
@@ -284,11 +284,16 @@ def test_a_part_may_outlive_the_whole_that_its_view_deletes(unchecked_orders: Or
 
 
 def test_a_part_is_not_written_where_another_deletes_its_whole(unchecked_orders: Orders) -> None:
-    def write(_: Order) -> str:
-        session = after_a_close(unchecked_orders)
-        with Session(unchecked_orders.engine) as another:
+    engine = unchecked_orders.engine
+
+    def delete_order() -> None:
+        with Session(engine) as another:
             another.execute(sql_delete(Order).where(Order.id == 1))
             another.commit()
+
+    def write(_: Order) -> str:
+        session = after_a_close(unchecked_orders)
+        in_thread(delete_order)
         session.get_one(Line, 1).text = "changed"
         session.commit()
         return ""

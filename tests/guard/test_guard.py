@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 import pytest
 from flask import Response
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from flask_etag import require_if_match
 from tests.world.application import World
-from tests.world.models import Comment, Note, Shelf
+from tests.world.models import Comment, Note, Paper, Shelf
 
 View = Callable[[World, Note], object]
 
@@ -145,7 +146,7 @@ def test_an_object_that_gets_another_key_is_still_guarded(world: World) -> None:
     moved = client.get("/notes/2").headers["ETag"]
     assert client.put("/notes/2", data="fast", headers={"If-Match": moved}).status_code == 200
     hold.released.set()
-    assert slow.answer().status_code == 404
+    assert slow.answer().get_json()["reason"] == "partial"  # it has moved to its new key, and no further
     assert client.get("/notes/2").json == {"body": "fast"}
 
 
@@ -213,3 +214,104 @@ def test_2_7_a_view_that_redirects_and_leaves_its_commit_to_later_is_refused_in_
     assert lost.status_code == 412
     assert world.put("", "/other/1", if_match=fast.headers["ETag"]).status_code == 303
     assert world.body() == "slow"
+
+
+def update_in_bulk(session: Session, model: type[Note | Paper]) -> None:
+    session.execute(update(model).values(body="slow"))
+
+
+def update_by_query(session: Session, model: type[Note | Paper]) -> None:
+    session.query(model).update({"body": "slow"}, synchronize_session=False)
+
+
+def update_by_table(session: Session, model: type[Note | Paper]) -> None:
+    session.execute(model.__table__.update().values(body="slow"))  # type: ignore[attr-defined]
+
+
+def update_by_key(session: Session, model: type[Note | Paper]) -> None:
+    if model is Note:  # SQLAlchemy asks for its version, too
+        session.execute(update(Note), [{"id": 1, "version": session.scalar(select(Note.version)), "body": "slow"}])
+    else:
+        session.execute(update(Paper), [{"name": "plan", "body": "slow"}])
+
+
+def update_by_text(session: Session, model: type[Note | Paper]) -> None:
+    session.execute(text(f"UPDATE {model.__tablename__} SET body = 'slow'"))
+
+
+def update_on_the_connection(session: Session, model: type[Note | Paper]) -> None:
+    session.connection().execute(update(model).values(body="slow"))
+
+
+AROUND = [
+    update_in_bulk, update_by_query, update_by_table, update_by_key, update_by_text, update_on_the_connection,
+]  # fmt: skip
+
+
+def serve_around(world: World, statement: Callable[[Session, type[Note | Paper]], None]) -> None:
+    """Serve /around/1 and /around/plan by views that send a statement of their own."""
+
+    def write(found: Note | Paper) -> str:
+        model = type(found)
+        if model is Paper:
+            world.db.session.rollback()  # and so lets go of the row
+        world.hold("before commit")
+        statement(world.db.session(), model)
+        world.db.session.commit()
+        return "done"
+
+    world.app.put("/around/<int:note_id>", endpoint="note")(require_if_match(world.find_note)(write))
+    world.app.put("/around/<string:name>", endpoint="paper")(require_if_match(world.find_paper)(write))
+
+
+@pytest.mark.parametrize(("kind", "key"), [("notes", "1"), ("papers", "plan")])
+@pytest.mark.parametrize("statement", AROUND)
+def test_p1_a_statement_of_the_view_s_own_is_held_to_what_was_judged(
+    world: World, statement: Callable[[Session, type[Note | Paper]], None], kind: str, key: str
+) -> None:
+    serve_around(world, statement)
+    path = f"/{kind}/{key}"
+    etag = world.app.test_client().get(path).headers["ETag"]
+    slow, hold = world.held(
+        "before commit", lambda: world.put("", f"/around/{key}", if_match=etag, hold="before commit")
+    )
+    assert world.put("fast", path, if_match=etag).status_code == 200
+    hold.released.set()
+    read = world.app.test_client().get(path)
+    assert slow.answer().status_code == 412
+    assert world.app.test_client().get(path).get_json() == read.get_json() == {"body": "fast"}
+    assert slow.answer().headers["ETag"] == read.headers["ETag"]
+
+
+@pytest.mark.parametrize(("kind", "key"), [("notes", "1"), ("papers", "plan")])
+@pytest.mark.parametrize("statement", AROUND)
+def test_p3_a_statement_of_the_view_s_own_moves_the_tag(
+    world: World, statement: Callable[[Session, type[Note | Paper]], None], kind: str, key: str
+) -> None:
+    serve_around(world, statement)
+    path = f"/{kind}/{key}"
+    seen = world.app.test_client().get(path).headers["ETag"]
+    answer = world.put("", f"/around/{key}", if_match=seen)
+    assert answer.status_code == 200
+    read = world.app.test_client().get(path)
+    assert read.get_json() == {"body": "slow"}
+    assert answer.headers["ETag"] == read.headers["ETag"] != seen
+
+
+@pytest.mark.parametrize("moment", ["before_flush", "after_flush", "before_commit", "after_commit"])
+def test_p4_a_listener_with_a_session_of_its_own_neither_holds_nor_lets_go(world: World, moment: str) -> None:
+    """An audit trail that looks up a setting: there is no rival, and so nothing to refuse."""
+
+    def look_up(*_: object) -> None:
+        with Session(world.engine) as other:
+            other.scalars(select(Comment)).all()
+
+    event.listen(world.db.session.session_factory, moment, look_up)
+    etag = world.etag()
+    answer = world.put("second", if_match=etag)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == world.etag() != etag
+    paper_etag = world.paper_etag()
+    answer = world.put_paper("second", if_match=paper_etag)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == world.paper_etag() != paper_etag

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapp
 from flask_etag import ETag, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 from tests.world.application import World
-from tests.world.models import Base, Note
+from tests.world.models import Base, Memo, Note
 
 
 class Counted(Base):
@@ -58,12 +58,6 @@ class Tree(Plant):
 
     id: Mapped[int] = mapped_column(ForeignKey("plant.id"), primary_key=True)
     height: Mapped[int]
-
-
-class Unversioned(Base):
-    __tablename__ = "unversioned"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 @resource
@@ -133,7 +127,7 @@ def test_a_row_whose_version_is_null_is_refused(session: Session) -> None:
 @pytest.mark.usefixtures("session")
 def test_a_model_without_a_version_is_refused_with_advice() -> None:
     with pytest.raises(TypeError, match=r"flask_etag\.sqlalchemy\.Versioned"):
-        find_row.etag_of(Unversioned(id=1))
+        find_row.etag_of(Memo(id=1))
 
 
 def test_a_model_whose_own_arguments_hide_the_mixin_s_is_refused_before_its_first_use() -> None:

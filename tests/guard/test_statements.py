@@ -16,13 +16,11 @@ from sqlalchemy.orm import Session
 from flask_etag import etag_resource, resource
 from flask_etag.sqlalchemy import Page
 from sample_app import store
-from tests.guard.test_covering import Line, Order, Orders
-from tests.guard.test_covering import orders as orders  # noqa: PLC0414 - a fixture
-from tests.guard.test_pages import Listing
-from tests.guard.test_pages import listing as listing  # noqa: PLC0414 - a fixture
 from tests.sample_app.shop import MEMO, NEW, POT, engine_of, opened
 from tests.world.application import World
-from tests.world.models import Comment, Note, Paper
+from tests.world.listing import Listing
+from tests.world.models import Comment, Line, Note, Order, Paper
+from tests.world.orders import Orders
 from tests.world.statements import statements_of, verbs
 
 

@@ -75,7 +75,7 @@ def test_routes_tells_of_each_what_protects_it() -> None:
         ["/find_memo/<int:note_id>", "PUT", "find_memo", "column revision", "locked: lock="],
         ["/find_note/<int:note_id>", "PUT", "find_note", "version", "guarded: its version"],
         ["/find_page/<int:note_id>", "PUT", "find_page", "<lambda>", "judged only"],
-        ["/find_paper/<int:note_id>", "PUT", "find_paper", "content", "locked: its row"],
+        ["/find_paper/<int:note_id>", "PUT", "find_paper", "content", "held: its row"],
         [
             "/find_something/<int:note_id>",
             "PUT",

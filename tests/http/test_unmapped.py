@@ -88,7 +88,7 @@ def test_of_two_writers_with_one_tag_one_is_refused() -> None:
     assert memo.memos["one"]["text"] == "wait"
 
 
-def test_a_lock_that_is_waited_for_too_long_is_a_conflict() -> None:
+def test_a_lock_that_is_waited_for_too_long_is_409() -> None:
     @contextmanager
     def impatient(name: str) -> Iterator[None]:
         raise TimeoutError
@@ -97,7 +97,8 @@ def test_a_lock_that_is_waited_for_too_long_is_a_conflict() -> None:
     memo = Memo(lock=impatient)
     answer = memo.put("second", if_match="*")
     assert answer.status_code == 409
-    assert answer.get_json()["reason"] == "conflict"
+    assert answer.get_json()["reason"] == "busy"
+    assert answer.headers["Retry-After"] == "1"
     assert memo.memos["one"]["text"] == "first"
 
 

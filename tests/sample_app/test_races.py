@@ -145,7 +145,7 @@ def test_2_5_a_busy_sqlite_file_is_409(tmp_path: Path) -> None:
         shop.delete("/api/products/teapot", headers={"If-Match": "*"}),
     ):
         assert answer.status_code == 409
-        assert (answer.json or {})["reason"] == "conflict"
+        assert answer.get_json()["reason"] in ("conflict", "busy")  # "busy" from the new write side on
     other.execute("ROLLBACK")
     other.close()
     assert shop.post("/api/products", json={"sku": "pot", **POT}).status_code == 201

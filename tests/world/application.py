@@ -30,15 +30,19 @@ class World:
     isolation_level: str | None = None
     in_savepoint = False
 
-    def __init__(self, url: str, recipe: bool = False, **engine_options: Any) -> None:
+    def __init__(
+        self, url: str, recipe: bool = False, config: dict[str, Any] | None = None, **engine_options: Any
+    ) -> None:
         self.db = db = SQLAlchemy(model_class=Base)
         self.app = Flask("world")
         self.app.testing = True
         self.app.config["SQLALCHEMY_DATABASE_URI"] = url
         self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options
+        self.app.config.update(config or {})
         db.init_app(self.app)
         ETag(self.app)
         self.holds: dict[str, Hold] = {}
+        self._racers: list[tuple[Racer, Hold]] = []
         if recipe:
             begin_for_real(self.engine)
         self._serve_notes()
@@ -123,6 +127,9 @@ class World:
             return self.db.engine
 
     def close(self) -> None:
+        for racer, hold in self._racers:  # of a test that failed
+            hold.released.set()
+            racer.join(WAIT)
         with self.app.app_context():
             self.db.session.remove()
             self.db.engine.dispose()
@@ -139,6 +146,7 @@ class World:
         """Send a request in its own thread, and return once it waits in its view."""
         hold = self.holds[place] = Hold()
         racer = Racer(send)
+        self._racers.append((racer, hold))
         assert hold.reached.wait(WAIT)
         return racer, hold
 

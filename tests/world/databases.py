@@ -41,8 +41,11 @@ class ServerWorld:
     def empty(self) -> str:
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
+                triggers = connection.scalars(text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"))
+                assert not triggers.all(), "a test has left a trigger behind"
                 self._empty_postgresql(connection)
             else:
+                assert not connection.execute(text("SHOW TRIGGERS")).all(), "a test has left a trigger behind"
                 self._empty_mariadb(connection)
         return self.url
 

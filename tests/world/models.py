@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import ForeignKey, Numeric, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from flask_etag.sqlalchemy import Versioned
+from flask_etag.sqlalchemy import Versioned, covers
 
 
 class Base(DeclarativeBase):
@@ -71,3 +71,34 @@ class Memo(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(String(80), default="first")
+
+
+class Order(Versioned, Base):
+    __tablename__ = "order_"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), default="")
+    lines: Mapped[list[Line]] = relationship(
+        back_populates="order", cascade="all, delete-orphan", order_by="Line.id"
+    )
+
+
+class Line(Base):
+    __tablename__ = "line"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(80), default="")
+    order_id: Mapped[int] = mapped_column(ForeignKey("order_.id"))
+    order: Mapped[Order] = relationship(back_populates="lines")
+    parts: Mapped[list[Part]] = relationship(cascade="all, delete-orphan")
+
+
+class Part(Base):
+    __tablename__ = "part"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(80), default="")
+    line_id: Mapped[int] = mapped_column(ForeignKey("line.id"))
+
+
+covers(Order.lines)

@@ -1,0 +1,61 @@
+"""What is only reported breaks nobody: the last writer wins, as it did before Flask-ETag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask import request
+
+from flask_etag import etag_resource
+from tests.world.application import World
+from tests.world.models import Note
+from tests.world.racing import Racer
+
+
+@pytest.fixture
+def reporting(world_url: str) -> Iterator[World]:
+    reporting = World(world_url, config={"ETAG_REQUIRE": "report"})
+
+    def replace(note: Note) -> str:
+        reporting.hold("before commit")
+        note.body = request.get_data(as_text=True)
+        reporting.db.session.commit()
+        return ""
+
+    reporting.app.put("/plain/<int:note_id>")(etag_resource(reporting.find_note)(replace))
+    yield reporting
+    reporting.close()
+
+
+@pytest.mark.parametrize("path", ["/notes/1", "/plain/1"])
+def test_of_two_versioned_writes_that_name_no_state_neither_is_refused(reporting: World, path: str) -> None:
+    slow, hold = reporting.held("before commit", lambda: reporting.put("slow", path, hold="before commit"))
+    fast = reporting.put("fast", path)
+    hold.released.set()
+    assert (slow.answer().status_code, fast.status_code) == (200, 200)
+    assert reporting.body() == "slow"
+    assert slow.answer().headers["ETag"] == reporting.etag() != fast.headers["ETag"]
+
+
+def test_of_two_locked_writes_that_name_no_state_neither_is_refused(reporting: World) -> None:
+    slow, hold = reporting.held("before commit", lambda: reporting.put_paper("slow", hold="before commit"))
+    fast = reporting.put_paper("fast")
+    hold.released.set()
+    assert (slow.answer().status_code, fast.status_code) == (200, 200)
+    assert reporting.paper_body() == "slow"
+    assert slow.answer().headers["ETag"] == reporting.paper_etag() != fast.headers["ETag"]
+
+
+def test_who_names_a_state_is_guarded_all_the_same(
+    world_on: Callable[[str], str],
+) -> None:
+    world = World(world_on("postgresql"), config={"ETAG_REQUIRE": "report"})
+    etag = world.etag()
+    slow, hold = world.held("before commit", lambda: world.put("slow", if_match=etag, hold="before commit"))
+    fast = Racer(lambda: world.put("fast"))
+    assert fast.answer().status_code == 200
+    hold.released.set()
+    assert slow.answer().status_code == 412
+    assert world.body() == "fast"
+    world.close()
