@@ -186,6 +186,8 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
             yield Violation("answered otherwise", f"{outcome.status} for {control.status}")
     elif [mishap.name for mishap in outcome.swallowed] != [mishap.name for mishap in control.swallowed]:
         return  # what the view met is not the same, so that it went on in another way
+    elif "expunge" in heads(of.trial.steps):
+        return  # what is flushed before depends on what is loaded already, which the guard may change
     elif outcome.rows != control.rows:
         yield Violation("other rows are not as they would be")
     elif outcome.last_content != control.last_content:
