@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Table, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import QueuePool, Table, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
@@ -60,6 +61,14 @@ class World:
         except OperationalError:
             self.close()
             return does()
+
+    def checked_out(self) -> int:
+        """Return how many connections of the applications' have not been given back."""
+        count = 0
+        for app, db in ((self.app, self.db), (self.reporting, self.reporting_db), (self.rival_app, self.rival_db)):
+            with app.app_context():
+                count += db.engine.pool.checkedout() if isinstance(db.engine.pool, QueuePool) else 0
+        return count
 
     def close(self) -> None:
         """Close all connections; those that are asked for afterwards are new."""
@@ -266,6 +275,18 @@ class World:
             "mysql": "BIGINT AUTO_INCREMENT PRIMARY KEY",
         }[dialect]
         with self.observer.connect() as connection:
+            # Whatever a world before this one has left open would keep its tables locked.
+            if dialect == "postgresql":
+                connection.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+                )
+            elif dialect == "mysql":
+                others = (
+                    "SELECT id FROM information_schema.processlist WHERE user = 'root' AND id <> connection_id()"
+                )
+                for number in connection.scalars(text(others)).all():
+                    with suppress(DBAPIError):
+                        connection.execute(text(f"KILL {number}"))
             connection.execute(text("DROP TABLE IF EXISTS history"))
             connection.commit()
         Base.metadata.drop_all(self.observer)
