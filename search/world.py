@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 from collections.abc import Callable
@@ -60,6 +61,8 @@ class World:
             return does()
         except OperationalError:
             self.close()
+            self.end_all_others()
+            gc.collect()
             return does()
 
     def checked_out(self) -> int:
@@ -261,9 +264,25 @@ class World:
 
     # Triggers
 
+    def end_all_others(self) -> None:
+        """End the connections that are still open: what they have begun would keep rows and tables locked."""
+        with self.observer.connect() as connection:
+            if self.database.dialect == "postgresql":
+                connection.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+                )
+            elif self.database.dialect == "mysql":
+                others = (
+                    "SELECT id FROM information_schema.processlist WHERE user = 'root' AND id <> connection_id()"
+                )
+                for number in connection.scalars(text(others)).all():
+                    with suppress(DBAPIError):
+                        connection.execute(text(f"KILL {number}"))
+
     def make_tables(self) -> None:
         """Make the tables, and the triggers that tell what is committed, and by whom."""
         dialect = self.database.dialect
+        self.end_all_others()
         actor = {
             "sqlite": "actor()",
             "postgresql": "current_setting('application_name')",
@@ -275,18 +294,6 @@ class World:
             "mysql": "BIGINT AUTO_INCREMENT PRIMARY KEY",
         }[dialect]
         with self.observer.connect() as connection:
-            # Whatever a world before this one has left open would keep its tables locked.
-            if dialect == "postgresql":
-                connection.execute(
-                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-                )
-            elif dialect == "mysql":
-                others = (
-                    "SELECT id FROM information_schema.processlist WHERE user = 'root' AND id <> connection_id()"
-                )
-                for number in connection.scalars(text(others)).all():
-                    with suppress(DBAPIError):
-                        connection.execute(text(f"KILL {number}"))
             connection.execute(text("DROP TABLE IF EXISTS history"))
             connection.commit()
         Base.metadata.drop_all(self.observer)
