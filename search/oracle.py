@@ -345,4 +345,5 @@ def no_rival_fails(of: Evidence) -> Iterator[Violation]:
 def every_connection_is_given_back(of: Evidence) -> Iterator[Violation]:
     """What the guard takes it gives back, with the end of the request at the latest."""
     if of.outcome.left_open > of.control.left_open:
-        yield Violation("a connection is not given back")
+        detail = "" if of.outcome.left_for_good > 0 else "until garbage is collected"
+        yield Violation("a connection is not given back", detail)

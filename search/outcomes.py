@@ -73,6 +73,7 @@ class Outcome:
     :ivar gone: whether the view saw that the row was no longer there.
     :ivar runs: how often the view ran.
     :ivar left_open: how many connections were not given back.
+    :ivar left_for_good: how many of them not even once garbage was collected.
     """
 
     status: int
@@ -91,6 +92,7 @@ class Outcome:
     gone: bool = False
     runs: int = 1
     left_open: int = 0
+    left_for_good: int = 0
     seconds: float = 0.0
     story: Sequence[str] = ()
 

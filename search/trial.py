@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import threading
@@ -215,6 +216,9 @@ class Run:
             self.say(f"rival {rival.kind}: {rival.status or 'failed'}")
         seconds = time.monotonic() - started
         left_open = self.world.checked_out() - open_before
+        if left_open:
+            gc.collect()
+        left_for_good = self.world.checked_out() - open_before
         self.world.run = None
         last_content, rows = self.world.patiently(partial(self.world.rows, self.kind))
         last_status, last_etag = self.world.read(self.trial.kind)
@@ -238,6 +242,7 @@ class Run:
             gone=self.gone,
             runs=self.runs,
             left_open=left_open,
+            left_for_good=left_for_good,
             seconds=seconds,
             story=self.story,
         )
