@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, false, literal_column, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
@@ -249,9 +249,11 @@ def has_broken_transaction(connection: Connection, error: BaseException) -> bool
     return connection.dialect.name == "postgresql" and isinstance(error, DBAPIError)
 
 
-def is_broken(error: BaseException) -> bool:
-    """Tell whether a statement was refused for no other reason than that another was before it."""
-    return isinstance(error, DBAPIError) and _codes_of(error)[0] == _IN_FAILED_TRANSACTION
+def follows_another(error: BaseException) -> bool:
+    """Tell whether an error says no more than that there was one before it, in the same transaction."""
+    if isinstance(error, DBAPIError):
+        return _codes_of(error)[0] == _IN_FAILED_TRANSACTION
+    return isinstance(error, PendingRollbackError)
 
 
 def _codes_of(error: DBAPIError) -> tuple[str, int]:

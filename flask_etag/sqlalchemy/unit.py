@@ -191,6 +191,7 @@ class SessionUnit:
         self._broken: dict[Connection, int] = {}  # and at the error that left nothing to do but to roll back
         self._flushing: set[Connection] = set()
         self._executing: tuple[Connection, list[RowClaim]] | None = None
+        self._met: Cause | None = None  # what the last refusal said, of whatever statement
         self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
         self._committed_by: SessionTransaction | None = None  # a session is committing: its next flush is the last
 
@@ -378,6 +379,7 @@ class SessionUnit:
         connection, error = context.connection, context.sqlalchemy_exception
         if connection is None or error is None:
             return
+        self._met = databases.cause_of(error) or self._met
         executing, self._executing = self._executing, None
         is_of_it = executing is not None and executing[0] is connection and context.statement is not None
         concerned = executing[1] if executing is not None and is_of_it else []
@@ -831,6 +833,8 @@ class SessionUnit:
         cause = databases.cause_of(error)
         if any(claim.creation is not None and claim.creation.is_key_taken(error) for claim in self._claims):
             cause = "conflict"
+        elif databases.follows_another(error):  # the view has swallowed the error that says why
+            cause = self._met
         if cause is not None:
             raise Refused("partial" if self._has_committed else cause) from error
 
@@ -844,19 +848,22 @@ class SessionUnit:
             if claim.misuse is not None and error is None:
                 raise claim.misuse
             if claim.is_doubtful and not claim.is_pending and claim.base.fingerprint is not UNREAD:
-                self._look_again(claim)
+                self._look_again(claim, has_raised=error is not None)
         causes = [claim.refusal for claim in self._claims if claim.refusal is not None and not claim.is_pending]
         if causes:
             raise Refused("partial" if self._has_committed else causes[0]) from error
 
-    def _look_again(self, claim: RowClaim) -> None:
-        """See whether a try that failed has met another writer: the state of the row tells, not the error."""
+    def _look_again(self, claim: RowClaim, *, has_raised: bool) -> None:
+        """See whether a try that failed has met another writer: the state of the row tells, not the error.
+
+        :param has_raised: whether an error ends the view, so that what it has not committed is lost anyway.
+        """
         claim.is_doubtful = False
         session = claim.session
         if claim.refusal is not None or session is None:
             return
         for _ in range(2):
-            if not session.is_active:
+            if has_raised or not session.is_active:
                 session.rollback()
             try:
                 if claim.is_to_be_made:
@@ -867,7 +874,7 @@ class SessionUnit:
             except StaleDataError:
                 return
             except DBAPIError as error:
-                if databases.is_broken(error):  # the view has swallowed an error after which nothing goes
+                if databases.follows_another(error):  # the view has swallowed an error after which nothing goes
                     session.rollback()
                     claim.refusal = None
                     continue
