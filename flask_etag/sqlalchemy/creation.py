@@ -23,12 +23,14 @@ from flask_etag.sqlalchemy.models import key_of
 class _Executed:
     """A statement of the view's own: what it may have made or taken away is known by its tables alone.
 
+    :param connection: by which it was executed.
     :param rows: of how many rows it was.
     :param rowcount: what the database has answered; -1 before it has.
     """
 
     statement: Any
     tables: frozenset[str]
+    connection: Connection
     rows: int
     rowcount: int = -1
 
@@ -43,6 +45,9 @@ class Creation:
 
     refusal: Cause | None = None
     """Why the last try to make it was refused."""
+
+    misuse: RuntimeError | None = None
+    """Why nothing can be guarded by its connection."""
 
     is_doubtful = False
     """Whether a try failed, and it is still to be seen whether another has made it."""
@@ -69,6 +74,18 @@ class Creation:
         """The rows that were going to be made, where their keys were known before."""
         return self._rows
 
+    def refuse_what_cannot_hold(self, connection: Connection, name: str) -> None:
+        """Refuse a connection on which nothing holds the statements of a write together.
+
+        :param name: of what is written.
+        :raises RuntimeError: if it is one.
+        """
+        try:
+            databases.refuse_autocommit(connection, name)
+        except RuntimeError as error:
+            self.misuse = error
+            raise
+
     def inserting(self, state: InstanceState[Any], key: tuple[Any, ...], replaced: object | None) -> None:
         """Note an object that a flush is about to insert, and one of the same key that it deletes."""
         self.session = self.session or state.session
@@ -89,7 +106,8 @@ class Creation:
         :param parameters: how many sets of parameters it has.
         :raises StaleDataError: if it is an upsert, and there is something by now.
         """
-        self._executed.append(_Executed(statement, tables, statements.rows_of(statement, parameters)))
+        rows = statements.rows_of(statement, parameters)
+        self._executed.append(_Executed(statement, tables, connection, rows))
         if connection.dialect.name == "sqlite" and statements.may_upsert(statement):
             databases.lock_file(connection, statement.table)  # so that nobody makes it before the upsert does
             if self.terms.find() is not None:
@@ -127,14 +145,24 @@ class Creation:
         if state is None or state.key is None or state.session is None:
             return None
         claim = RowClaim(self.terms, target, state.session)
-        if not self._has_made(claim.connection_of_session(), claim.row):
+        connection = claim.connection_of_session()
+        if not self._has_made(connection, claim.row):
             log.once(
                 "refused, since it changed what its loader did not find before, and finds now. If nobody else "
                 "made that meanwhile, let the loader return it, or let the view add() a new object."
             )
             self.refuse()
         self.is_doubtful, self.refusal, self.claim = False, None, claim
+        if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
+            claim.has_committed = True
+            claim.lose_sight()
         return claim
+
+    def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:
+        """Tell whether the transaction that is going on has made a row, and not another of the request."""
+        return any(each.session is claim.session for each in self._made if _names(each, claim.row)) or any(
+            each.connection is connection for each in self._executed
+        )
 
     def is_key_taken(self, error: BaseException) -> bool:
         """Tell whether an error means that another has made what the request was going to make first."""
@@ -146,12 +174,12 @@ class Creation:
 
         :param connection: one that sees the row.
         """
-        if any(row.is_named_by(each.mapper, _key_of(each)) for each in self._replaced):
+        if any(_names(each, row) for each in self._replaced):
             return False
         executed = [each for each in self._executed if each.tables & {row.table, *statements.ANY_TABLE}]
         if any(statements.may_delete(each.statement) and each.rowcount > 0 for each in executed):
             return False
-        if any(row.is_named_by(each.mapper, _key_of(each)) for each in self._made):
+        if any(_names(each, row) for each in self._made):
             return True
         inserts = [each for each in executed if statements.may_insert(each.statement)]
         return bool(inserts) and not any(
@@ -161,6 +189,6 @@ class Creation:
         )
 
 
-def _key_of(state: InstanceState[Any]) -> tuple[Any, ...] | None:
-    """Return the primary key of an object; ``None`` for one that was not inserted, or whose INSERT is undone."""
-    return None if state.key is None else key_of(state)
+def _names(state: InstanceState[Any], row: Row) -> bool:
+    """Tell whether an object is one of a row; none is that was not inserted, or whose INSERT is undone."""
+    return state.key is not None and row.is_named_by(state.mapper, key_of(state))

@@ -168,16 +168,25 @@ def refuse_what_cannot_hold(connection: Connection, mapper: Mapper[Any], *, need
     :raises RuntimeError: if it commits by itself; or if a lock is needed, and how to lock is not known.
     """
     name = mapper.class_.__name__
+    refuse_autocommit(connection, name)
+    if needs_lock and connection.dialect.name not in ("sqlite", *_WITH_ROW_LOCKS):
+        raise RuntimeError(
+            f"{name} has no version, and how to lock its rows on {connection.dialect.name} is not known. Give the "
+            "model a version, with the mixin flask_etag.sqlalchemy.Versioned."
+        )
+
+
+def refuse_autocommit(connection: Connection, name: str) -> None:
+    """Refuse a connection that commits by itself.
+
+    :param name: of what is written.
+    :raises RuntimeError: if it does.
+    """
     if _commits_by_itself(connection):
         raise RuntimeError(
             f"{name} is written through a connection that commits by itself (AUTOCOMMIT), so that nothing could "
             'keep other writers away until a write is done. Leave isolation_level="AUTOCOMMIT" out of the options '
             "of its engine."
-        )
-    if needs_lock and connection.dialect.name not in ("sqlite", *_WITH_ROW_LOCKS):
-        raise RuntimeError(
-            f"{name} has no version, and how to lock its rows on {connection.dialect.name} is not known. Give the "
-            "model a version, with the mixin flask_etag.sqlalchemy.Versioned."
         )
 
 
@@ -226,6 +235,11 @@ def cause_of(error: BaseException) -> Cause | None:
     if sqlstate.startswith(_TRANSACTION_ROLLBACK) or code in (_RECORD_CHANGED, _DEADLOCK):
         return "conflict"
     return None
+
+
+def is_of_merge(error: StaleDataError) -> bool:
+    """Tell whether ``Session.merge()`` was given an object of another version; in words alone."""
+    return "on merged state" in str(error)
 
 
 def has_waited(error: BaseException) -> bool:

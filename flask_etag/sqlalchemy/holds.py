@@ -249,6 +249,7 @@ class RowClaim(Claim):
                 self._adopt(connection, depth, replaced)
             elif not self._is_compared_by(replaced):
                 self.hold(connection, depth)
+                self._let_compare(replaced)
         self.flushing = connection
 
     def before_statement(self, connection: Connection, depth: int) -> None:
@@ -274,6 +275,11 @@ class RowClaim(Claim):
         if replaced is None or not (self.is_versioned and is_versioned(replaced.mapper)):
             return False
         return loaded_version_of(replaced) == self.expected.fingerprint
+
+    def _let_compare(self, replaced: InstanceState[Any] | None) -> None:
+        """Let SQLAlchemy's own WHERE name what the row has: the request itself has written it by another object."""
+        if replaced is not None and self.is_versioned and is_versioned(replaced.mapper):
+            set_committed_value(replaced.obj(), version_key(replaced.mapper), self.expected.fingerprint)
 
     def _adopt(self, connection: Connection, depth: int, replaced: InstanceState[Any] | None) -> None:
         """Take whatever the row has for what was expected: the request names no state, and is let pass."""
@@ -381,14 +387,17 @@ class RowClaim(Claim):
         return Seen(version)
 
     def _set_version(self, version: object) -> object:
-        """Give the row a version, in memory too; return it."""
+        """Give the row a version, in memory too; return it as it is stored."""
         connection: Any = self.connection
         column: Any = self.row.mapper.version_id_col
         move = update(column.table).values({column: version}).where(*self.row.where())
         connection.execute(move, execution_options={OWN: True})
+        name = version_key(self.row.mapper)
+        if not is_stored_as_sent(column, version):
+            version = (databases.read(connection, self.row, (name,)) or {}).get(name)
         state = instance_state(self.target)
         if state.persistent and not state.modified:
-            set_committed_value(self.target, version_key(self.row.mapper), version)
+            set_committed_value(self.target, name, version)
         return version
 
     def _version_after_statement(self) -> Seen:

@@ -140,11 +140,19 @@ class SessionUnit:
         :param is_done: whether the view answers that it has: then what it left unsent is sent now.
         :raises Refused: if a write was refused, whatever the view has made of that.
         """
-        for session in self._sessions if is_done else ():
+        for session in self._sessions:
             if session.is_active and self._is_to_be_flushed(session):
-                session.flush()
-                self._read_back(session)
+                if is_done:
+                    self._flush(session)
+                self._read_back(session)  # whatever is answered: the application may commit what was sent
         self._refuse()
+
+    def _flush(self, session: Session) -> None:
+        """Send what the view left unsent; a mistake of its own there is for who commits it, if anybody does."""
+        try:
+            session.flush()
+        except StaleDataError as error:
+            self._refuse(error)
 
     def roll_back(self, *, wait: bool = False) -> None:
         """Roll back every session that the request has used.
@@ -193,6 +201,7 @@ class SessionUnit:
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, state.session)
         for creation in self._open_creations():
+            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.inserting(state, key, replaced)
         for claim in self._claims:
             if claim.row.is_named_by(mapper, key):  # delete() and add() of one key become an UPDATE
@@ -205,6 +214,7 @@ class SessionUnit:
         state = instance_state(target)
         session = state.session
         for creation in self._open_creations():
+            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(state)
         for claim in self._claims:
             if claim.is_to(mapper, state) and session and session.is_modified(target, include_collections=False):
@@ -215,6 +225,7 @@ class SessionUnit:
         self._flushing.add(connection)
         state = instance_state(target)
         for creation in self._open_creations():
+            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(state)
         for claim in self._claims:
             if claim.is_to(mapper, state):
@@ -234,8 +245,10 @@ class SessionUnit:
         tables = statements.tables_written_by(statement)
         if tables is None:
             return
-        self._wrote.setdefault(connection, self._depth(connection))
         is_of_flush = self._is_of_flush(connection, options)
+        if not is_of_flush:
+            self._claim_what_was_made(None)
+        self._wrote.setdefault(connection, self._depth(connection))
         concerned: list[RowClaim] = []
         self._executing = connection, concerned
         for claim in self._claims:
@@ -248,6 +261,7 @@ class SessionUnit:
                     claim.before_statement(connection, self._depth(connection))
         for creation in self._open_creations():
             if not is_of_flush:
+                creation.refuse_what_cannot_hold(connection, "What is made")
                 creation.executing(connection, statement, tables, len(multiparams) or 1)
 
     def after_cursor_execute(
@@ -457,24 +471,36 @@ class SessionUnit:
                 if connection in self._wrote and claim.base.fingerprint is not ABSENT:
                     claim.hold(connection, self._depth(connection), "shared")
 
-    def _claim_what_was_made(self, session: Session) -> None:
+    def _claim_what_was_made(self, session: Session | None) -> None:
         """See whether the URL names something by now, and claim that.
 
+        :param session: the one that has sent something; ``None`` for whatever did.
         :raises StaleDataError: if another has made it.
         """
         for creation in self._open_creations():
             target = creation.find()
-            if target is None and creation.has_replaced and creation.session not in (None, session):
+            if target is None and creation.has_replaced and session and creation.session not in (None, session):
                 self._forget_what_was_read(creation.session)
                 target = creation.find()
-            claim = creation.claim_what_was_made(target)
-            if claim is not None:
-                connection = claim.connection_of_session()
-                claim.written(connection, self._depth(connection), "flush")
-                self._claims.append(claim)
+            self._claim_made(creation, target)
 
-    def _forget_what_was_read(self, session: Session) -> None:
+    def _claim_made(self, creation: Creation, target: object) -> None:
+        """Claim what a URL names by now.
+
+        :raises StaleDataError: if another has made it.
+        """
+        claim = creation.claim_what_was_made(target)
+        if claim is None:
+            return
+        self._claims.append(claim)
+        if not claim.has_committed:
+            connection = claim.connection_of_session()
+            claim.written(connection, self._depth(connection), "flush")
+
+    def _forget_what_was_read(self, session: Session | None) -> None:
         """Let a session see what is committed by now, whatever it has read before, if nothing is lost by that."""
+        if session is None:
+            return
         has_sent = False
         for connection in self._wrote if session.in_transaction() else ():
             with suppress(SQLAlchemyError):
@@ -495,10 +521,13 @@ class SessionUnit:
 
     def _refuse_behind(self, error: Exception) -> None:
         """Raise :class:`Refused` where an error that leaves the view hides that another writer was first."""
+        was_tried = any(claim.is_doubtful for claim in self._claims)
         if isinstance(error, SQLAlchemyError):
             for claim in self._claims:
                 claim.is_doubtful = claim.is_doubtful or claim.connection is None
         self._refuse(error)
+        if isinstance(error, StaleDataError) and (was_tried or databases.is_of_merge(error)):
+            return  # the target is as it was judged: the view has written from a state of long ago
         cause = databases.cause_of(error)
         if any(creation.is_key_taken(error) for creation in self._open_creations()):
             cause = "conflict"
@@ -517,11 +546,10 @@ class SessionUnit:
         :param error: what ends the view, so that what it has not committed is lost anyway.
         """
         open_claims = [claim for claim in self._claims if not claim.is_pending]
-        for claim in open_claims:
-            if claim.misuse is not None and error is None:
-                raise claim.misuse
         tries: list[RowClaim | Creation] = [*open_claims, *self._open_creations()]
         for tried in tries:
+            if tried.misuse is not None and error is None:
+                raise tried.misuse
             if tried.is_doubtful and tried.refusal is None:
                 self._look_again(tried, has_raised=error is not None)
         causes = [tried.refusal for tried in tries if tried.refusal is not None]
@@ -535,6 +563,14 @@ class SessionUnit:
         """
         tried.is_doubtful = False
         session = tried.session
+        has_begun = session is not None and session.in_transaction()
+        try:
+            self._look(tried, session, has_raised=has_raised)
+        finally:
+            if session is not None and not has_begun:
+                session.rollback()  # the view may have closed it: its connection is given back
+
+    def _look(self, tried: RowClaim | Creation, session: Session | None, *, has_raised: bool) -> None:
         for _ in range(2):
             if session is not None and (has_raised or not session.is_active):
                 session.rollback()
@@ -544,9 +580,11 @@ class SessionUnit:
                     tried.hold(connection, self._depth(connection))
                     tried.is_doubtful = False
                 else:
-                    if session is not None:
-                        self._forget_what_was_read(session)
-                    tried.refusal = None if tried.terms.find() is None else "conflict"
+                    self._forget_what_was_read(session)
+                    target = tried.terms.find()
+                    self._claim_made(tried, target)
+                    if target is not None and tried.claim is None:
+                        tried.refuse()
             except StaleDataError:
                 return
             except DBAPIError as error:
