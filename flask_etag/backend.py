@@ -1,7 +1,7 @@
 """What a backend gives: objects that have versions, and writes that it can refuse.
 
-Comparing a tag and then writing leaves a gap between the two. Only the store itself can close it. One kind of store is
-known that can, SQLAlchemy's; its module registers itself here, where SQLAlchemy is installed.
+Comparing a tag and then writing leaves a gap between the two. Only the store itself can close it. One kind of
+store is known that can, SQLAlchemy's; its module registers itself here, where SQLAlchemy is installed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Literal, Protocol
 
 Cause = Literal["conflict", "busy", "partial"]
-"""Why a write is refused, though its conditions may hold: another writer was first; a lock was waited for in vain; or
-a part of it had been committed before the rest was refused."""
+"""Why a write is refused, though its conditions may hold: another writer was first; a lock was waited for in vain;
+or a part of it had been committed before the rest was refused."""
 
 
 class Refused(Exception):
-    """The store refused a write because of another writer; nothing of it is committed, but where the cause says so.
+    """The store refused a write because of another writer; nothing of it is committed, unless the cause says so.
 
     :param cause: why it refused.
     """

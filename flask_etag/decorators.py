@@ -12,13 +12,13 @@ from flask import Response, request
 from flask.views import MethodView, View
 
 from flask_etag import log
+from flask_etag.audit import Protection, mark, protection_of
 from flask_etag.backend import cause_of
 from flask_etag.batches import Batch, Item
 from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange
 from flask_etag.reading import read, read_body
 from flask_etag.resources import Resource, in_sync, names_of_parameters
-from flask_etag.views import Protection, mark, protection_of
 from flask_etag.writing import Target, write
 
 P = ParamSpec("P")

@@ -60,13 +60,13 @@ _ADVICE = {
     ),
     "busy": (
         "The resource is being written",
-        "Another request is writing it, and was waited for in vain. Nobody has refused your change, and nothing of "
-        "it was done. Repeat the request in a moment.",
+        "Another request is writing it, and was waited for in vain. Nobody has changed anything, and nothing of "
+        "this request was done. Repeat it in a moment.",
     ),
     "partial": (
         "Only a part was done",
-        "Another request changed the same data at the same moment. A part of this request had been done by then; the "
-        "rest was not. Fetch the resource with GET, see what is there, and repeat what is missing.",
+        "Another request changed the same data at the same moment. A part of this request had been done by then, "
+        "and the rest was not. Fetch the resource with GET, see what is there, and repeat what is missing.",
     ),
     "conflict": (
         "Another request was first",
@@ -93,8 +93,8 @@ class ConditionalRequestError(exceptions.HTTPException):
 
     The base of :class:`PreconditionFailed`, :class:`PreconditionRequired` and :class:`WriteConflict`.
 
-    :param reason: why: ``missing``, ``conflict``, ``busy``, ``partial``, or one of :data:`flask_etag.preconditions.Reason`; of several
-        items, why the first of them was.
+    :param reason: why: ``missing``, ``conflict``, ``busy``, ``partial``, or one of
+        :data:`flask_etag.preconditions.Reason`; of several items, why the first of them was.
     :param items: where one request writes several resources, those for which it was refused: the ``index`` of each
         in the request, its ``reason``, on a 412 its current ``etag``, and the loader's arguments.
     """

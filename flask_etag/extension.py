@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
-from weakref import WeakSet
 
-from flask import Flask, request_started
+from flask import Flask
 
-from flask_etag import cli
+from flask_etag.audit import audit
 from flask_etag.errors import ConditionalRequestError
-from flask_etag.settings import EXTENSION, Settings, settings_of
-from flask_etag.views import unreachable_views
-
-_apps: WeakSet[Flask] = WeakSet()
+from flask_etag.settings import EXTENSION, Settings
 
 
 class ETag:
@@ -45,23 +39,8 @@ class ETag:
         # 428 or 409 wins, and this one still comes before a handler for every HTTPException.
         if ConditionalRequestError not in app.error_handler_spec[None][None]:
             app.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
-        app.cli.add_command(cli.etag)
-        _apps.add(app)
-        request_started.connect(_check_views, app)
+        audit(app)
         if (
             find_spec("sqlalchemy") is not None
         ):  # pragma: no branch - held by tests/test_package.py, without SQLAlchemy
             import flask_etag.sqlalchemy  # noqa: F401, PLC0415 - it makes mapped objects known
-
-
-def _check_views(app: Flask, **_: Any) -> None:
-    """Refuse an application in which a view is decorated above its route: by its first request."""
-    unreachable = unreachable_views(app, list(_apps))
-    if unreachable:
-        raise RuntimeError(
-            f"The view of {', '.join(unreachable)} is decorated above its route, where nothing protects it: "
-            "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
-        )
-    request_started.disconnect(_check_views, app)
-    if app.debug or app.testing:  # known only now: whoever runs the application says so
-        app.extensions[EXTENSION] = replace(settings_of(app), is_watched=True)

@@ -123,8 +123,8 @@ class Preconditions:
         """Whether they say which state is to be replaced, and not just any that is there (``If-Match: *``)."""
         return self.if_match is None or self.if_match.strip(" \t") != "*"
 
-    def _answer_at_a_glance(self, is_read: bool, current: Representation) -> Literal["proceed", "not modified"] | None:
-        """Answer the usual request: its one condition is the current tag, as it was sent. Others have to be read."""
+    def _at_a_glance(self, is_read: bool, current: Representation) -> Literal["proceed", "not modified"] | None:
+        """Answer the usual request, whose one condition is the current tag as it was sent."""
         if is_read:
             if self.if_none_match is None or self.if_match is not None or self.if_unmodified_since is not None:
                 return None
@@ -145,7 +145,7 @@ class Preconditions:
             return "proceed"
         failure: Reason | None = None
         is_read = method in _READS
-        if current is not None and (usual := self._answer_at_a_glance(is_read, current)) is not None:
+        if current is not None and (usual := self._at_a_glance(is_read, current)) is not None:
             return usual
         if self.if_match is not None:
             failure = _judge_if_match(self.if_match, current, is_read, accept_weakened)

@@ -7,12 +7,12 @@ from typing import Any
 
 from flask import Response
 
+from flask_etag.audit import serve_watched
 from flask_etag.entity_tags import TagList, field_of
 from flask_etag.exchange import Exchange, names_in, without_content
 from flask_etag.fingerprints import LENGTH, digest_of_body
 from flask_etag.preconditions import Representation
 from flask_etag.resources import HASHED, Resource
-from flask_etag.watching import serve_watched
 
 _NO_FIELDS: Mapping[str, str] = {}
 

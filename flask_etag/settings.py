@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from flask import Flask
@@ -64,6 +64,11 @@ def settings_of(app: Flask) -> Settings:
             "made, or etag.init_app(app)."
         ) from None
     return settings
+
+
+def watch(app: Flask) -> None:
+    """Look out for mistakes that only show in what the views of an application do: while one develops."""
+    app.extensions[EXTENSION] = replace(settings_of(app), is_watched=True)
 
 
 def _require(value: object) -> Require:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
@@ -22,7 +22,7 @@ _CREATING = ("PUT", "POST")
 _NOTHING_LOCKED = nullcontext()
 
 
-def write(exchange: Exchange, story: Target, *, protected: bool) -> Response:
+def write(exchange: Exchange, story: Story, *, protected: bool) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
     :param protected: whether to refuse a request that sets no condition on what it overwrites.
@@ -61,7 +61,7 @@ def write(exchange: Exchange, story: Target, *, protected: bool) -> Response:
     return response
 
 
-def _is_held_as_judged(story: Target, unit: Unit, *, protected: bool) -> bool:
+def _is_held_as_judged(story: Story, unit: Unit, *, protected: bool) -> bool:
     """Load and judge the target, and hold what has to be held before the view runs.
 
     :return: whether it is still as it was judged; if not, another writer came in between.
@@ -82,11 +82,11 @@ def _is_held_as_judged(story: Target, unit: Unit, *, protected: bool) -> bool:
         return False  # what is loaded, or what a hash reads besides, has just been written
 
 
-def _begin_anew(story: Target, unit: Unit) -> None:
+def _begin_anew(story: Story, unit: Unit) -> None:
     """Hold what is there now, before the view runs: another writer came between the load and the hold.
 
-    Whoever is stale by now is refused without waiting for a lock. The others lock first, and read then: a transaction
-    that has read before may see for ever what was there then.
+    Whoever is stale by now is refused without waiting for a lock. The others lock first, and read then: a
+    transaction that has read before may see for ever what was there then.
     """
     unit.begin_anew(locked=False)
     story.load(unit)
@@ -98,7 +98,7 @@ def _begin_anew(story: Target, unit: Unit) -> None:
         raise Refused("conflict")
 
 
-def _judge_again(story: Target, unit: Unit, refusal: Refused) -> None:
+def _judge_again(story: Story, unit: Unit, refusal: Refused) -> None:
     """Judge a refused request by the state that won, once its writer is done.
 
     :raises PreconditionFailed: if a condition no longer holds; a loader's own refusal, if it has one now.
@@ -112,11 +112,37 @@ def _judge_again(story: Target, unit: Unit, refusal: Refused) -> None:
         unit.roll_back()
 
 
+class Story(Protocol):
+    """What a request is going to write, as often as it has to be loaded and judged: one resource, or several."""
+
+    @property
+    def handed(self) -> Any:
+        """What the view is handed."""
+
+    @property
+    def etag(self) -> str | None:
+        """The value of the field ETag for what the request has left; ``None`` where none is known."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the resource's own lock, if it has one."""
+
+    def load(self, unit: Unit) -> None:
+        """Load what is going to be written, and claim it."""
+
+    def require_protection(self) -> None:
+        """Refuse a request that sets no condition on what it overwrites, or report it."""
+
+    def judge(self) -> None:
+        """Judge the request by what was loaded."""
+
+    def reload_under_lock(self) -> None:
+        """Take the tag of what the view has left, under the resource's own lock."""
+
+
 class Target:
-    """What a request writes: one resource, and the conditions that it sets on that.
+    """One resource that a request writes, and the conditions that it sets on that.
 
     :param create: whether a PUT or POST may find nothing.
-    :param protected: whether a request that sets no condition is let pass only to be reported.
     """
 
     def __init__(
@@ -137,7 +163,7 @@ class Target:
 
     @property
     def etag(self) -> str | None:
-        """The value of the field ETag for what the request has left; ``None`` where it has none, or none is known."""
+        """The value of the field ETag for what the request has left; ``None`` where none is known."""
         if self._resource.has_lock and owner_of(self.handed) is None:
             return self._etag_under_lock
         return None if self._claim is None else self._claim.etag
@@ -164,18 +190,16 @@ class Target:
 
     def load(self, unit: Unit) -> None:
         """Load the target, and claim what was loaded."""
-        target = self.handed = self._resource.load(
-            self._exchange.url_arguments, may_be_absent=self._may_be_absent
-        )
+        target = self.handed = self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
         self._claim = None
         if target is None or owner_of(target) is not None:
             self._claim = unit.claim(target, self._terms())
         elif not (self._resource.has_lock or (self._exchange.method == "POST" and _is_collection(target))):
             # To add to a collection overwrites nothing of it.
             log.once(
-                "judged, not guarded. What its loader returns is not one object of a store that can refuse a stale "
-                "write, so two requests at the same moment may still overwrite each other, and its answer has no "
-                "ETag. Give its resource a lock: @resource(lock=...)."
+                "judged, not guarded. What its loader returns is not one object of a store that can refuse a "
+                "stale write, so two requests at the same moment may still overwrite each other, and its answer "
+                "has no ETag. Give its resource a lock: @resource(lock=...)."
             )
 
     def _terms(self) -> Terms:

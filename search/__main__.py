@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import logging
+import re
 import shlex
 import sys
 import time
@@ -53,7 +54,7 @@ class Search:
         self.answers[f"{evidence.outcome.status} {evidence.outcome.reason or ''}".strip()] += 1
         for mishap in {*evidence.outcome.swallowed, evidence.outcome.error}:
             if mishap is not None and mishap.is_advice:
-                self.advice[mishap.text] += 1
+                self.advice[re.sub(r"\b[A-Z]\w+(?= is | on | has )", "...", mishap.text, count=1)] += 1
         for violation in judge(evidence):
             self._keep(world, trial, violation)
 

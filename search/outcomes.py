@@ -72,6 +72,8 @@ class Outcome:
     :ivar rows: what is in all other tables, and in the target's other rows.
     :ivar gone: whether the view saw that the row was no longer there.
     :ivar runs: how often the view ran.
+    :ivar left_open: how many connections were not given back.
+    :ivar left_for_good: how many of them not even once garbage was collected.
     """
 
     status: int
@@ -89,6 +91,8 @@ class Outcome:
     rows: dict[str, list[str]] = field(default_factory=dict)
     gone: bool = False
     runs: int = 1
+    left_open: int = 0
+    left_for_good: int = 0
     seconds: float = 0.0
     story: Sequence[str] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import threading
@@ -199,6 +200,7 @@ class Run:
         first_content, _ = self.world.rows(self.kind)
         if not self.trial.creates:
             self._see_the_first_state()
+        open_before = self.world.checked_out()
         started = time.monotonic()
         in_memory.actor = VIEW
         try:
@@ -213,6 +215,10 @@ class Run:
             thread.join(max(0, LAST - (time.monotonic() - started)))
             self.say(f"rival {rival.kind}: {rival.status or 'failed'}")
         seconds = time.monotonic() - started
+        left_open = self.world.checked_out() - open_before
+        if left_open:
+            gc.collect()
+        left_for_good = self.world.checked_out() - open_before
         self.world.run = None
         last_content, rows = self.world.patiently(partial(self.world.rows, self.kind))
         last_status, last_etag = self.world.read(self.trial.kind)
@@ -235,6 +241,8 @@ class Run:
             rows=rows,
             gone=self.gone,
             runs=self.runs,
+            left_open=left_open,
+            left_for_good=left_for_good,
             seconds=seconds,
             story=self.story,
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Table, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import QueuePool, Table, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
@@ -59,7 +61,17 @@ class World:
             return does()
         except OperationalError:
             self.close()
+            self.end_all_others()
+            gc.collect()
             return does()
+
+    def checked_out(self) -> int:
+        """Return how many connections of the applications' have not been given back."""
+        count = 0
+        for app, db in ((self.app, self.db), (self.reporting, self.reporting_db), (self.rival_app, self.rival_db)):
+            with app.app_context():
+                count += db.engine.pool.checkedout() if isinstance(db.engine.pool, QueuePool) else 0
+        return count
 
     def close(self) -> None:
         """Close all connections; those that are asked for afterwards are new."""
@@ -252,9 +264,25 @@ class World:
 
     # Triggers
 
+    def end_all_others(self) -> None:
+        """End the connections that are still open: what they have begun would keep rows and tables locked."""
+        with self.observer.connect() as connection:
+            if self.database.dialect == "postgresql":
+                connection.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+                )
+            elif self.database.dialect == "mysql":
+                others = (
+                    "SELECT id FROM information_schema.processlist WHERE user = 'root' AND id <> connection_id()"
+                )
+                for number in connection.scalars(text(others)).all():
+                    with suppress(DBAPIError):
+                        connection.execute(text(f"KILL {number}"))
+
     def make_tables(self) -> None:
         """Make the tables, and the triggers that tell what is committed, and by whom."""
         dialect = self.database.dialect
+        self.end_all_others()
         actor = {
             "sqlite": "actor()",
             "postgresql": "current_setting('application_name')",

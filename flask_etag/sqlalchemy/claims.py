@@ -1,7 +1,7 @@
 """What a request may replace of one row: the state that it has seen, and what it has made of that since.
 
-A claim has a *base*: the state that the request was judged by, or that its own last commit has left. Above the base
-lies one *entry* for each open transaction, or savepoint, in which the request has locked or written the row::
+A claim has a *base*: the state that the request was judged by, or that its own last commit has left. Above the
+base lies one *entry* for each open transaction, or savepoint, in which the request has locked or written the row::
 
        lock or write                    ROLLBACK (TO)        RELEASE                      COMMIT
                        ┌───────────┐
@@ -12,8 +12,9 @@ lies one *entry* for each open transaction, or savepoint, in which the request h
        was judged ────>│   base    │
                        └───────────┘
 
-What is on top is *expected*: the row has to be in this state when the request writes it. While there is any entry, the
-database keeps others from the row: the claim is *held*. While an entry differs from the base, the write is *pending*.
+What is on top is *expected*: the row has to be in this state when the request writes it. While there is any entry,
+the database keeps others from the row: the claim is *held*. While an entry differs from the base, the write is
+*pending*.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from enum import Enum
 from typing import Final
 
 
-class Fingerprint(Enum):
-    """What stands for a fingerprint where there is none to be had."""
+class _NoFingerprint(Enum):
+    """What stands for a fingerprint where there is none."""
 
     ABSENT = "there is no such row"
     UNREAD = "the request has written the row, and has not read what the database made of that"
 
 
-ABSENT: Final = Fingerprint.ABSENT
-UNREAD: Final = Fingerprint.UNREAD
+ABSENT: Final = _NoFingerprint.ABSENT
+UNREAD: Final = _NoFingerprint.UNREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Claim:
     """
 
     has_committed = False
-    """Whether the request has committed a change of the row, so that it is too late to say that nothing was done."""
+    """Whether the request has committed a change of the row: then it is too late to say that nothing was done."""
 
     def __init__(self, base: Seen) -> None:
         self.base = base
@@ -119,8 +120,12 @@ class Claim:
             self.has_committed = self.has_committed or self.is_pending
             self.base, self._entries = self.expected, []
 
+    def lose_sight(self) -> None:
+        """Give up what is known of the row: nobody knows whether the database has committed."""
+        self.base = Seen(UNREAD)
+
     def commit_failed(self, connection: object) -> bool:
-        """Go back to what was before a COMMIT that the database has refused; tell whether there was one of this."""
+        """Go back to what was before a COMMIT that has failed; tell whether that was one of this row."""
         if self._committing is None or self._committing[1][-1].connection is not connection:
             return False
         self.base, self._entries, self.has_committed = self._committing

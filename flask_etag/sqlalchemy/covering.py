@@ -3,10 +3,10 @@
 Otherwise the tag of an order would stay as it is while its lines change: an unchanged read would be stale, and a
 save would overwrite what its sender has not seen.
 
-The whole's version is moved from the parts' before_insert, before_update and before_delete events. Foreign keys are
-final there, and the whole's row is locked before any part is written: writers of parts queue at the whole and cannot
-deadlock. Of a many-to-many relationship, the links are looked for before the flush, for the same reason; and after it
-once more, since other listeners may have made some.
+The whole's version is moved from the parts' before_insert, before_update and before_delete events. Foreign keys
+are final there, and the whole's row is locked before any part is written: writers of parts queue at the whole and
+cannot deadlock. Of a many-to-many relationship, the links are looked for before the flush, for the same reason;
+and after it once more, since other listeners may have made some.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
     whole, part = prop.parent, prop.mapper
     if not is_versioned(whole):
         raise TypeError(
-            f"covers({prop}) is not possible: {whole.class_.__name__} has no version that its parts could move. Give "
-            "it one, with the mixin flask_etag.sqlalchemy.Versioned."
+            f"covers({prop}) is not possible: {whole.class_.__name__} has no version that its parts could move. "
+            "Give it one, with the mixin flask_etag.sqlalchemy.Versioned."
         )
     if not _coverings and not _links:  # where nothing is covered, it would cost every flush
         event.listen(Session, "before_flush", _before_flush)
@@ -186,7 +186,7 @@ def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
 
 
 def _move_what_is_linked(session: Session, *_: object) -> None:
-    """Move the wholes whose links a flush adds or removes, from whichever side of the relationship that was done."""
+    """Move the wholes whose links a flush adds or removes, from whichever side of the relationship."""
     if not _links:
         return
     for changed in (*session.new, *session.dirty, *session.deleted):
@@ -209,9 +209,7 @@ def _before_linked_delete(link: RelationshipProperty[Any]) -> Any:
 
     def move(mapper: Mapper[Any], connection: Connection, part: object) -> None:
         session: Session = instance_state(part).session  # type: ignore[assignment]
-        where = [
-            column == getattr(part, mapper.get_property_by_column(remote).key) for column, remote in to_part
-        ]
+        where = [column == getattr(part, mapper.get_property_by_column(remote).key) for column, remote in to_part]
         linked = select(*(column for column, _ in pairs)).where(*where)
         for whole in connection.execute(linked, execution_options={OWN: True}):
             _move(session, link.parent, tuple(whole))
@@ -277,8 +275,8 @@ def _update(
 
     :param seen: the version that it has to have; ``None`` for whatever it has.
     """
-    version, generator = mapper.version_id_col, mapper.version_id_generator
-    assert version is not None
+    version: Any = mapper.version_id_col
+    generator = mapper.version_id_generator
     if seen is not None:
         where = [*where, version == bindparam(None, seen, type_=version.type)]  # xmin reaches psycopg as a text
     values: dict[Any, Any]

@@ -1,4 +1,4 @@
-"""What a request makes while its URL names nothing: whether that is what the URL names afterwards, or another's."""
+"""A claim to what a URL is going to name: whether that is what the request has made, or another's."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstanceState
+from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.exc import StaleDataError
 
+from flask_etag import log
+from flask_etag.backend import Terms
 from flask_etag.sqlalchemy import databases, statements
-from flask_etag.sqlalchemy.databases import Row
+from flask_etag.sqlalchemy.databases import Cause, Row
+from flask_etag.sqlalchemy.holds import RowClaim
 from flask_etag.sqlalchemy.models import key_of
 
 
 @dataclass(slots=True)
 class _Executed:
-    """A statement that was not a flush's: what it may have made or taken away is known by its table alone.
+    """A statement of the view's own: what it may have made or taken away is known by its tables alone.
 
     :param rows: of how many rows it was.
     :param rowcount: what the database has answered; -1 before it has.
@@ -29,44 +34,66 @@ class _Executed:
 
 
 class Creation:
-    """What a request has made, and what it has written to that was there: by objects and by statements."""
+    """A claim to what a URL is going to name, which names nothing yet.
 
-    def __init__(self) -> None:
+    :param terms: what the write has to hold to.
+    :param session: the session of the application; ``None`` where it has none.
+    :ivar claim: the claim to what the request has made, as long as that is not undone.
+    """
+
+    refusal: Cause | None = None
+    """Why the last try to make it was refused."""
+
+    is_doubtful = False
+    """Whether a try failed, and it is still to be seen whether another has made it."""
+
+    def __init__(self, terms: Terms, session: Session | None) -> None:
+        self.terms = terms
+        self.session = session
+        self.claim: RowClaim | None = None
         self._made: list[InstanceState[Any]] = []
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
         self._executed: list[_Executed] = []
 
     @property
-    def may_have_made(self) -> bool:
-        """Whether there is anything that the URL may name by now."""
-        return bool(self._made or self._replaced or self._executed)
+    def etag(self) -> str | None:
+        """The tag of what the request has made; ``None`` where it has made nothing."""
+        return None if self.claim is None else self.claim.etag
 
+    def judged(self, etag: str | None) -> None:
+        """Note that there was nothing."""
+
+    @property
     def rows(self) -> list[Row]:
-        """Return the rows that were going to be made, where their keys were known before."""
+        """The rows that were going to be made, where their keys were known before."""
         return self._rows
 
     def inserting(self, state: InstanceState[Any], key: tuple[Any, ...], replaced: object | None) -> None:
         """Note an object that a flush is about to insert, and one of the same key that it deletes."""
+        self.session = self.session or state.session
         self._made.append(state)
         if None not in key:
             self._rows.append(Row(state.mapper, key))
         if replaced is not None:
-            self.replacing(replaced._sa_instance_state)  # type: ignore[attr-defined]
+            self.replacing(instance_state(replaced))
 
     def replacing(self, state: InstanceState[Any]) -> None:
         """Note an object that a flush is about to change or delete, unless the request has made it."""
         if not any(state is made for made in self._made):
             self._replaced.append(state)
 
-    def is_key_taken(self, error: BaseException) -> bool:
-        """Tell whether an error means that another has made what the request was going to make first."""
-        is_violation = isinstance(error, IntegrityError) and bool(self._made)
-        return is_violation and databases.is_key_taken(error, self._made[0].mapper)
+    def executing(self, connection: Connection, statement: Any, tables: frozenset[str], parameters: int) -> None:
+        """Note a statement that is about to be executed.
 
-    def executing(self, statement: Any, tables: frozenset[str], rows: int) -> None:
-        """Note a statement that is about to be executed."""
-        self._executed.append(_Executed(statement, tables, statements.rows_of(statement, rows)))
+        :param parameters: how many sets of parameters it has.
+        :raises StaleDataError: if it is an upsert, and there is something by now.
+        """
+        self._executed.append(_Executed(statement, tables, statements.rows_of(statement, parameters)))
+        if connection.dialect.name == "sqlite" and statements.may_upsert(statement):
+            databases.lock_file(connection, statement.table)  # so that nobody makes it before the upsert does
+            if self.terms.find() is not None:
+                self.refuse()
 
     def executed(self, rowcount: int) -> None:
         """Note what the database has answered to the last one."""
@@ -74,14 +101,54 @@ class Creation:
             last = self._executed[-1]
             last.rowcount = max(last.rowcount, 0) + max(rowcount, 0)
 
-    def has_made(self, connection: Connection, row: Row) -> bool:
+    def refuse(self) -> None:
+        """Refuse the creation.
+
+        :raises StaleDataError: always.
+        """
+        self.refusal = "conflict"
+        raise StaleDataError("The row has been made since the request was judged.")
+
+    def find(self) -> object | None:
+        """Return what the URL names by now, if the request may have to do with that."""
+        return self.terms.find() if self._made or self._replaced or self._executed else None
+
+    @property
+    def has_replaced(self) -> bool:
+        """Whether the request has changed or deleted objects that it has not made."""
+        return bool(self._replaced)
+
+    def claim_what_was_made(self, target: object) -> RowClaim | None:
+        """Claim what the URL names by now; ``None`` where that is in no session.
+
+        :raises StaleDataError: if another has made it.
+        """
+        state = instance_state(target) if hasattr(target, "_sa_instance_state") else None
+        if state is None or state.key is None or state.session is None:
+            return None
+        claim = RowClaim(self.terms, target, state.session)
+        if not self._has_made(claim.connection_of_session(), claim.row):
+            log.once(
+                "refused, since it changed what its loader did not find before, and finds now. If nobody else "
+                "made that meanwhile, let the loader return it, or let the view add() a new object."
+            )
+            self.refuse()
+        self.is_doubtful, self.refusal, self.claim = False, None, claim
+        return claim
+
+    def is_key_taken(self, error: BaseException) -> bool:
+        """Tell whether an error means that another has made what the request was going to make first."""
+        is_violation = isinstance(error, IntegrityError) and bool(self._made)
+        return is_violation and databases.is_key_taken(error, self._made[0].mapper)  # type: ignore[arg-type]
+
+    def _has_made(self, connection: Connection, row: Row) -> bool:
         """Tell whether the request itself has made a row, and has not replaced another's by that.
 
         :param connection: one that sees the row.
         """
         if any(row.is_named_by(each.mapper, _key_of(each)) for each in self._replaced):
             return False
-        executed = [each for each in self._executed if each.tables & {row.table}]
+        executed = [each for each in self._executed if each.tables & {row.table, *statements.ANY_TABLE}]
         if any(statements.may_delete(each.statement) and each.rowcount > 0 for each in executed):
             return False
         if any(row.is_named_by(each.mapper, _key_of(each)) for each in self._made):

@@ -1,17 +1,19 @@
-"""What is special about each database: how it locks a row, how it says that another writer was first, and its traps.
+"""What is special about each database: how it locks a row, how it says that another writer was first, its traps.
 
 SQLite
-    It has one lock for writing, of the whole file, and ignores FOR UPDATE: whoever wants to hold a row writes nothing
-    first (an UPDATE that finds no row), and reads then. In WAL mode a transaction that has read what another has
-    changed since can never write: ``database is locked``, at once. Its driver sends no BEGIN before a SAVEPOINT.
+    It has one lock for writing, of the whole file, and ignores FOR UPDATE: whoever wants to hold a row writes
+    nothing first (an UPDATE that finds no row), and reads then. In WAL mode a transaction that has read what
+    another has changed since can never write: ``database is locked``, at once. Its driver sends no BEGIN before a
+    SAVEPOINT.
 PostgreSQL
     FOR NO KEY UPDATE keeps other writers out and lets foreign keys be checked. After any error a transaction does
     nothing any more, and its COMMIT is a ROLLBACK that says nothing. At REPEATABLE READ a locking SELECT of what
     another has changed is refused (40001).
 MariaDB, MySQL
     A locking SELECT reads what is committed; a plain one what was there when the transaction first read. So a lock
-    that is to be followed by a plain SELECT comes first in its transaction. A deadlock (1213), a changed record (1020)
-    and, if so configured, a lock timeout (1205) roll the whole transaction back, which SQLAlchemy does not know.
+    that is to be followed by a plain SELECT comes first in its transaction. A deadlock (1213), a changed record
+    (1020) and, if so configured, a lock timeout (1205) roll the whole transaction back, which SQLAlchemy does not
+    know.
 """
 
 from __future__ import annotations
@@ -24,14 +26,16 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, false, literal_column, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 OWN = "flask_etag"
 """The execution option of the statements that Flask-ETag itself sends."""
 
 Cause = Literal["conflict", "busy"]
-"""Why a database refuses: another writer was first; or a lock was waited for in vain, and nobody changed anything."""
+"""Why a database refuses: another writer was first; or a lock was waited for in vain."""
+
+Lock = Literal["exclusive", "shared"]
 
 _OWN: Mapping[str, Any] = {OWN: True}
 _MYSQL = ("mysql", "mariadb")
@@ -73,23 +77,33 @@ class Row:
         """The names of the tables that it is spread over, where its model inherits from another."""
         return _tables_of(self.mapper)
 
+    def where(self) -> list[Any]:
+        """Return the conditions that find it."""
+        return [column == value for column, value in zip(self.mapper.primary_key, self.key, strict=True)]
+
 
 def _table_of(mapper: Mapper[Any]) -> str:
-    return str(mapper.primary_key[0].table.name)  # type: ignore[attr-defined]
+    return str(mapper.primary_key[0].table.name)
 
 
 @lru_cache(maxsize=256)
 def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
-    return frozenset(str(table.name) for table in mapper.tables)  # type: ignore[attr-defined]
+    return frozenset(str(table.name) for table in mapper.tables)
+
+
+def connection_to_write(session: Session, mapper: Mapper[Any]) -> Connection:
+    """Return the connection by which a session writes the rows of a model: it may read them by another."""
+    write = update(mapper.primary_key[0].table)
+    return session.connection(bind_arguments={"mapper": mapper, "clause": write})
 
 
 def read(
-    connection: Connection, row: Row, names: Sequence[str], lock: Literal["exclusive", "shared"] | None = None
+    connection: Connection, row: Row, names: Sequence[str], lock: Lock | None = None
 ) -> dict[str, Any] | None:
     """Return what a row has in the columns of some attributes; ``None`` where there is no such row.
 
-    :param lock: how to keep other writers from the row until the transaction, or the savepoint, ends; and then what
-        is read is what is committed, whatever the transaction has read before.
+    :param lock: how to keep other writers from the row until the transaction, or the savepoint, ends; and then
+        what is read is what is committed, whatever the transaction has read before.
     """
     if lock is not None and connection.dialect.name == "sqlite":
         lock_file(connection, row.mapper.primary_key[0].table)
@@ -105,13 +119,15 @@ _KEY = "flask_etag_key_{}"
 
 
 @lru_cache(maxsize=512)
-def _select(mapper: Mapper[Any], names: tuple[str, ...], is_null: tuple[bool, ...], lock: str | None) -> Select[Any]:
+def _select(
+    mapper: Mapper[Any], names: tuple[str, ...], is_null: tuple[bool, ...], lock: Lock | None
+) -> Select[Any]:
     """Return the statement that reads some columns of one row; made once, it is compiled once.
 
     :param is_null: of each part of its key, whether that is NULL.
     """
     columns = [mapper.column_attrs[name].columns[0] for name in names] or mapper.primary_key
-    tables = {column.table for column in (*columns, *mapper.primary_key)}  # type: ignore[attr-defined]
+    tables = {column.table for column in (*columns, *mapper.primary_key)}
     source = mapper.persist_selectable if len(tables) > 1 else mapper.primary_key[0].table
     where = [
         column.is_(None) if null else column == bindparam(_KEY.format(number))
@@ -133,7 +149,7 @@ def lock_file(connection: Connection, table: Any) -> None:
 
 
 def is_same(mapper: Mapper[Any], one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two readings of a row are the same in what the first has read, as its columns' types compare."""
+    """Tell whether two readings of a row are the same in what the first has read, as the columns compare."""
     return all(
         value is other[name]
         or mapper.column_attrs[name].columns[0].type.compare_values(value, other[name])
@@ -178,7 +194,7 @@ def _has_begun(connection: Connection) -> bool:
 
 
 def begin_before_savepoint(connection: Connection) -> None:
-    """Send the BEGIN that SQLite's driver leaves out: without it, RELEASE commits what the savepoint has written."""
+    """Send the BEGIN that SQLite's driver leaves out: without it, RELEASE commits what was written."""
     if connection.dialect.name == "sqlite" and not _has_begun(connection):
         connection.exec_driver_sql("BEGIN")
 
@@ -233,7 +249,7 @@ def is_key_taken(error: IntegrityError, mapper: Mapper[Any]) -> bool:
 
 
 def has_ended_transaction(connection: Connection, error: BaseException) -> bool:
-    """Tell whether an error has ended the whole transaction, savepoints included, which SQLAlchemy does not know."""
+    """Tell whether an error has ended the whole transaction, savepoints included: SQLAlchemy does not know."""
     if connection.dialect.name not in _MYSQL or not isinstance(error, DBAPIError):
         return False
     _, code = _codes_of(error)
@@ -245,7 +261,7 @@ def has_ended_transaction(connection: Connection, error: BaseException) -> bool:
 
 
 def has_broken_transaction(connection: Connection, error: BaseException) -> bool:
-    """Tell whether an error leaves nothing to do but to roll back, to a savepoint at least; COMMIT would not say so."""
+    """Tell whether an error leaves nothing to do but to roll back, to a savepoint at least."""
     return connection.dialect.name == "postgresql" and isinstance(error, DBAPIError)
 
 
@@ -278,7 +294,6 @@ def has_replaced(connection: Connection, row: Row, rowcount: int, rows: int) -> 
     :param rows: of how many rows that was.
     """
     if connection.dialect.name == "postgresql":  # ON CONFLICT locks what it finds, which leaves a mark on the row
-        statement = select(literal_column("xmax <> 0")).select_from(row.mapper.primary_key[0].table)
-        where = (column == value for column, value in zip(row.mapper.primary_key, row.key, strict=True))
-        return rowcount == 0 or bool(connection.scalar(statement.where(*where), execution_options=_OWN))
+        statement: Select[Any] = select(literal_column("xmax <> 0")).select_from(row.mapper.primary_key[0].table)
+        return rowcount == 0 or bool(connection.scalar(statement.where(*row.where()), execution_options=_OWN))
     return connection.dialect.name in _MYSQL and rowcount != rows  # it counts a row that it has changed twice

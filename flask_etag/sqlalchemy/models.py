@@ -12,7 +12,20 @@ from types import NoneType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CHAR, Column, Connection, Enum, Integer, Select, SelectBase, String, Uuid, event, inspect
+from sqlalchemy import (
+    CHAR,
+    Column,
+    ColumnElement,
+    Connection,
+    Enum,
+    Integer,
+    Select,
+    SelectBase,
+    String,
+    Uuid,
+    event,
+    inspect,
+)
 from sqlalchemy.orm import (
     InstanceState,
     Mapped,
@@ -37,8 +50,8 @@ class Versioned:
     """A mixin that gives a model a column ``version``, which changes with every UPDATE and never repeats.
 
     Versions are random texts, of 32 hexadecimal digits, so that a row that is deleted and made again under the
-    same key does not get one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``). What a
-    view, a form or a schema puts into the attribute is ignored.
+    same key does not get one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``).
+    What a view, a form or a schema puts into the attribute is ignored.
 
     A model with a ``__mapper_args__`` of its own has to keep this one's::
 
@@ -171,7 +184,7 @@ def version_of(state: InstanceState[Any]) -> object:
 
 
 def loaded_version_of(state: InstanceState[Any]) -> object:
-    """Return the version that SQLAlchemy is going to name in its WHERE, even if the view has set the next itself."""
+    """Return the version that SQLAlchemy is going to name in its WHERE, whatever the view has set."""
     key = version_key(state.mapper)
     if key in state.committed_state:
         return state.committed_state[key]
@@ -188,9 +201,8 @@ def next_version(mapper: Mapper[Any], version: Any) -> object:
 
 def is_newer(version: Any, than: Any) -> bool:
     """Tell whether a version can follow another: numbers and times count up, others only have to differ."""
-    if isinstance(version, int | datetime) and type(version) is type(than):
-        return bool(version > than)
-    return bool(version != than)
+    counts = type(version) is type(than) and isinstance(version, int | datetime)
+    return bool(version > than if counts else version != than)
 
 
 def attribute_of(state: InstanceState[Any], key: str) -> object:
@@ -208,7 +220,7 @@ def attribute_of(state: InstanceState[Any], key: str) -> object:
     return getattr(target, key)
 
 
-def is_stored_as_sent(column: Column[Any], value: object) -> bool:
+def is_stored_as_sent(column: ColumnElement[Any], value: object) -> bool:
     """Tell whether a database has in a column just what it was sent, so that it need not be read to be known."""
     kind = column.type
     if isinstance(kind, String) and not isinstance(kind, CHAR | Enum):
@@ -274,7 +286,7 @@ def loaded_names(state: InstanceState[Any]) -> list[str]:
 
 
 def columns_of(state: InstanceState[Any], besides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what an object has loaded of its columns, to be kept: what is changed in place later does not change it.
+    """Return what an object has loaded of its columns, to be kept: a later change in place does not change it.
 
     :param besides: what was kept of it before, which stays as it is.
     """

@@ -114,7 +114,7 @@ class Page(Generic[T]):
         return Fingerprint(message_of("page", text, str(self.total), *chain.from_iterable(members)))
 
     def _read_narrowly(self) -> Fingerprint | None:
-        """Read keys and versions alone, where that is likely to be all: the sender of a read has this state already.
+        """Read keys and versions alone, where that is likely to be all: its sender has this state already.
 
         What a SELECT DISTINCT is ordered by has to be among what it reads, on PostgreSQL.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from sqlalchemy import CTE, Delete, Insert, Select, Table, TextClause, TextualSelect
+from sqlalchemy import CTE, Delete, Insert, Select, Table, TableClause, TextClause, TextualSelect
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.visitors import iterate
 
@@ -19,7 +19,7 @@ _WRITES_NOTHING = frozenset({"select", "show", "set", "pragma", "explain", "valu
 def tables_written_by(statement: Any) -> frozenset[str] | None:
     """Name the tables that a statement may write to; ``None`` where it writes nothing."""
     if isinstance(statement, UpdateBase):
-        tables = _names_in(statement.table)  # type: ignore[attr-defined]
+        tables = _names_in(statement.table)
         return tables | _written_beside(statement) if statement._independent_ctes else tables
     if isinstance(statement, Select):
         return _written_beside(statement) or None
@@ -34,7 +34,8 @@ def tables_written_by(statement: Any) -> frozenset[str] | None:
 def _names_in(target: Any) -> frozenset[str]:
     if isinstance(target, Table):
         return frozenset({str(target.name)})
-    return frozenset(str(part.name) for part in iterate(target) if hasattr(part, "name") and hasattr(part, "columns"))
+    parts = [part for part in iterate(target) if isinstance(part, TableClause)]
+    return frozenset(str(part.name) for part in parts)
 
 
 def _written_beside(statement: Any) -> frozenset[str]:
@@ -43,7 +44,7 @@ def _written_beside(statement: Any) -> frozenset[str]:
         name
         for part in iterate(statement)
         if isinstance(part, CTE) and isinstance(part.element, UpdateBase)
-        for name in _names_in(part.element.table)  # type: ignore[attr-defined]
+        for name in _names_in(part.element.table)
     )
 
 

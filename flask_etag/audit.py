@@ -1,0 +1,217 @@
+"""What is known of the views that are decorated: which routes lead to them, what protects each, what is uncovered.
+
+``flask etag routes`` shows it.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet, ref
+
+import click
+from flask import Flask, Response, current_app, request_started
+from flask.cli import with_appcontext
+
+from flask_etag import log
+from flask_etag.backend import backend, owner_of
+from flask_etag.exchange import Exchange
+from flask_etag.resources import Resource
+from flask_etag.settings import Settings, settings_of, watch
+from flask_etag.validators import Found
+
+_PROTECTION = "__flask_etag_protection__"
+_DECORATED_AS = "__flask_etag_decorated_as__"
+
+_HEADINGS = ("Route", "Method", "Resource", "Tag", "Protection")
+_WRITES = ("PUT", "PATCH", "DELETE")
+
+_apps: WeakSet[Flask] = WeakSet()
+
+
+# What decorators note of views.
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """How a view is decorated.
+
+    :param resource: what it serves; ``None`` where its tag is the digest of the body.
+    :param required: whether a write has to name the state that it overwrites.
+    """
+
+    resource: Resource[..., Any] | None
+    required: bool = False
+
+
+def mark(view: Callable[..., Any], conditional: Callable[..., Any], protection: Protection) -> None:
+    """Note that a view was decorated, on both: whoever finds one in an application can tell.
+
+    :param view: the view as it was.
+    :param conditional: what the decorator made of it.
+    """
+    vars(conditional).pop(_DECORATED_AS, None)  # functools.wraps copied it
+    setattr(conditional, _PROTECTION, protection)
+    for step in _unwrapped(view):  # the route may be below another decorator
+        setattr(step, _DECORATED_AS, [*getattr(step, _DECORATED_AS, ()), ref(conditional)])
+
+
+def protection_of(view: Callable[..., Any]) -> Protection | None:
+    """Tell how a view is decorated, also through decorators above ours that use ``functools.wraps``."""
+    return getattr(view, _PROTECTION, None)
+
+
+def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Yield the rule, the method and what answers it, for every route of an application."""
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        view = app.view_functions.get(rule.endpoint)
+        if view is None:
+            continue
+        view_class = getattr(view, "view_class", None)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield rule.rule, method, getattr(view_class, method.lower(), view)
+
+
+def audit(app: Flask) -> None:
+    """Let an application be audited: by its first request, and by its command line."""
+    _apps.add(app)
+    app.cli.add_command(etag)
+    request_started.connect(_check_views, app)
+
+
+def _unreachable_views(app: Flask, apps: list[Flask]) -> list[str]:
+    """Name the routes of an application whose view was decorated above the route, so that it never runs decorated.
+
+    :param apps: all applications, since a view may be decorated for one and not for another.
+    """
+    reached = {id(step) for other in apps for view in other.view_functions.values() for step in _unwrapped(view)}
+    found = []
+    for endpoint, view in app.view_functions.items():
+        conditionals = [conditional() for conditional in getattr(view, _DECORATED_AS, ())]
+        if conditionals and not any(id(conditional) in reached for conditional in conditionals):
+            found.append(endpoint)
+    return found
+
+
+def _unwrapped(view: Callable[..., Any] | None) -> Iterator[Callable[..., Any]]:
+    while view is not None:
+        yield view
+        view = getattr(view, "__wrapped__", None)
+
+
+def _check_views(app: Flask, **_: Any) -> None:
+    """Refuse an application in which a view is decorated above its route: by its first request."""
+    unreachable = _unreachable_views(app, list(_apps))
+    if unreachable:
+        raise RuntimeError(
+            f"The view of {', '.join(unreachable)} is decorated above its route, where nothing protects it: "
+            "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
+        )
+    request_started.disconnect(_check_views, app)
+    if app.debug or app.testing:  # known only now: whoever runs the application says so
+        watch(app)
+
+
+# An aid while one develops.
+
+
+def serve_watched(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
+    """Run the view of a read, and warn of the rows that were loaded for it and can change without its tag."""
+    store = owner_of(target) if isinstance(resource.validator, Found) else None
+    if store is None or hasattr(type(target), "__etag__"):
+        return exchange.serve(target)
+    before = store.uncovered(target)
+    response = exchange.serve(target)
+    for part, (advice, is_content) in store.uncovered(target).items():
+        if is_content or part not in before:
+            log.once(
+                f"{part} is loaded for its answer, and what changes there does not change the ETag, so that a 304 "
+                f"can be stale: {advice}. This is told in debug and testing mode only."
+            )
+    return response
+
+
+# The command line.
+
+
+@click.group()
+def etag() -> None:
+    """Audit conditional requests."""
+
+
+@etag.command()
+@click.option("--check", is_flag=True, help="Exit with 1 if a PUT, PATCH or DELETE is not protected.")
+@with_appcontext
+def routes(check: bool) -> None:
+    """Show every route: its resource, where its tag comes from, and how it is protected."""
+    configured = settings_of(current_app)
+    rows, unprotected = [], []
+    for rule, method, view in views_of(current_app):
+        protection = protection_of(view)
+        rows.append((rule, method, *_described(method, protection, configured)))
+        if method in _WRITES and not _is_protected(protection, configured):
+            unprotected.append(f"{method} {rule}")
+    _echo_table([_HEADINGS, *rows])
+    if check and unprotected:
+        click.echo(f"\nNot protected: {', '.join(unprotected)}", err=True)
+        sys.exit(1)
+
+
+def _is_protected(protection: Protection | None, configured: Settings) -> bool:
+    return protection is not None and protection.required and configured.require == "enforce"
+
+
+def _described(method: str, protection: Protection | None, configured: Settings) -> tuple[str, str, str]:
+    """Tell of one route what its resource is, where its tag comes from, and how a write to it is protected."""
+    if protection is None:
+        return "", "", "not at all" if method in _WRITES else ""
+    resource = protection.resource
+    if resource is None:
+        return "", "body", ""
+    source = resource.validator.source
+    if method in ("GET", "TRACE"):
+        return resource.name, source, ""
+    if not protection.required:
+        return resource.name, source, "not at all: If-Match is judged, and not required"
+    if configured.require != "enforce":
+        return resource.name, source, f'not at all: ETAG_REQUIRE is "{configured.require}"'
+    return resource.name, source, _guard_of(resource)
+
+
+def _guard_of(resource: Resource[..., Any]) -> str:
+    """Tell what holds a write to the state that was judged, from what the loader says that it returns."""
+    loaded = _loaded_by(resource)
+    store = backend()
+    guards = {None if store is None else store.guarding(model) for model in loaded}
+    if guards and None not in guards:
+        return ", or ".join(sorted(filter(None, guards)))
+    if resource.has_lock:
+        return "locked: lock="
+    return "judged only" if loaded else "guarded if mapped: the loader's annotation does not say"
+
+
+def _loaded_by(resource: Resource[..., Any]) -> list[type]:
+    """Return the classes of what a loader returns, as far as its annotation tells."""
+    loader: Callable[..., Any] = resource.__wrapped__  # type: ignore[attr-defined]
+    try:
+        returned = typing.get_type_hints(loader).get("return")
+    except (NameError, TypeError):
+        return []
+    alternatives = typing.get_args(returned) if _is_union(returned) else (returned,)
+    origins = [typing.get_origin(alternative) or alternative for alternative in alternatives]
+    classes = [origin for origin in origins if isinstance(origin, type)]
+    return [alternative for alternative in classes if alternative not in (type(None), object)]
+
+
+def _is_union(annotation: object) -> bool:
+    return isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
+
+
+def _echo_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

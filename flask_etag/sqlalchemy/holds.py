@@ -1,0 +1,435 @@
+"""A claim to the row of one object: how the row is held, and how what was stored in it is read back.
+
+To hold a row is to lock it in the transaction that is going on, to read what tells its state, to compare that
+with what is expected, and to refuse if it differs. It is done where nothing else compares: SQLAlchemy's own
+``WHERE version = ?`` does, for a flush that writes what is expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, update
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
+from sqlalchemy.orm.exc import StaleDataError
+
+from flask_etag import log
+from flask_etag.backend import Terms
+from flask_etag.sqlalchemy import databases, statements
+from flask_etag.sqlalchemy.claims import ABSENT, UNREAD, Claim, Seen
+from flask_etag.sqlalchemy.databases import OWN, Cause, Row
+from flask_etag.sqlalchemy.models import (
+    Versioned,
+    columns_of,
+    covered_by,
+    expire_parts,
+    is_newer,
+    is_stored_as_sent,
+    is_versioned,
+    key_of,
+    loaded_names,
+    loaded_version_of,
+    names_of_columns,
+    names_of_other_rows,
+    next_version,
+    version_key,
+    version_of,
+)
+
+Writer = Literal["flush", "statement"]
+"""What has written a row: the ORM, which knows what it has sent; or a statement of the view's own."""
+
+
+class RowClaim(Claim):
+    """What a request may replace of the row of one object.
+
+    :param terms: what the write has to hold to.
+    :param target: the object.
+    :param session: the session that it is in.
+    :ivar row: the row; by its new name, once the request has changed its key.
+    """
+
+    refusal: Cause | None = None
+    """Why the last try to write the row was refused."""
+
+    is_doubtful = False
+    """Whether a try to write the row failed, and it is still to be seen whether another writer is the reason."""
+
+    misuse: RuntimeError | None = None
+    """Why the row cannot be guarded at all."""
+
+    flushing: Connection | None = None
+    """The connection of the flush that is about to write the row."""
+
+    _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
+    _unread_after: Writer | None = None  # what has written the row since it was last read back
+    _image: dict[str, Any] | None = None  # the columns of the base, once a statement may have changed some of them
+
+    def __init__(self, terms: Terms, target: object, session: Session) -> None:
+        super().__init__(Seen(ABSENT))
+        state = instance_state(target)
+        self.terms = terms
+        self.target = target
+        self.session = session
+        self.row = Row(state.mapper, key_of(state))
+        self.is_versioned = is_versioned(state.mapper)
+        self._loaded = None if self.is_versioned else columns_of(state)  # before a dump can change one in place
+
+    def judged(self, etag: str | None) -> None:
+        """Note that the target was judged by what is loaded of it, and the tag of that."""
+        state = instance_state(self.target)
+        self.base = Seen(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag)
+
+    @property
+    def etag(self) -> str | None:
+        """The tag of what the request has left of the row; ``None`` where it has none, or none is known."""
+        return self.expected.etag
+
+    @property
+    def is_held_before_view(self) -> bool:
+        """Whether to keep others from the row while the view runs: nothing in its WHERE would tell of them."""
+        return not self.terms.is_reported and not (self.is_versioned and self.terms.names_state)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether it is still to be read what the database has made of the row."""
+        return self._unread_after is not None
+
+    @property
+    def version_to_replace(self) -> object | None:
+        """The version that the row has to have; ``None`` where it is held, or whatever it has is replaced."""
+        is_any = self.connection is not None or self.terms.is_reported
+        return None if is_any else self.expected.fingerprint
+
+    def is_to(self, mapper: Mapper[Any], state: InstanceState[Any]) -> bool:
+        """Tell whether an object is one of the row."""
+        if state.obj() is self.target:
+            return True
+        return state.key is not None and self.row.is_named_by(mapper, state.key[1])
+
+    def may_be_written_by(self, statement: Any, tables: frozenset[str]) -> bool:
+        """Tell whether a statement may write the row; one that only makes rows makes others, where it is there.
+
+        :param tables: the names of the tables that it writes to.
+        """
+        if not (tables is statements.ANY_TABLE or tables & self.row.tables):
+            return False
+        return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(statement)
+
+    # What happens to the row.
+
+    def note(self, error: BaseException) -> None:
+        """Note that a try to write the row has failed."""
+        self.refusal = databases.cause_of(error) or self.refusal
+        self.is_doubtful = True
+
+    def written(self, connection: Connection, depth: int, by: Writer) -> None:
+        """Note that the row may have been written, in whatever state that has left it."""
+        self.enter(connection, depth, Seen(UNREAD))
+        if self._unread_after != "statement":
+            self._unread_after = by
+
+    def flushed(self, depth: int) -> None:
+        """Note that a flush that was to write the row is done."""
+        self.flushing = self.refusal = None
+        self.is_doubtful = False
+        if self.target in self.session.deleted and self.connection is not None:
+            self.enter(self.connection, depth, Seen(ABSENT))
+
+    def commit(self, connection: object) -> None:
+        """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
+        super().commit(connection)
+        self._image = None
+
+    # How it is held.
+
+    def connection_of_session(self) -> Connection:
+        """Return the connection by which the session writes the row."""
+        return databases.connection_to_write(self.session, self.row.mapper)
+
+    def hold(
+        self, connection: Connection, depth: int, lock: databases.Lock = "exclusive", *, whole: bool = False
+    ) -> None:
+        """Lock the row, in the transaction that is going on, and refuse any other state than the one expected.
+
+        :param depth: how many savepoints are open.
+        :param lock: a shared one is for what is not going to be written; it is not kept.
+        :param whole: whether to keep all that the row has, since a statement may change any of it.
+        :raises StaleDataError: if the row is in another state.
+        """
+        names = names_of_columns(self.row.mapper) if whole else self._names_of_fingerprint()
+        try:
+            found = databases.read(connection, self.row, names, lock)
+        except DBAPIError as error:
+            self.note(error)
+            raise
+        if not self._is_met_by(found):
+            self.refuse()
+        if whole and self.is_versioned:
+            self._image = found
+        if lock == "exclusive":
+            self.enter(connection, depth, self.expected)
+
+    def refuse(self) -> None:
+        """Refuse the write.
+
+        :raises StaleDataError: always.
+        """
+        self.refusal = "conflict"
+        raise StaleDataError("The row has been changed since the request was judged.")
+
+    def refuse_what_cannot_hold(self, connection: Connection) -> None:
+        """Refuse a connection on which nothing holds the statements of a write together.
+
+        :raises RuntimeError: if it is one.
+        """
+        try:
+            databases.refuse_what_cannot_hold(connection, self.row.mapper, needs_lock=not self.is_versioned)
+        except RuntimeError as error:
+            self.misuse = error
+            raise
+
+    def refuse_to_wait(self, connection: Connection, *, is_row: bool) -> None:
+        """Refuse a write that would wait for what the same request holds: neither would ever go on.
+
+        :param is_row: whether it may write the row.
+        :raises RuntimeError: if it would.
+        """
+        holding: Any = self.connection
+        if holding is None or holding is connection:
+            return
+        if databases.would_wait(connection, holding, is_row=is_row):
+            raise RuntimeError(
+                f"This request holds a {self.row.mapper.class_.__name__} on one connection, and writes on "
+                "another, which would wait for the first without end. Write through the session that loaded it, "
+                "or commit that session first."
+            )
+
+    def refuse_what_moves_no_row(self) -> None:
+        """Refuse a tag that depends on other rows than the one that is guarded.
+
+        :raises TypeError: if it does.
+        """
+        state = instance_state(self.target)
+        mapper = state.mapper
+        others = names_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
+        if not others or not self.terms.rereads or self.terms.column is not None:
+            return
+        self.session.flush()  # what is not sent yet of these would be lost
+        self.session.expire(self.target, others)
+        self.terms.etag_of(self.target)
+        read = sorted(name for name in others if name in state.dict)
+        if read:
+            raise TypeError(
+                f"The ETag of {state.class_.__name__} depends on its {', '.join(read)}, whose rows can change "
+                "without it, and nothing would guard them. Leave them out of what is hashed; or give the model a "
+                "version, and let that cover them: flask_etag.sqlalchemy.covers()."
+            )
+
+    def before_flush_writes(
+        self, connection: Connection, depth: int, target: object, replaced: InstanceState[Any] | None
+    ) -> None:
+        """See to it that a flush replaces what is expected.
+
+        :param target: the object that it writes; the last one stands for the row.
+        :param replaced: the object whose loaded version SQLAlchemy is going to name, if it names any.
+        :raises StaleDataError: if the row is in another state.
+        """
+        self.target = target
+        self.session = instance_state(target).session or self.session
+        self.refuse_what_cannot_hold(connection)
+        self.refuse_to_wait(connection, is_row=True)
+        self._is_made_again = replaced is None
+        is_compared = replaced is None and self.expected.fingerprint is ABSENT  # by the constraint of the key
+        if self.connection is None and not is_compared:
+            if self.terms.is_reported:
+                self._adopt(connection, depth, replaced)
+            elif not self._is_compared_by(replaced):
+                self.hold(connection, depth)
+        self.flushing = connection
+
+    def before_statement(self, connection: Connection, depth: int) -> None:
+        """See to it that a statement that may write the row finds it as expected; keep what it has by then.
+
+        :raises StaleDataError: if the row is in another state.
+        """
+        self.refuse_what_cannot_hold(connection)
+        if self.connection is None:
+            if self.terms.is_reported:
+                self._adopt(connection, depth, None)
+            else:
+                self.hold(connection, depth, whole=True)
+        if self.is_versioned and self._image is None and not self.is_pending:
+            self._image = databases.read(connection, self.row, names_of_columns(self.row.mapper))
+
+    def _is_compared_by(self, replaced: InstanceState[Any] | None) -> bool:
+        """Tell whether SQLAlchemy's own WHERE names the version that is expected.
+
+        It does not where the view has let go of what was judged, by a commit, a rollback or a refresh, or writes
+        another object of the same row: another writer's state may have been loaded since.
+        """
+        if replaced is None or not (self.is_versioned and is_versioned(replaced.mapper)):
+            return False
+        return loaded_version_of(replaced) == self.expected.fingerprint
+
+    def _adopt(self, connection: Connection, depth: int, replaced: InstanceState[Any] | None) -> None:
+        """Take whatever the row has for what was expected: the request names no state, and is let pass."""
+        if not self.is_versioned:
+            return
+        name = version_key(self.row.mapper)
+        found = databases.read(connection, self.row, names_of_columns(self.row.mapper), "exclusive")
+        if found is None:
+            return
+        if replaced is not None:
+            set_committed_value(replaced.obj(), name, found[name])
+        self.base, self._image = Seen(found[name]), found
+        self.enter(connection, depth, self.base)
+
+    def _names_of_fingerprint(self) -> Sequence[str]:
+        """Name the attributes that tell the states of the row apart."""
+        if self.is_versioned:
+            return (version_key(self.row.mapper),)
+        fingerprint = self.expected.fingerprint
+        return tuple(fingerprint) if isinstance(fingerprint, dict) else names_of_columns(self.row.mapper)
+
+    def _is_met_by(self, found: dict[str, Any] | None) -> bool:
+        """Tell whether the row is in the state that is expected."""
+        fingerprint = self.expected.fingerprint
+        if found is None or fingerprint is ABSENT:
+            return found is None and fingerprint is ABSENT
+        if self.is_versioned:
+            fingerprint = {version_key(self.row.mapper): fingerprint}
+        return isinstance(fingerprint, dict) and databases.is_same(self.row.mapper, fingerprint, found)
+
+    # How what was stored is read back.
+
+    def read_back(self, depth: int) -> None:
+        """Learn what the database has made of the row, in memory too, and take the tag, while the row is held.
+
+        :raises StaleDataError: if the write has left what tells the states apart as it was.
+        """
+        connection: Any = self.connection
+        state = instance_state(self.target)
+        if self.expected.fingerprint is ABSENT or not (state.persistent and state.session is self.session):
+            self.read_back_by_hand(depth)
+            return
+        after, self._unread_after = self._unread_after, None
+        row, self.row = self.row, Row(state.mapper, key_of(state))
+        seen = self._version_stored(state, after) if self.is_versioned else self._columns_stored(state)
+        if seen is not self.base and seen.fingerprint is not ABSENT:
+            if self.is_versioned and (self.terms.rereads or hasattr(state.class_, "__etag__")):
+                self.session.refresh(self.target, loaded_names(state))
+                expire_parts(self.session, self.target)
+            etag = self.terms.etag_of(self.target)
+            self._refuse_what_did_not_move(seen.fingerprint, etag)
+            seen = Seen(seen.fingerprint, etag if row == self.row else None)
+        self.enter(connection, depth, seen)
+
+    def read_back_by_hand(self, depth: int) -> None:
+        """Learn what the database has made of the row without the object; its tag is not known then.
+
+        :raises StaleDataError: as :meth:`read_back`.
+        """
+        connection: Any = self.connection
+        after, self._unread_after = self._unread_after, None
+        if self.expected.fingerprint is ABSENT:
+            return
+        if self.is_versioned and after == "statement":
+            seen = self._version_after_statement()
+        else:
+            found = databases.read(connection, self.row, self._names_of_fingerprint())
+            version = found and found[version_key(self.row.mapper)] if self.is_versioned else found
+            seen = Seen(ABSENT if found is None else version)
+        if seen is not self.base and seen.fingerprint is not ABSENT:
+            self._refuse_what_did_not_move(seen.fingerprint, None)
+        self.enter(connection, depth, seen)
+
+    def _columns_stored(self, state: InstanceState[Any]) -> Seen:
+        """Read the columns of a row that has no version: what was sent may be stored otherwise."""
+        try:
+            self.session.refresh(self.target, loaded_names(state))
+        except InvalidRequestError:  # a statement that the session knows nothing of has deleted it
+            return Seen(ABSENT)
+        columns = columns_of(state)
+        base = self.base.fingerprint
+        if isinstance(base, dict):
+            columns = {name: value for name, value in columns.items() if name in base}
+            if base.keys() == columns.keys() and databases.is_same(self.row.mapper, base, columns):
+                return self.base
+        return Seen(columns)
+
+    def _version_stored(self, state: InstanceState[Any], after: Writer | None) -> Seen:
+        """Return the version that the row has by now, in memory too: what was sent may be stored otherwise."""
+        if after == "statement":
+            return self._version_after_statement()
+        name = version_key(state.mapper)
+        column: Any = state.mapper.version_id_col
+        version = state.dict.get(name)
+        if version is None or not is_stored_as_sent(column, version):
+            connection: Any = self.connection
+            found = databases.read(connection, self.row, (name,))
+            if found is None:
+                return Seen(ABSENT)
+            version = found[name]
+            set_committed_value(self.target, name, version)
+        base = self.base.fingerprint
+        if self._is_made_again and base is not ABSENT and not is_newer(version, base):
+            version = self._set_version(next_version(state.mapper, base))
+        return Seen(version)
+
+    def _set_version(self, version: object) -> object:
+        """Give the row a version, in memory too; return it."""
+        connection: Any = self.connection
+        column: Any = self.row.mapper.version_id_col
+        move = update(column.table).values({column: version}).where(*self.row.where())
+        connection.execute(move, execution_options={OWN: True})
+        state = instance_state(self.target)
+        if state.persistent and not state.modified:
+            set_committed_value(self.target, version_key(self.row.mapper), version)
+        return version
+
+    def _version_after_statement(self) -> Seen:
+        """Move the version of a row that a statement has changed, if that has not done so; tell what it is now."""
+        connection: Any = self.connection
+        mapper, name = self.row.mapper, version_key(self.row.mapper)
+        state = instance_state(self.target)
+        found = databases.read(connection, self.row, names_of_columns(mapper))
+        if found is None:
+            return Seen(ABSENT)
+        if self._image is not None and databases.is_same(mapper, self._image, found):
+            return self.base
+        version = found[name]
+        is_given = issubclass(mapper.class_, Versioned) and version != state.dict.get(name)
+        if version == self.base.fingerprint or is_given:  # of Versioned, no statement gives the version
+            following = next_version(mapper, version)
+            if following is not None:
+                return Seen(self._set_version(following))
+        if state.persistent and not state.modified:
+            set_committed_value(self.target, name, version)
+        return Seen(version)
+
+    def _refuse_what_did_not_move(self, fingerprint: object, etag: str | None) -> None:
+        """Refuse a write that has left what tells the states apart as it was, or gone back in it.
+
+        :raises StaleDataError: if it has.
+        """
+        if self.base.fingerprint is ABSENT:
+            return
+        mapper = self.row.mapper
+        if self.is_versioned:
+            did_move, name = is_newer(fingerprint, self.base.fingerprint), version_key(mapper)
+        else:
+            did_move = self.terms.column is None or etag is None or etag != self.base.etag
+            name = str(self.terms.column)
+        if did_move:
+            return
+        log.logger.warning(
+            "%s.%s did not move on with a write, so it cannot tell the states before and after it; the write is "
+            "rolled back, with 409. Use a version that changes each time.",
+            mapper.class_.__name__,
+            name,
+        )
+        self.refuse()
