@@ -182,7 +182,7 @@ def refuse_autocommit(connection: Connection, name: str) -> None:
     :param name: of what is written.
     :raises RuntimeError: if it does.
     """
-    if _commits_by_itself(connection):
+    if commits_by_itself(connection):
         raise RuntimeError(
             f"{name} is written through a connection that commits by itself (AUTOCOMMIT), so that nothing could "
             'keep other writers away until a write is done. Leave isolation_level="AUTOCOMMIT" out of the options '
@@ -190,7 +190,7 @@ def refuse_autocommit(connection: Connection, name: str) -> None:
         )
 
 
-def _commits_by_itself(connection: Connection) -> bool:
+def commits_by_itself(connection: Connection) -> bool:
     """Tell whether nothing holds statements together; on SQLite, an application's own BEGIN may do that."""
     dbapi_connection = connection.connection.dbapi_connection
     if dbapi_connection is None or not connection.dialect.detect_autocommit_setting(dbapi_connection):

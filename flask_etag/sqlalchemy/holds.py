@@ -64,8 +64,11 @@ class RowClaim(Claim):
     flushing: Connection | None = None
     """The connection of the flush that is about to write the row."""
 
+    unread_after: Writer | None = None
+    """What has written the row since it was last read back."""
+
+    _is_known = True  # whether nobody else can have written the row when it is read back
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
-    _unread_after: Writer | None = None  # what has written the row since it was last read back
     _image: dict[str, Any] | None = None  # the columns of the base, once a statement may have changed some of them
 
     def __init__(self, terms: Terms, target: object, session: Session) -> None:
@@ -81,7 +84,7 @@ class RowClaim(Claim):
     def judged(self, etag: str | None) -> None:
         """Note that the target was judged by what is loaded of it, and the tag of that."""
         state = instance_state(self.target)
-        self.base = Seen(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag)
+        self.begin(Seen(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
 
     @property
     def etag(self) -> str | None:
@@ -92,11 +95,6 @@ class RowClaim(Claim):
     def is_held_before_view(self) -> bool:
         """Whether to keep others from the row while the view runs: nothing in its WHERE would tell of them."""
         return not self.terms.is_reported and not (self.is_versioned and self.terms.names_state)
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether it is still to be read what the database has made of the row."""
-        return self._unread_after is not None
 
     @property
     def version_to_replace(self) -> object | None:
@@ -129,8 +127,8 @@ class RowClaim(Claim):
     def written(self, connection: Connection, depth: int, by: Writer) -> None:
         """Note that the row may have been written, in whatever state that has left it."""
         self.enter(connection, depth, Seen(UNREAD))
-        if self._unread_after != "statement":
-            self._unread_after = by
+        if self.unread_after != "statement":
+            self.unread_after = by
 
     def flushed(self, depth: int) -> None:
         """Note that a flush that was to write the row is done."""
@@ -186,6 +184,9 @@ class RowClaim(Claim):
 
         :raises RuntimeError: if it is one.
         """
+        if self.terms.is_reported:  # then nothing is refused; but what others leave there is not told apart
+            self._is_known = not databases.commits_by_itself(connection)
+            return
         try:
             databases.refuse_what_cannot_hold(connection, self.row.mapper, needs_lock=not self.is_versioned)
         except RuntimeError as error:
@@ -277,7 +278,7 @@ class RowClaim(Claim):
         return loaded_version_of(replaced) == self.expected.fingerprint
 
     def _let_compare(self, replaced: InstanceState[Any] | None) -> None:
-        """Let SQLAlchemy's own WHERE name what the row has: the request itself has written it by another object."""
+        """Let SQLAlchemy's own WHERE name what the row has: the request has written it by another object."""
         if replaced is not None and self.is_versioned and is_versioned(replaced.mapper):
             set_committed_value(replaced.obj(), version_key(replaced.mapper), self.expected.fingerprint)
 
@@ -291,7 +292,8 @@ class RowClaim(Claim):
             return
         if replaced is not None:
             set_committed_value(replaced.obj(), name, found[name])
-        self.base, self._image = Seen(found[name]), found
+        self._image = found
+        self.begin(Seen(found[name]))
         self.enter(connection, depth, self.base)
 
     def _names_of_fingerprint(self) -> Sequence[str]:
@@ -322,7 +324,7 @@ class RowClaim(Claim):
         if self.expected.fingerprint is ABSENT or not (state.persistent and state.session is self.session):
             self.read_back_by_hand(depth)
             return
-        after, self._unread_after = self._unread_after, None
+        after, self.unread_after = self.unread_after, None
         row, self.row = self.row, Row(state.mapper, key_of(state))
         seen = self._version_stored(state, after) if self.is_versioned else self._columns_stored(state)
         if seen is not self.base and seen.fingerprint is not ABSENT:
@@ -331,7 +333,7 @@ class RowClaim(Claim):
                 expire_parts(self.session, self.target)
             etag = self.terms.etag_of(self.target)
             self._refuse_what_did_not_move(seen.fingerprint, etag)
-            seen = Seen(seen.fingerprint, etag if row == self.row else None)
+            seen = Seen(seen.fingerprint, etag if self._is_known and row == self.row else None)
         self.enter(connection, depth, seen)
 
     def read_back_by_hand(self, depth: int) -> None:
@@ -340,7 +342,7 @@ class RowClaim(Claim):
         :raises StaleDataError: as :meth:`read_back`.
         """
         connection: Any = self.connection
-        after, self._unread_after = self._unread_after, None
+        after, self.unread_after = self.unread_after, None
         if self.expected.fingerprint is ABSENT:
             return
         if self.is_versioned and after == "statement":
