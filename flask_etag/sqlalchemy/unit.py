@@ -255,9 +255,7 @@ class SessionUnit:
         is_of_flush = self._is_of_flush(connection, options)
         if not is_of_flush:
             self._claim_what_was_made(None)
-        self._wrote.setdefault(connection, self._depth(connection))
         concerned: list[RowClaim] = []
-        self._executing = connection, concerned
         for claim in self._claims:
             is_told_of = not is_of_flush or claim.flushing is connection
             may_write = is_told_of and claim.may_be_written_by(statement, tables)
@@ -269,7 +267,9 @@ class SessionUnit:
         for creation in self._open:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
-                creation.executing(connection, statement, tables, len(parameters) if is_many else 1)
+                rows = len(parameters) if is_many else 1
+                creation.executing(connection, self._depth(connection), statement, tables, rows)
+        self._executing = connection, concerned  # only now: what was asked for meanwhile is none of it
 
     def after_cursor_execute(
         self, connection: Connection, cursor: Any, _sql: str, _parameters: object, context: Any, _: bool
@@ -278,6 +278,7 @@ class SessionUnit:
         options = context.execution_options
         if self._executing is None or self._executing[0] is not connection or OWN in options:
             return
+        self._wrote.setdefault(connection, self._depth(connection))
         is_of_flush = self._is_of_flush(connection, options)
         for claim in self._executing[1]:
             claim.written(connection, self._depth(connection), "flush" if is_of_flush else "statement")
@@ -441,6 +442,7 @@ class SessionUnit:
                 claim.flushing, claim.is_doubtful = None, True
             claim.roll_back(connection, depth)
         for creation in self._creations:
+            creation.roll_back(connection, depth)
             made = creation.claim
             if made is not None and not (made.is_pending or made.has_committed):  # it is to be made again
                 creation.claim = None
