@@ -48,7 +48,12 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     if store is None:
         response = _serve(exchange, resource, target)
     else:
-        terms = Terms(_nothing, partial(resource.field, settings=settings), is_reported=True)
+        terms = Terms(
+            _nothing,
+            partial(resource.field, settings=settings),
+            is_reported=True,
+            rereads=resource.validator.rereads,
+        )
         with store.watch(target, terms) as watch:
             response = _serve(exchange, resource, target)
         etag = watch.etag_after(etag)

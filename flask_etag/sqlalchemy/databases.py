@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, false, literal_column, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
@@ -235,6 +235,11 @@ def cause_of(error: BaseException) -> Cause | None:
     if sqlstate.startswith(_TRANSACTION_ROLLBACK) or code in (_RECORD_CHANGED, _DEADLOCK):
         return "conflict"
     return None
+
+
+def is_gone(error: InvalidRequestError) -> bool:
+    """Tell whether an error means that the row of an object is gone; SQLAlchemy says it in words alone."""
+    return str(error).startswith("Could not refresh instance")
 
 
 def is_of_merge(error: StaleDataError) -> bool:
