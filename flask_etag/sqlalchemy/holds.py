@@ -265,7 +265,9 @@ class RowClaim(Claim):
         is_compared = replaced is None and self.expected.fingerprint is ABSENT  # by the constraint of the key
         if self.connection is None and not is_compared:
             if self.terms.is_reported:
-                self._adopt(connection, depth, replaced)
+                is_set_to_what_it_is = replaced is not None and not _is_changed(replaced)
+                if not is_set_to_what_it_is:
+                    self._adopt(connection, depth, replaced)
             elif not self._is_compared_by(replaced):
                 self.hold(connection, depth)
                 self._let_compare(replaced)
@@ -494,3 +496,9 @@ class RowClaim(Claim):
         if not self.terms.is_reported:
             self.refuse()
         return False
+
+
+def _is_changed(state: InstanceState[Any]) -> bool:
+    """Tell whether a flush is going to write an object: to set an attribute to what it is changes nothing."""
+    session, target = state.session, state.obj()
+    return session is None or target in session.deleted or session.is_modified(target, include_collections=False)
