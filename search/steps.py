@@ -535,6 +535,7 @@ def listen(run: Run, moment: str, does: str) -> None:
     if does in ("read", "log") and not run.world.database.has_rivals:
         return
     once: list[bool] = []
+    own = run.session
 
     def act(target: Any = None, connection: Any = None) -> None:
         run.say(f"listener: {moment} {does}")
@@ -562,7 +563,7 @@ def listen(run: Run, moment: str, does: str) -> None:
     if moment in ("before_update", "after_update", "before_delete", "after_insert"):
 
         def of_rows(_: Any, connection: Any, target: Any) -> None:
-            if object_session(target) is run.session:
+            if object_session(target) is own:  # a rival's thread has no session of the request's
                 act(target, connection)
 
         event.listen(run.kind.model, moment, of_rows)

@@ -92,7 +92,8 @@ class Run:
         self.kept: bytes | None = None
         self.first_version: Any = None
         self.first_etag: str | None = None
-        self.gone = False
+        self.left_pending: str | None = None
+        self.gone = self.failed_later = False
         self.runs = self.loads = 0
         self.error: BaseException | None = None
         self.swallowed: list[Mishap] = []
@@ -182,7 +183,11 @@ class Run:
         return self._end()
 
     def _commit(self, response: Response) -> Response:
-        self.session.commit()
+        try:
+            self.session.commit()
+        except Exception:
+            self.failed_later = True
+            raise
         return response
 
     def _end(self) -> Any:
@@ -222,6 +227,7 @@ class Run:
         self.world.run = None
         last_content, rows = self.world.patiently(partial(self.world.rows, self.kind))
         last_status, last_etag = self.world.read(self.trial.kind)
+        is_pending = self.left_pending is not None and self.left_pending != self.world.stored(self.kind)
         problem = answer.get_json(silent=True) if "problem+json" in (answer.content_type or "") else None
         reason = problem.get("reason", "") if isinstance(problem, dict) else None
         self.say(f"answered {answer.status_code} {reason or ''}")
@@ -239,6 +245,8 @@ class Run:
             first_content=first_content,
             last_content=last_content,
             rows=rows,
+            is_pending=is_pending,
+            failed_later=self.failed_later,
             gone=self.gone,
             runs=self.runs,
             left_open=left_open,
