@@ -39,7 +39,7 @@ class Evidence:
     """All that is known of a trial.
 
     :ivar control: the view undecorated, without rivals.
-    :ivar raced: the view undecorated, with its rivals, where the request is not protected and has any.
+    :ivar raced: the view undecorated, with its rivals, where it has any and the guard is not to help against them.
     """
 
     trial: Trial
@@ -132,6 +132,18 @@ def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
+
+
+@rule
+def a_part_is_what_was_committed(of: Evidence) -> Iterator[Violation]:
+    """A 409 says "partial" only where a part of the write was committed."""
+    if of.outcome.reason == "partial" and not of.outcome.changes_of(VIEW) and not _may_move_alone(of.trial):
+        yield Violation("partial, and nothing was committed")
+
+
+def _may_move_alone(trial: Trial) -> bool:
+    """Say whether a version can have moved, and no content."""
+    return bool({"touch", "set same", "upsert nothing"} & set(heads(trial.steps)))
 
 
 @rule
@@ -263,11 +275,13 @@ def _is_for_the_application(of: Evidence) -> bool:
 
 
 def _would_fail_anyway(of: Evidence) -> bool:
-    """Say whether a request that nobody protects fails without the guard too, and not for a stale version."""
+    """Say whether a request fails without the guard too, where that is not to help against it."""
     if of.raced is None or of.raced.status < 500:
         return False
     if of.trial.form == "get":
         return True  # nothing is said of a GET that writes, and meets another writer
+    if of.outcome.met_siblings_only:
+        return True
     return of.raced.error is None or of.raced.error.name != "StaleDataError"
 
 
@@ -295,7 +309,7 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if not outcome.is_accepted or outcome.etag is None or (outcome.changes and outcome.changes[-1].actor != VIEW):
         return
-    if outcome.is_pending:
+    if outcome.is_pending or outcome.changed_later:
         return  # it is of what was flushed: the application may commit that in after_request, and the log says so
     if outcome.last_status == 404:
         yield Violation("the tag of what is gone")

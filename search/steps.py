@@ -539,6 +539,7 @@ def listen(run: Run, moment: str, does: str) -> None:
 
     def act(target: Any = None, connection: Any = None) -> None:
         run.say(f"listener: {moment} {does}")
+        run.changed_later = run.changed_later or (run.is_late and does not in ("read", "log", "rival"))
         if does in ("read", "log"):
             with Session(run.engine) as another:
                 _in_another(run, another, "read" if does == "read" else "other")
