@@ -106,6 +106,24 @@ class Unit(Protocol):
         """Whether some of the write is still to be committed."""
 
 
+class Watch(Protocol):
+    """What a read does to its target, which may be counted or marked as seen: a context manager around it."""
+
+    def __enter__(self) -> Watch:
+        """Listen to what the view does to the store."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening."""
+
+    def etag_after(self, etag: str | None) -> str | None:
+        """Return the tag of what the view has left committed.
+
+        :param etag: the one of before.
+        """
+
+
 class Backend(Protocol):
     """A kind of store which can refuse a stale write."""
 
@@ -142,6 +160,9 @@ class Backend(Protocol):
 
     def unit(self) -> Unit:
         """Return what one request is going to write."""
+
+    def watch(self, target: object, terms: Terms) -> Watch:
+        """Return what a read does to what it was handed, all the same."""
 
 
 _backend: Backend | None = None

@@ -161,7 +161,8 @@ def _copied(response: Response) -> Response:
     """Return a response that can be changed without the other being changed; its content is shared."""
     copied = object.__new__(type(response))
     vars(copied).update(vars(response))  # copy() takes four times as long
-    copied.headers = Headers(response.headers)
+    copied.headers = object.__new__(Headers)
+    copied.headers._list = response.headers._list[:]  # to make it anew, each field is looked at
     return copied
 
 

@@ -123,15 +123,20 @@ class Preconditions:
         """Whether they say which state is to be replaced, and not just any that is there (``If-Match: *``)."""
         return self.if_match is None or self.if_match.strip(" \t") != "*"
 
-    def _at_a_glance(self, is_read: bool, current: Representation) -> Literal["proceed", "not modified"] | None:
-        """Answer the usual request, whose one condition is the current tag as it was sent."""
-        if is_read:
-            if self.if_none_match is None or self.if_match is not None or self.if_unmodified_since is not None:
-                return None
-            return "not modified" if self.if_none_match == current.field else None
-        if self.if_match is None or self.if_none_match is not None or self.if_match != current.field:
+    def at_a_glance(self, method: str, field: str | None) -> Literal["proceed", "not modified"] | None:
+        """Answer the usual request, whose one condition is the current tag as it was sent.
+
+        :param method: the request's method, in capitals.
+        :param field: the value of the field ETag, if there is one.
+        :return: ``None`` for any other, which has to be evaluated.
+        """
+        if field is None:
             return None
-        return None if current.etag is None or current.etag.weak else "proceed"
+        if method in _READS:
+            is_usual = self.if_none_match == field and self.if_match is None and self.if_unmodified_since is None
+            return "not modified" if is_usual else None
+        is_usual = self.if_match == field and self.if_none_match is None and not field.startswith("W/")
+        return "proceed" if is_usual else None
 
     def evaluate(self, method: str, current: Representation | None, *, accept_weakened: bool = False) -> Verdict:
         """Judge a request by its conditions, in the order of RFC 9110 section 13.2.2.
@@ -145,7 +150,7 @@ class Preconditions:
             return "proceed"
         failure: Reason | None = None
         is_read = method in _READS
-        if current is not None and (usual := self._at_a_glance(is_read, current)) is not None:
+        if current is not None and (usual := self.at_a_glance(method, current.field)) is not None:
             return usual
         if self.if_match is not None:
             failure = _judge_if_match(self.if_match, current, is_read, accept_weakened)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from functools import partial
 from typing import Any
 
 from flask import Response
 
 from flask_etag.audit import serve_watched
+from flask_etag.backend import Terms, owner_of
 from flask_etag.entity_tags import TagList, field_of
 from flask_etag.exchange import Exchange, names_in, without_content
 from flask_etag.fingerprints import LENGTH, digest_of_body
@@ -34,17 +36,39 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if state.content is not None:
             exchange.environ[HASHED] = resource, target, state.content
     fields = _NO_FIELDS
-    is_unchanged = False
-    if resource.has_fields or is_conditional:
+    preconditions = exchange.preconditions() if is_conditional else None
+    is_unchanged = preconditions is not None and preconditions.at_a_glance(exchange.method, etag) is not None
+    if resource.has_fields or (is_conditional and not is_unchanged):
         current = resource.representation(target, state, settings, opaque)
         fields = resource.fields(target, current)
-        is_unchanged = is_conditional and exchange.is_unchanged(exchange.preconditions(), current)
+        is_unchanged = preconditions is not None and exchange.is_unchanged(preconditions, current)
     if is_unchanged:
         return exchange.not_modified(etag, fields)
-    response = serve_watched(exchange, resource, target) if settings.is_watched else exchange.serve(target)
+    store = owner_of(target)
+    if store is None:
+        response = _serve(exchange, resource, target)
+    else:
+        terms = Terms(
+            _nothing,
+            partial(resource.field, settings=settings),
+            is_reported=True,
+            rereads=resource.validator.rereads,
+        )
+        with store.watch(target, terms) as watch:
+            response = _serve(exchange, resource, target)
+        etag = watch.etag_after(etag)
     if response.status_code // 100 == 2:
         exchange.describe(response, etag, fields)
     return response
+
+
+def _serve(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
+    is_watched = exchange.settings.is_watched
+    return serve_watched(exchange, resource, target) if is_watched else exchange.serve(target)
+
+
+def _nothing() -> None:
+    """Find nothing: a read makes nothing."""
 
 
 def read_body(exchange: Exchange) -> Response:
@@ -87,7 +111,10 @@ def _etag_of_body(response: Response, exchange: Exchange) -> str | None:
 
 
 def _is_body_unchanged(exchange: Exchange, response: Response, given: Container[str], etag: str | None) -> bool:
+    preconditions = exchange.preconditions()
+    if preconditions.at_a_glance(exchange.method, etag) is not None:
+        return True
     current = None if etag is None else TagList.parse(etag).members[0]
     modified = response.last_modified if "last-modified" in given else None
     state = None if current is None or "etag" in given else current.opaque[:LENGTH]
-    return exchange.is_unchanged(exchange.preconditions(), Representation(current, modified, state))
+    return exchange.is_unchanged(preconditions, Representation(current, modified, state))

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
 from flask_etag.backend import Claim, Refused, Terms, Unit, cause_of, owner_of, unit_of_write
+from flask_etag.entity_tags import field_of
 from flask_etag.errors import PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
 from flask_etag.preconditions import Preconditions
@@ -223,13 +224,18 @@ class Target:
 
         :raises PreconditionFailed: if a condition does not hold.
         """
-        etag = None
-        representation = None
+        etag = opaque = None
         if self.handed is not None:
+            settings = self._exchange.settings
             fingerprint = self._resource.validator(self.handed)
-            representation = self._resource.representation(self.handed, fingerprint, self._exchange.settings)
-            etag = representation.field
-        self._exchange.is_unchanged(self._preconditions, representation)
+            if fingerprint is not None:
+                opaque = self._resource.opaque(self.handed, fingerprint, settings)
+                etag = field_of(opaque, fingerprint.weak)
+            if self._preconditions.at_a_glance(self._exchange.method, etag) is None:
+                representation = self._resource.representation(self.handed, fingerprint, settings, opaque)
+                self._exchange.is_unchanged(self._preconditions, representation)
+        else:
+            self._exchange.is_unchanged(self._preconditions, None)
         if self._claim is not None:
             self._claim.judged(etag)
 

@@ -9,10 +9,10 @@ from sqlalchemy import Row
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 
-from flask_etag.backend import Cause
+from flask_etag.backend import Cause, Terms
 from flask_etag.sqlalchemy import databases
 from flask_etag.sqlalchemy.models import attribute_of, covered, read_parts_anew, scope_of, uncovered, version_of
-from flask_etag.sqlalchemy.unit import SessionUnit
+from flask_etag.sqlalchemy.unit import ReadUnit, SessionUnit
 
 
 class SQLAlchemyBackend:
@@ -63,6 +63,10 @@ class SQLAlchemyBackend:
     def unit(self) -> SessionUnit:
         """Return what one request is going to write."""
         return SessionUnit(_session_of_the_application())
+
+    def watch(self, target: object, terms: Terms) -> ReadUnit:
+        """Return what a read does to what it was handed, all the same."""
+        return ReadUnit(target, terms)
 
 
 def _session_of_the_application() -> Session | None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 
 class _NoFingerprint(Enum):
@@ -64,30 +64,28 @@ class Claim:
     """What a request may replace of one row.
 
     :param base: the state that the request was judged by.
+    :ivar expected: the state that the row has to be in when the request writes it.
+    :ivar connection: the connection on which the row is held; ``None`` where it is not.
+    :ivar has_committed: whether the request has committed a change of the row: then it is too late to say that
+        nothing was done.
     """
 
-    has_committed = False
-    """Whether the request has committed a change of the row: then it is too late to say that nothing was done."""
-
     def __init__(self, base: Seen) -> None:
-        self.base = base
+        self.base = self.expected = base
+        self.connection: Any = None
+        self.has_committed = False
         self._entries: list[_Entry] = []
         self._committing: tuple[Seen, list[_Entry], bool] | None = None  # what to go back to, should COMMIT fail
 
     @property
-    def expected(self) -> Seen:
-        """The state that the row has to be in when the request writes it."""
-        return self._entries[-1].seen if self._entries else self.base
-
-    @property
-    def connection(self) -> object | None:
-        """The connection on which the row is held; ``None`` where it is not."""
-        return self._entries[-1].connection if self._entries else None
-
-    @property
     def is_pending(self) -> bool:
         """Whether the request has changed the row, and has not committed that."""
-        return any(entry.seen is not self.base for entry in self._entries)
+        return self.expected is not self.base
+
+    def begin(self, base: Seen) -> None:
+        """Let a state be the base: the request was judged by it, or takes whatever is there for expected."""
+        self.base = base
+        self._look_at_top()
 
     def enter(self, connection: object, depth: int, seen: Seen) -> None:
         """Note that a transaction, or the innermost savepoint of it, has locked or written the row.
@@ -99,12 +97,12 @@ class Claim:
             top.seen = seen
         else:
             self._entries.append(_Entry(connection, depth, seen))
+        self.expected, self.connection = seen, connection
 
     def roll_back(self, connection: object, depth: int = 0) -> None:
         """Drop what a transaction, or a savepoint and those inside it, has made of the row."""
-        self._entries = [
-            entry for entry in self._entries if entry.connection is not connection or entry.depth < depth
-        ]
+        self._entries = [each for each in self._entries if each.connection is not connection or each.depth < depth]
+        self._look_at_top()
 
     def release(self, connection: object, depth: int) -> None:
         """Let what a savepoint has made of the row be that of what it is in."""
@@ -118,11 +116,7 @@ class Claim:
         if self.connection is connection:
             self._committing = self.base, self._entries, self.has_committed
             self.has_committed = self.has_committed or self.is_pending
-            self.base, self._entries = self.expected, []
-
-    def lose_sight(self) -> None:
-        """Give up what is known of the row: nobody knows whether the database has committed."""
-        self.base = Seen(UNREAD)
+            self.base, self._entries, self.connection = self.expected, [], None
 
     def commit_failed(self, connection: object) -> bool:
         """Go back to what was before a COMMIT that has failed; tell whether that was one of this row."""
@@ -130,4 +124,14 @@ class Claim:
             return False
         self.base, self._entries, self.has_committed = self._committing
         self._committing = None
+        self._look_at_top()
         return True
+
+    def lose_sight(self) -> None:
+        """Give up what is known of the row: nobody knows whether the database has committed, and what."""
+        self._entries = []
+        self.begin(Seen(UNREAD))
+
+    def _look_at_top(self) -> None:
+        top = self._entries[-1] if self._entries else None
+        self.expected, self.connection = (self.base, None) if top is None else (top.seen, top.connection)

@@ -175,6 +175,9 @@ class _Covering:
         return tuple(connection.execute(named).first() or [None])
 
 
+_WITH_WHAT_IS_PENDING = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS
+"""Of a collection that is not loaded: what was added to it from the other side."""
+
 _coverings: list[_Covering] = []
 _links: list[RelationshipProperty[Any]] = []
 """The many-to-many relationships that are covered."""
@@ -193,7 +196,7 @@ def _move_what_is_linked(session: Session, *_: object) -> None:
         mapper = instance_state(changed).mapper
         for way in mapper.relationships:
             for covered_way in [link for link in _links if link.secondary is way.secondary]:
-                history = get_history(changed, way.key, PassiveFlag.PASSIVE_NO_INITIALIZE)
+                history = get_history(changed, way.key, _WITH_WHAT_IS_PENDING)
                 others = [*(history.added or ()), *(history.deleted or ())]
                 is_whole = mapper.isa(covered_way.parent) and way.key == covered_way.key
                 for whole in ([changed] if others else []) if is_whole else others:

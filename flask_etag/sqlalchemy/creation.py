@@ -24,15 +24,17 @@ class _Executed:
     """A statement of the view's own: what it may have made or taken away is known by its tables alone.
 
     :param connection: by which it was executed.
+    :param depth: how many savepoints were open on that.
     :param rows: of how many rows it was.
-    :param rowcount: what the database has answered; -1 before it has.
+    :param rowcount: what the database has answered; ``None`` where it has refused.
     """
 
     statement: Any
     tables: frozenset[str]
     connection: Connection
+    depth: int
     rows: int
-    rowcount: int = -1
+    rowcount: int | None = None
 
 
 class Creation:
@@ -100,24 +102,33 @@ class Creation:
         if not any(state is made for made in self._made):
             self._replaced.append(state)
 
-    def executing(self, connection: Connection, statement: Any, tables: frozenset[str], parameters: int) -> None:
+    def executing(
+        self, connection: Connection, depth: int, statement: Any, tables: frozenset[str], parameters: int
+    ) -> None:
         """Note a statement that is about to be executed.
 
+        :param depth: how many savepoints are open.
         :param parameters: how many sets of parameters it has.
         :raises StaleDataError: if it is an upsert, and there is something by now.
         """
         rows = statements.rows_of(statement, parameters)
-        self._executed.append(_Executed(statement, tables, connection, rows))
+        self._executed.append(_Executed(statement, tables, connection, depth, rows))
         if connection.dialect.name == "sqlite" and statements.may_upsert(statement):
             databases.lock_file(connection, statement.table)  # so that nobody makes it before the upsert does
             if self.terms.find() is not None:
                 self.refuse()
 
     def executed(self, rowcount: int) -> None:
-        """Note what the database has answered to the last one."""
+        """Note what the database has answered to the last one, or to a part of it."""
         if self._executed:
             last = self._executed[-1]
-            last.rowcount = max(last.rowcount, 0) + max(rowcount, 0)
+            last.rowcount = (last.rowcount or 0) + max(rowcount, 0)
+
+    def roll_back(self, connection: Connection, depth: int) -> None:
+        """Forget the statements of a transaction, or of a savepoint and those inside it."""
+        self._executed = [
+            each for each in self._executed if each.connection is not connection or each.depth < depth
+        ]
 
     def refuse(self) -> None:
         """Refuse the creation.
@@ -161,7 +172,7 @@ class Creation:
     def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:
         """Tell whether the transaction that is going on has made a row, and not another of the request."""
         return any(each.session is claim.session for each in self._made if _names(each, claim.row)) or any(
-            each.connection is connection for each in self._executed
+            each.connection is connection for each in self._executed if each.rowcount is not None
         )
 
     def is_key_taken(self, error: BaseException) -> bool:
@@ -176,15 +187,16 @@ class Creation:
         """
         if any(_names(each, row) for each in self._replaced):
             return False
-        executed = [each for each in self._executed if each.tables & {row.table, *statements.ANY_TABLE}]
-        if any(statements.may_delete(each.statement) and each.rowcount > 0 for each in executed):
+        on_table = [each for each in self._executed if each.tables & {row.table, *statements.ANY_TABLE}]
+        executed = [each for each in on_table if each.rowcount is not None]
+        if any(statements.may_delete(each.statement) and each.rowcount for each in executed):
             return False
         if any(_names(each, row) for each in self._made):
             return True
         inserts = [each for each in executed if statements.may_insert(each.statement)]
         return bool(inserts) and not any(
             statements.may_upsert(each.statement)
-            and databases.has_replaced(connection, row, each.rowcount, each.rows)
+            and databases.has_replaced(connection, row, each.rowcount or 0, each.rows)
             for each in inserts
         )
 

@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, false, literal_column, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
@@ -182,7 +182,7 @@ def refuse_autocommit(connection: Connection, name: str) -> None:
     :param name: of what is written.
     :raises RuntimeError: if it does.
     """
-    if _commits_by_itself(connection):
+    if commits_by_itself(connection):
         raise RuntimeError(
             f"{name} is written through a connection that commits by itself (AUTOCOMMIT), so that nothing could "
             'keep other writers away until a write is done. Leave isolation_level="AUTOCOMMIT" out of the options '
@@ -190,7 +190,7 @@ def refuse_autocommit(connection: Connection, name: str) -> None:
         )
 
 
-def _commits_by_itself(connection: Connection) -> bool:
+def commits_by_itself(connection: Connection) -> bool:
     """Tell whether nothing holds statements together; on SQLite, an application's own BEGIN may do that."""
     dbapi_connection = connection.connection.dbapi_connection
     if dbapi_connection is None or not connection.dialect.detect_autocommit_setting(dbapi_connection):
@@ -235,6 +235,11 @@ def cause_of(error: BaseException) -> Cause | None:
     if sqlstate.startswith(_TRANSACTION_ROLLBACK) or code in (_RECORD_CHANGED, _DEADLOCK):
         return "conflict"
     return None
+
+
+def is_gone(error: InvalidRequestError) -> bool:
+    """Tell whether an error means that the row of an object is gone; SQLAlchemy says it in words alone."""
+    return str(error).startswith("Could not refresh instance")
 
 
 def is_of_merge(error: StaleDataError) -> bool:

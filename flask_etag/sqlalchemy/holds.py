@@ -64,8 +64,11 @@ class RowClaim(Claim):
     flushing: Connection | None = None
     """The connection of the flush that is about to write the row."""
 
+    unread_after: Writer | None = None
+    """What has written the row since it was last read back."""
+
+    _is_known = True  # whether nobody else can have written the row when it is read back
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
-    _unread_after: Writer | None = None  # what has written the row since it was last read back
     _image: dict[str, Any] | None = None  # the columns of the base, once a statement may have changed some of them
 
     def __init__(self, terms: Terms, target: object, session: Session) -> None:
@@ -81,7 +84,7 @@ class RowClaim(Claim):
     def judged(self, etag: str | None) -> None:
         """Note that the target was judged by what is loaded of it, and the tag of that."""
         state = instance_state(self.target)
-        self.base = Seen(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag)
+        self.begin(Seen(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
 
     @property
     def etag(self) -> str | None:
@@ -92,11 +95,6 @@ class RowClaim(Claim):
     def is_held_before_view(self) -> bool:
         """Whether to keep others from the row while the view runs: nothing in its WHERE would tell of them."""
         return not self.terms.is_reported and not (self.is_versioned and self.terms.names_state)
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether it is still to be read what the database has made of the row."""
-        return self._unread_after is not None
 
     @property
     def version_to_replace(self) -> object | None:
@@ -129,8 +127,8 @@ class RowClaim(Claim):
     def written(self, connection: Connection, depth: int, by: Writer) -> None:
         """Note that the row may have been written, in whatever state that has left it."""
         self.enter(connection, depth, Seen(UNREAD))
-        if self._unread_after != "statement":
-            self._unread_after = by
+        if self.unread_after != "statement":
+            self.unread_after = by
 
     def flushed(self, depth: int) -> None:
         """Note that a flush that was to write the row is done."""
@@ -186,6 +184,9 @@ class RowClaim(Claim):
 
         :raises RuntimeError: if it is one.
         """
+        if self.terms.is_reported:  # then nothing is refused; but what others leave there is not told apart
+            self._is_known = not databases.commits_by_itself(connection)
+            return
         try:
             databases.refuse_what_cannot_hold(connection, self.row.mapper, needs_lock=not self.is_versioned)
         except RuntimeError as error:
@@ -250,6 +251,8 @@ class RowClaim(Claim):
             elif not self._is_compared_by(replaced):
                 self.hold(connection, depth)
                 self._let_compare(replaced)
+        elif self.connection is not None and replaced is not None and self.is_versioned:
+            self._let_compare_own(replaced)
         self.flushing = connection
 
     def before_statement(self, connection: Connection, depth: int) -> None:
@@ -277,9 +280,21 @@ class RowClaim(Claim):
         return loaded_version_of(replaced) == self.expected.fingerprint
 
     def _let_compare(self, replaced: InstanceState[Any] | None) -> None:
-        """Let SQLAlchemy's own WHERE name what the row has: the request itself has written it by another object."""
+        """Let SQLAlchemy's own WHERE name what the row has: the request has written it by another object."""
         if replaced is not None and self.is_versioned and is_versioned(replaced.mapper):
             set_committed_value(replaced.obj(), version_key(replaced.mapper), self.expected.fingerprint)
+
+    def _let_compare_own(self, replaced: InstanceState[Any]) -> None:
+        """Let SQLAlchemy's own WHERE name what the request has made of the row, which is held, by a statement."""
+        seen = self.expected.fingerprint
+        if seen is UNREAD and self.unread_after == "flush":
+            return  # the object knows it
+        name = version_key(self.row.mapper)
+        if seen is UNREAD:
+            connection: Any = self.connection
+            seen = (databases.read(connection, self.row, (name,)) or {}).get(name)
+        if is_versioned(replaced.mapper) and loaded_version_of(replaced) != seen:
+            set_committed_value(replaced.obj(), name, seen)
 
     def _adopt(self, connection: Connection, depth: int, replaced: InstanceState[Any] | None) -> None:
         """Take whatever the row has for what was expected: the request names no state, and is let pass."""
@@ -291,7 +306,8 @@ class RowClaim(Claim):
             return
         if replaced is not None:
             set_committed_value(replaced.obj(), name, found[name])
-        self.base, self._image = Seen(found[name]), found
+        self._image = found
+        self.begin(Seen(found[name]))
         self.enter(connection, depth, self.base)
 
     def _names_of_fingerprint(self) -> Sequence[str]:
@@ -317,22 +333,34 @@ class RowClaim(Claim):
 
         :raises StaleDataError: if the write has left what tells the states apart as it was.
         """
-        connection: Any = self.connection
         state = instance_state(self.target)
-        if self.expected.fingerprint is ABSENT or not (state.persistent and state.session is self.session):
+        is_in_session = state.persistent and state.session is self.session
+        if self.expected.fingerprint is ABSENT or not is_in_session:
             self.read_back_by_hand(depth)
             return
-        after, self._unread_after = self._unread_after, None
+        after = self.unread_after
+        try:
+            seen = self._read_back_object(state)
+        except InvalidRequestError as error:
+            if not databases.is_gone(error):  # the session can load nothing, inside a transaction that has ended
+                self.unread_after = after
+                self.read_back_by_hand(depth)
+                return
+            seen = Seen(ABSENT)  # a statement that the session knows nothing of has deleted it
+        self.enter(self.connection, depth, seen)
+
+    def _read_back_object(self, state: InstanceState[Any]) -> Seen:
+        after, self.unread_after = self.unread_after, None
         row, self.row = self.row, Row(state.mapper, key_of(state))
         seen = self._version_stored(state, after) if self.is_versioned else self._columns_stored(state)
-        if seen is not self.base and seen.fingerprint is not ABSENT:
-            if self.is_versioned and (self.terms.rereads or hasattr(state.class_, "__etag__")):
-                self.session.refresh(self.target, loaded_names(state))
-                expire_parts(self.session, self.target)
-            etag = self.terms.etag_of(self.target)
-            self._refuse_what_did_not_move(seen.fingerprint, etag)
-            seen = Seen(seen.fingerprint, etag if row == self.row else None)
-        self.enter(connection, depth, seen)
+        if seen is self.base or seen.fingerprint is ABSENT:
+            return seen
+        if self.is_versioned and (self.terms.rereads or hasattr(state.class_, "__etag__")):
+            self.session.refresh(self.target, loaded_names(state))
+            expire_parts(self.session, self.target)
+        etag = self.terms.etag_of(self.target)
+        has_moved = self._has_moved(seen.fingerprint, etag)
+        return Seen(seen.fingerprint, etag if has_moved and self._is_known and row == self.row else None)
 
     def read_back_by_hand(self, depth: int) -> None:
         """Learn what the database has made of the row without the object; its tag is not known then.
@@ -340,7 +368,7 @@ class RowClaim(Claim):
         :raises StaleDataError: as :meth:`read_back`.
         """
         connection: Any = self.connection
-        after, self._unread_after = self._unread_after, None
+        after, self.unread_after = self.unread_after, None
         if self.expected.fingerprint is ABSENT:
             return
         if self.is_versioned and after == "statement":
@@ -350,15 +378,12 @@ class RowClaim(Claim):
             version = found and found[version_key(self.row.mapper)] if self.is_versioned else found
             seen = Seen(ABSENT if found is None else version)
         if seen is not self.base and seen.fingerprint is not ABSENT:
-            self._refuse_what_did_not_move(seen.fingerprint, None)
+            self._has_moved(seen.fingerprint, None)
         self.enter(connection, depth, seen)
 
     def _columns_stored(self, state: InstanceState[Any]) -> Seen:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
-        try:
-            self.session.refresh(self.target, loaded_names(state))
-        except InvalidRequestError:  # a statement that the session knows nothing of has deleted it
-            return Seen(ABSENT)
+        self.session.refresh(self.target, loaded_names(state))
         columns = columns_of(state)
         base = self.base.fingerprint
         if isinstance(base, dict):
@@ -420,13 +445,13 @@ class RowClaim(Claim):
             set_committed_value(self.target, name, version)
         return Seen(version)
 
-    def _refuse_what_did_not_move(self, fingerprint: object, etag: str | None) -> None:
-        """Refuse a write that has left what tells the states apart as it was, or gone back in it.
+    def _has_moved(self, fingerprint: object, etag: str | None) -> bool:
+        """Tell whether a write has moved on what tells the states apart; refuse it, if it has not.
 
-        :raises StaleDataError: if it has.
+        :raises StaleDataError: if it has not, and is not let pass only to be reported.
         """
         if self.base.fingerprint is ABSENT:
-            return
+            return True
         mapper = self.row.mapper
         if self.is_versioned:
             did_move, name = is_newer(fingerprint, self.base.fingerprint), version_key(mapper)
@@ -434,11 +459,13 @@ class RowClaim(Claim):
             did_move = self.terms.column is None or etag is None or etag != self.base.etag
             name = str(self.terms.column)
         if did_move:
-            return
+            return True
         log.logger.warning(
-            "%s.%s did not move on with a write, so it cannot tell the states before and after it; the write is "
-            "rolled back, with 409. Use a version that changes each time.",
+            "%s.%s did not move on with a write, so it cannot tell the states before and after it; unless it is only "
+            "reported, the write is rolled back, with 409. Use a version that changes each time.",
             mapper.class_.__name__,
             name,
         )
-        self.refuse()
+        if not self.terms.is_reported:
+            self.refuse()
+        return False

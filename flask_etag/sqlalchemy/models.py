@@ -222,12 +222,15 @@ def attribute_of(state: InstanceState[Any], key: str) -> object:
 
 def is_stored_as_sent(column: ColumnElement[Any], value: object) -> bool:
     """Tell whether a database has in a column just what it was sent, so that it need not be read to be known."""
-    kind = column.type
-    if isinstance(kind, String) and not isinstance(kind, CHAR | Enum):
-        return type(value) is str
-    if isinstance(kind, Uuid):
-        return type(value) is (UUID if kind.as_uuid else str)
-    return isinstance(kind, Integer) and type(value) is int
+    return _is_kept(column, type(value))
+
+
+def _is_kept(column: ColumnElement[Any], kind: type) -> bool:
+    if isinstance(column.type, String) and not isinstance(column.type, CHAR | Enum):
+        return kind is str
+    if isinstance(column.type, Uuid):
+        return kind is (UUID if column.type.as_uuid else str)
+    return isinstance(column.type, Integer) and kind is int
 
 
 def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
@@ -238,14 +241,20 @@ def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
     if state.key is None:
         raise ValueError(_NONE_YET.format(state.class_.__name__))
     mapper, key = state.mapper, state.key[1]
-    if all(map(is_stored_as_sent, mapper.primary_key, key)):
-        return tuple(key)
+    if _keeps_keys_as_sent(mapper, *map(type, key)):
+        return key
     names = names_of_key(mapper)
     if state.runid is None and state.session is not None:  # it was inserted, and nothing of it has been read since
         connection = state.session.connection(bind_arguments={"mapper": mapper})
         for name, value in (read(connection, Row(mapper, key), names) or {}).items():
             set_committed_value(state.obj(), name, value)
     return tuple(state.dict.get(name, given) for name, given in zip(names, key, strict=True))
+
+
+@lru_cache(maxsize=256)
+def _keeps_keys_as_sent(mapper: Mapper[Any], *kinds: type) -> bool:
+    """Tell whether a model's table has just what it was sent in its primary key, for values of some types."""
+    return all(map(_is_kept, mapper.primary_key, kinds))
 
 
 def scope_of(state: InstanceState[Any]) -> tuple[object, ...]:

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import CTE, Delete, Insert, Select, Table, TableClause, TextClause, TextualSelect
+from sqlalchemy import (
+    CTE,
+    Compiled,
+    CompoundSelect,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    TableClause,
+    TextClause,
+    TextualSelect,
+)
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import SavepointClause
 from sqlalchemy.sql.visitors import iterate
 
 ANY_TABLE: Final[frozenset[str]] = frozenset({"*"})
@@ -15,20 +28,30 @@ ANY_TABLE: Final[frozenset[str]] = frozenset({"*"})
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w*)", re.DOTALL)
 _WRITES_NOTHING = frozenset({"select", "show", "set", "pragma", "explain", "values", "describe", "use"})
 
+_known: WeakKeyDictionary[Compiled, frozenset[str] | None] = WeakKeyDictionary()
+"""By what SQLAlchemy has compiled, and keeps as long as it is used."""
 
-def tables_written_by(statement: Any) -> frozenset[str] | None:
-    """Name the tables that a statement may write to; ``None`` where it writes nothing."""
+
+def tables_written_by(compiled: Compiled) -> frozenset[str] | None:
+    """Name the tables that a statement may write to; ``None`` where it writes nothing, and begins no savepoint."""
+    try:
+        return _known[compiled]
+    except KeyError:
+        tables = _known[compiled] = _tables_of(compiled.statement)
+        return tables
+
+
+def _tables_of(statement: Any) -> frozenset[str] | None:
     if isinstance(statement, UpdateBase):
-        tables = _names_in(statement.table)
-        return tables | _written_beside(statement) if statement._independent_ctes else tables
-    if isinstance(statement, Select):
+        return _names_in(statement.table) | _written_beside(statement)
+    if isinstance(statement, Select | CompoundSelect):
         return _written_beside(statement) or None
     if isinstance(statement, TextualSelect):
         statement = statement.element
     if isinstance(statement, TextClause):
         word = _FIRST_WORD.match(statement.text)
         return None if word is not None and word[1].lower() in _WRITES_NOTHING else ANY_TABLE
-    return None
+    return frozenset() if isinstance(statement, SavepointClause) else None
 
 
 def _names_in(target: Any) -> frozenset[str]:

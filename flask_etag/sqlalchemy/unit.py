@@ -4,16 +4,17 @@ The events of all sessions and engines are listened to from the import on; while
 told of them. For one write by a flush and a commit, they come in this order::
 
     the view changes the object, and commits
-        Session.before_commit         the last flush is about to come: what was written is read back after it
+        Session.before_commit         the last flush is about to come; what was written is read back then
         Mapper.before_update          SQLAlchemy's own WHERE compares what is expected; or the row is held
-        Engine.before_execute         UPDATE: it is one of the flush, which is seen to
+        Engine.before_cursor_execute  UPDATE: it is one of the flush, which is seen to
         Engine.after_cursor_execute   the row is written, and the claim held, by this transaction
         Session.after_flush           the flush is done
         Session.after_flush_postexec  what was stored is read back, and the tag is taken, inside the transaction
         Engine.commit                 what was written becomes the base
                                       (COMMIT is sent)
 
-Any other statement that may write the row (bulk, Core, text) is met by ``before_execute``: the row is held first.
+Any other statement that may write the row (bulk, Core, text) is met by ``before_cursor_execute``: the row is held
+first.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -58,6 +59,7 @@ class SessionUnit:
     def __init__(self, session: Session | None) -> None:
         self._claims: list[RowClaim] = []
         self._creations: list[Creation] = []
+        self._open: list[Creation] = []  # those of which nothing is made yet
         self._of_application = session
         self._sessions: list[Session] = [] if session is None else [session]
         self._savepoints: dict[Connection, list[str]] = {}
@@ -71,7 +73,7 @@ class SessionUnit:
 
     # What the story of a write asks for.
 
-    def __enter__(self) -> SessionUnit:
+    def __enter__(self) -> Self:
         self._token = _units.set((*_units.get(), self))
         return self
 
@@ -89,6 +91,7 @@ class SessionUnit:
         if target is None:
             creation = Creation(terms, self._of_application)
             self._creations.append(creation)
+            self._open.append(creation)
             return creation
         session = session_of(target)
         self._note_session(session)
@@ -131,8 +134,8 @@ class SessionUnit:
             if cause is None:
                 raise
             raise Refused(cause) from error
-        self._claims.clear()
-        self._creations.clear()
+        for forgotten in (self._claims, self._creations, self._open):
+            forgotten.clear()
 
     def settle(self, *, is_done: bool) -> None:
         """Come to terms with what the view has done; take the tags.
@@ -191,7 +194,7 @@ class SessionUnit:
         if session.in_nested_transaction():
             return
         self._committed_by = session.get_transaction()
-        if not (session.new or session.dirty or session.deleted):
+        if session._is_clean():
             self._read_back(session)
 
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
@@ -200,7 +203,7 @@ class SessionUnit:
         state = instance_state(target)
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, state.session)
-        for creation in self._open_creations():
+        for creation in self._open:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.inserting(state, key, replaced)
         for claim in self._claims:
@@ -209,48 +212,50 @@ class SessionUnit:
                 claim.before_flush_writes(connection, self._depth(connection), target, deleted)
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        """See to what is changed, if anything is: an attribute that was set to what it is changes nothing."""
+        """See to what is changed."""
+        self._claim_awaited()
         self._flushing.add(connection)
         state = instance_state(target)
-        session = state.session
-        for creation in self._open_creations():
-            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.replacing(state)
-        for claim in self._claims:
-            if claim.is_to(mapper, state) and session and session.is_modified(target, include_collections=False):
-                claim.before_flush_writes(connection, self._depth(connection), target, state)
-
-    def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        """See to what is deleted."""
-        self._flushing.add(connection)
-        state = instance_state(target)
-        for creation in self._open_creations():
+        for creation in self._open:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(state)
         for claim in self._claims:
             if claim.is_to(mapper, state):
                 claim.before_flush_writes(connection, self._depth(connection), target, state)
 
-    def before_execute(
-        self, connection: Connection, statement: Any, multiparams: Any, _: object, options: Any
+    def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
+        """See to what is deleted."""
+        self._claim_awaited()
+        self._flushing.add(connection)
+        state = instance_state(target)
+        for creation in self._open:
+            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
+            creation.replacing(state)
+        for claim in self._claims:
+            if claim.is_to(mapper, state):
+                claim.before_flush_writes(connection, self._depth(connection), target, state)
+
+    def before_cursor_execute(
+        self, connection: Connection, _cursor: object, _sql: str, parameters: Any, context: Any, is_many: bool
     ) -> None:
         """See to a statement of the view's own that may write what is claimed; those of a flush are seen to."""
-        if OWN in options:
+        compiled, options = context.compiled, context.execution_options
+        if compiled is None or OWN in options:
             return
         self._executing = self._committing = None
+        tables = statements.tables_written_by(compiled)
+        if tables is None:
+            return
+        statement = compiled.statement
         if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
             databases.begin_before_savepoint(connection)
             self._savepoints.setdefault(connection, []).append(statement.ident)
             return
-        tables = statements.tables_written_by(statement)
-        if tables is None:
-            return
+        self._claim_awaited()
         is_of_flush = self._is_of_flush(connection, options)
         if not is_of_flush:
             self._claim_what_was_made(None)
-        self._wrote.setdefault(connection, self._depth(connection))
         concerned: list[RowClaim] = []
-        self._executing = connection, concerned
         for claim in self._claims:
             is_told_of = not is_of_flush or claim.flushing is connection
             may_write = is_told_of and claim.may_be_written_by(statement, tables)
@@ -259,24 +264,25 @@ class SessionUnit:
                 concerned.append(claim)
                 if not is_of_flush:
                     claim.before_statement(connection, self._depth(connection))
-        for creation in self._open_creations():
+        for creation in self._open:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
-                creation.executing(connection, statement, tables, len(multiparams) or 1)
+                rows = len(parameters) if is_many else 1
+                creation.executing(connection, self._depth(connection), statement, tables, rows)
+        self._executing = connection, concerned  # only now: what was asked for meanwhile is none of it
 
     def after_cursor_execute(
-        self, connection: Connection, cursor: Any, _statement: str, _parameters: object, context: Any, _: bool
+        self, connection: Connection, cursor: Any, _sql: str, _parameters: object, context: Any, _: bool
     ) -> None:
         """Note that what is claimed may have been written."""
         options = context.execution_options
-        if self._executing is None or self._executing[0] is not connection:
+        if self._executing is None or self._executing[0] is not connection or OWN in options:
             return
-        if OWN in options or context.compiled is None:
-            return
+        self._wrote.setdefault(connection, self._depth(connection))
         is_of_flush = self._is_of_flush(connection, options)
         for claim in self._executing[1]:
             claim.written(connection, self._depth(connection), "flush" if is_of_flush else "statement")
-        for creation in self._open_creations():
+        for creation in self._open:
             if not is_of_flush:
                 creation.executed(cursor.rowcount)
 
@@ -294,7 +300,7 @@ class SessionUnit:
         elif executing is not None and executing[0] is connection:
             for claim in executing[1]:
                 claim.note(error)
-        for creation in self._open_creations():
+        for creation in self._open:
             creation.is_doubtful = True
         has_ended = databases.has_ended_transaction(connection, error)
         if has_ended or databases.has_broken_transaction(connection, error):
@@ -347,8 +353,9 @@ class SessionUnit:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
         for claim in self._claims:
             if claim.connection is connection:
-                self._refuse_half_of_it(claim)
-                if claim.is_unread:  # by now no session can load anything any more
+                if self._broken:
+                    self._refuse_half_of_it(claim)
+                if claim.unread_after:  # by now no session can load anything any more
                     claim.read_back_by_hand(0)
                 claim.commit(connection)
         for kept in (self._wrote, self._broken, self._savepoints):
@@ -364,6 +371,7 @@ class SessionUnit:
 
         :raises RuntimeError: if that would wait for what the request itself holds, or cannot be guarded.
         """
+        self._claim_awaited()
         claims = [claim for claim in self._claims if claim.row.is_named_by(mapper, key)]
         for claim in claims:
             claim.refuse_what_cannot_hold(connection)
@@ -385,13 +393,12 @@ class SessionUnit:
 
     # How it does it.
 
+    def _claim_awaited(self) -> None:
+        """Claim what is claimed only if anything is written: nothing, for a request that writes."""
+
     def _note_session(self, session: Session) -> None:
         if session not in self._sessions:
             self._sessions.append(session)
-
-    def _open_creations(self) -> list[Creation]:
-        """Return what is still to be made."""
-        return [creation for creation in self._creations if creation.claim is None]
 
     def _is_of_flush(self, connection: Connection, options: Any) -> bool:
         """Tell whether a flush sends a statement: it has a cache of its own for what it compiles."""
@@ -399,7 +406,7 @@ class SessionUnit:
 
     def _depth(self, connection: Any) -> int:
         """Return how many savepoints the unit has seen begin on a connection, and not end."""
-        return len(self._savepoints.get(connection, ()))
+        return len(self._savepoints.get(connection, ())) if self._savepoints else 0
 
     def _depth_inside(self, connection: Connection, name: str) -> int:
         """Return the depth of what is inside a savepoint; 0 for one that was there before the unit."""
@@ -420,7 +427,7 @@ class SessionUnit:
         if session is self._of_application or any(claim.session is session for claim in self._claims):
             return True
         unsent = [instance_state(each) for each in (*session.new, *session.dirty, *session.deleted)]
-        if unsent and self._open_creations():
+        if unsent and self._open:
             return True
         return any(claim.is_to(state.mapper, state) for claim in self._claims for state in unsent)
 
@@ -435,10 +442,12 @@ class SessionUnit:
                 claim.flushing, claim.is_doubtful = None, True
             claim.roll_back(connection, depth)
         for creation in self._creations:
+            creation.roll_back(connection, depth)
             made = creation.claim
             if made is not None and not (made.is_pending or made.has_committed):  # it is to be made again
                 creation.claim = None
                 self._claims.remove(made)
+                self._open.append(creation)
         for depths in (self._wrote, self._broken):
             if depths.get(connection, -1) >= depth:
                 del depths[connection]
@@ -463,8 +472,9 @@ class SessionUnit:
         for claim in self._claims:
             if claim.session is not session:
                 continue
-            self._refuse_half_of_it(claim)
-            if claim.is_unread and claim.connection is not None:
+            if self._broken:
+                self._refuse_half_of_it(claim)
+            if claim.unread_after and claim.connection is not None:
                 claim.read_back(self._depth(claim.connection))
             elif self._wrote and claim.connection is None and not (claim.has_committed or claim.terms.is_reported):
                 connection = claim.connection_of_session()
@@ -477,7 +487,7 @@ class SessionUnit:
         :param session: the one that has sent something; ``None`` for whatever did.
         :raises StaleDataError: if another has made it.
         """
-        for creation in self._open_creations():
+        for creation in list(self._open):
             target = creation.find()
             if target is None and creation.has_replaced and session and creation.session not in (None, session):
                 self._forget_what_was_read(creation.session)
@@ -493,6 +503,7 @@ class SessionUnit:
         if claim is None:
             return
         self._claims.append(claim)
+        self._open.remove(creation)
         if not claim.has_committed:
             connection = claim.connection_of_session()
             claim.written(connection, self._depth(connection), "flush")
@@ -529,7 +540,7 @@ class SessionUnit:
         if isinstance(error, StaleDataError) and (was_tried or databases.is_of_merge(error)):
             return  # the target is as it was judged: the view has written from a state of long ago
         cause = databases.cause_of(error)
-        if any(creation.is_key_taken(error) for creation in self._open_creations()):
+        if any(creation.is_key_taken(error) for creation in self._open):
             cause = "conflict"
         elif databases.follows_another(error):  # the view has swallowed the error that says why
             cause = self._met
@@ -546,7 +557,7 @@ class SessionUnit:
         :param error: what ends the view, so that what it has not committed is lost anyway.
         """
         open_claims = [claim for claim in self._claims if not claim.is_pending]
-        tries: list[RowClaim | Creation] = [*open_claims, *self._open_creations()]
+        tries: list[RowClaim | Creation] = [*open_claims, *self._open]
         for tried in tries:
             if tried.misuse is not None and error is None:
                 raise tried.misuse
@@ -594,6 +605,38 @@ class SessionUnit:
                 if databases.cause_of(error) is None:
                     raise
             return
+
+
+class ReadUnit(SessionUnit):
+    """What a read does to its target, which may be counted, or marked as seen: the last writer wins, as ever.
+
+    :param target: what its view is handed; it is claimed as soon as anything is written.
+    :param terms: of a claim that is only reported.
+    """
+
+    def __init__(self, target: object, terms: Terms) -> None:
+        super().__init__(None)
+        self._awaited: tuple[object, Terms] | None = (target, terms)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _units.reset(self._token)  # a read is not refused
+
+    def etag_after(self, etag: str | None) -> str | None:
+        """Return the tag of what the view has left committed.
+
+        :param etag: the one of before.
+        """
+        if self._awaited is not None or not any(claim.has_committed for claim in self._claims):
+            return etag
+        return self._claims[0].base.etag
+
+    def _claim_awaited(self) -> None:
+        if self._awaited is not None:
+            awaited, self._awaited = self._awaited, None
+            if instance_state(awaited[0]).session is not None:
+                self.claim(*awaited).judged(None)
 
 
 def session_of(target: object) -> Session:
@@ -647,6 +690,6 @@ def _tell(target: type, *names: str) -> None:
 
 _tell(Session, "after_begin", "transient_to_pending", "before_commit", "after_flush", "after_flush_postexec")
 _tell(Mapper, "before_insert", "before_update", "before_delete")
-_tell(Engine, "before_execute", "after_cursor_execute", "handle_error")
+_tell(Engine, "before_cursor_execute", "after_cursor_execute", "handle_error")
 _tell(Engine, "rollback_savepoint", "release_savepoint")
 _tell(Engine, "rollback", "rollback_twophase", "commit", "commit_twophase")
