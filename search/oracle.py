@@ -58,6 +58,15 @@ class Evidence:
         return bool(self.outcome.rivals) or "die" in heads(self.trial.steps)
 
     @property
+    def is_unanswered(self) -> bool:
+        """Say whether ``after_request`` commits what the view itself says that it has not done.
+
+        Of an answer that is no 2xx nothing is flushed before it is settled, and what is committed afterwards is
+        outside the promise.
+        """
+        return self.trial.later and self.trial.ending not in ("200", "204")
+
+    @property
     def was_raced(self) -> bool:
         """Say whether somebody else changed the target before the view had ended."""
         return bool(self.foreign) and any(
@@ -97,6 +106,8 @@ def judge(evidence: Evidence) -> list[Violation]:
 def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violation]:
     """Promise 1: the view changes the state that it was judged by, or the one that it itself has left."""
     if not of.trial.is_enforced or (of.trial.form == "star" and of.trial.early):
+        return
+    if of.is_unanswered:
         return
     others = False
     for change in of.outcome.changes:
@@ -265,13 +276,10 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
 def _is_for_the_application(of: Evidence) -> bool:
     """Say whether the commit in ``after_request`` failed where the guard can do nothing about it.
 
-    Of an answer that is no 2xx nothing was flushed before: the view says that it has done nothing. And what the
-    database refuses at COMMIT alone (PostgreSQL at SERIALIZABLE, say) it has not refused to the flush.
+    What the database refuses at COMMIT alone (PostgreSQL at SERIALIZABLE, say) it has not refused to the flush.
     """
     error = of.outcome.error
-    if not of.outcome.failed_later:
-        return False
-    return of.trial.ending not in ("200", "204") or (error is not None and error.is_refusal)
+    return of.outcome.failed_later and (of.is_unanswered or (error is not None and error.is_refusal))
 
 
 def _would_fail_anyway(of: Evidence) -> bool:

@@ -349,7 +349,7 @@ def mishap(error: BaseException) -> Mishap:
 
 
 def outcomes(world: World, trial: Trial) -> tuple[Outcome, Outcome, Outcome | None]:
-    """Run a trial: as it is; undecorated, alone; and undecorated with its rivals, where the guard is not to help."""
+    """Run a trial: as it is; undecorated, alone; and undecorated with rivals where the guard is not to help."""
     control = Run(world, trial, decorated=False, with_rivals=False).send()
     outcome = Run(world, trial, decorated=True, with_rivals=True).send()
     raced = None
