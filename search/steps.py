@@ -453,7 +453,19 @@ def second(run: Run, how: str) -> None:
         return
     with Session(run.engine) as another:
         _in_another(run, another, how)
-        another.commit()
+        commit_or_roll_back(another)
+
+
+def commit_or_roll_back(session: Session) -> None:
+    """Commit; a COMMIT that SQLite refuses is rolled back, which closing the session does not do.
+
+    Its connection would go back to the pool with all that is not committed, for whoever comes next to commit.
+    """
+    try:
+        session.commit()
+    except SQLAlchemyError:
+        session.rollback()
+        raise
 
 
 def _in_another(run: Run, another: Session, how: str) -> None:
@@ -543,7 +555,7 @@ def listen(run: Run, moment: str, does: str) -> None:
         if does in ("read", "log"):
             with Session(run.engine) as another:
                 _in_another(run, another, "read" if does == "read" else "other")
-                another.commit()
+                commit_or_roll_back(another)
             return
         if once:
             return

@@ -22,7 +22,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from search.databases import in_memory
 from search.models import KINDS, Kind
 from search.outcomes import RIVAL, VIEW, Mishap, Outcome, RivalOutcome
-from search.steps import Step, perform, value_of
+from search.steps import Step, commit_or_roll_back, perform, value_of
 from search.world import World, path_of
 
 PATIENCE = 0.12  # seconds, for which a rival that waits for the view is waited for
@@ -327,7 +327,7 @@ class Run:
                     session.delete(found)
                 else:
                     self.world.change(session, self.kind, found, outcome.text, in_part="part" in words)
-                session.commit()
+                commit_or_roll_back(session)
         except SQLAlchemyError:
             return
         outcome.status = 200

@@ -103,8 +103,11 @@ class World:
 
         @app.errorhandler(500)
         def failed(error: Any) -> tuple[str, int]:
+            cause = getattr(error, "original_exception", None) or error
             if self.run is not None and actor == VIEW:
-                self.run.error = getattr(error, "original_exception", None) or error
+                self.run.error = cause
+            elif self.run is not None:
+                self.run.say(f"  the rival's {type(cause).__name__}: {cause!s:.110}")
             return "failed", 500
 
         for name, kind in KINDS.items():
