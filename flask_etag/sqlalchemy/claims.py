@@ -24,15 +24,15 @@ from enum import Enum
 from typing import Any, Final
 
 
-class _NoFingerprint(Enum):
+class NoFingerprint(Enum):
     """What stands for a fingerprint where there is none."""
 
     ABSENT = "there is no such row"
     UNREAD = "the request has written the row, and has not read what the database made of that"
 
 
-ABSENT: Final = _NoFingerprint.ABSENT
-UNREAD: Final = _NoFingerprint.UNREAD
+ABSENT: Final = NoFingerprint.ABSENT
+UNREAD: Final = NoFingerprint.UNREAD
 
 
 @dataclass(frozen=True, slots=True)

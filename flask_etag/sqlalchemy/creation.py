@@ -60,6 +60,7 @@ class Creation:
         self.session = session
         self.claim: RowClaim | None = None
         self._made: list[InstanceState[Any]] = []
+        self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
         self._executed: list[_Executed] = []
@@ -93,6 +94,7 @@ class Creation:
         """Note an object that a flush is about to insert, and one of the same key that it deletes."""
         self.session = self.session or state.session
         self._made.append(state)
+        self._kept.append(state.obj())
         if None not in key:
             self._rows.append(Row(state.mapper, key))
         if replaced is not None:
@@ -148,12 +150,15 @@ class Creation:
         raise StaleDataError("The row has been made since the request was judged.")
 
     def find(self) -> object | None:
-        """Return what the URL names by now, if the request may have to do with that."""
-        if not (self._made or self._replaced or self._executed):
-            return None
+        """Return what the URL names by now; ``None`` where that cannot be asked."""
         with suppress(InvalidRequestError):  # its session can load nothing now, as while it commits
             return self.terms.find()
         return None
+
+    @property
+    def has_written(self) -> bool:
+        """Whether the request has written anything that the URL may name by now."""
+        return bool(self._made or self._replaced or self._executed)
 
     @property
     def has_replaced(self) -> bool:

@@ -213,7 +213,7 @@ def would_wait(connection: Connection, holding: Connection, *, is_row: bool) -> 
 
     :param is_row: whether it may write the very row that is held.
     """
-    if connection.connection.dbapi_connection is holding.connection.dbapi_connection:
+    if holding.closed or connection.connection.dbapi_connection is holding.connection.dbapi_connection:
         return False
     return is_row or (connection.dialect.name == "sqlite" and connection.engine.url == holding.engine.url)
 

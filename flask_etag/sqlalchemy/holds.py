@@ -19,7 +19,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from flask_etag import log
 from flask_etag.backend import Terms
 from flask_etag.sqlalchemy import databases, statements
-from flask_etag.sqlalchemy.claims import ABSENT, UNREAD, Claim, Seen
+from flask_etag.sqlalchemy.claims import ABSENT, UNREAD, Claim, NoFingerprint, Seen
 from flask_etag.sqlalchemy.databases import OWN, Cause, Row
 from flask_etag.sqlalchemy.models import (
     Versioned,
@@ -41,6 +41,12 @@ from flask_etag.sqlalchemy.models import (
 
 Writer = Literal["flush", "statement"]
 """What has written a row: the ORM, which knows what it has sent; or a statement of the view's own."""
+
+
+WAITS_FOR_ITSELF = (
+    "This request {} on one connection, and writes on another, which would wait for the first without end. Write "
+    "through the session that loaded it, or commit that session first."
+)
 
 
 class RowClaim(Claim):
@@ -67,6 +73,8 @@ class RowClaim(Claim):
     unread_after: Writer | None = None
     """What has written the row since it was last read back."""
 
+    _good: Connection | None = None  # the last connection that was found to hold statements together
+    _latest: object = ABSENT  # the last version that the row is known to have had
     _is_known = True  # whether nobody else can have written the row when it is read back
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
     _image: dict[str, Any] | None = None  # the columns of the base, once a statement may have changed some of them
@@ -85,6 +93,11 @@ class RowClaim(Claim):
         """Note that the target was judged by what is loaded of it, and the tag of that."""
         state = instance_state(self.target)
         self.begin(Seen(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
+        self._note_version()
+
+    def _note_version(self) -> None:
+        if self.is_versioned and not isinstance(self.base.fingerprint, NoFingerprint):
+            self._latest = self.base.fingerprint
 
     @property
     def etag(self) -> str | None:
@@ -141,6 +154,7 @@ class RowClaim(Claim):
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
         super().commit(connection)
         self._image = None
+        self._note_version()
 
     # How it is held.
 
@@ -184,6 +198,8 @@ class RowClaim(Claim):
 
         :raises RuntimeError: if it is one.
         """
+        if connection is self._good:
+            return
         if self.terms.is_reported:  # then nothing is refused; but what others leave there is not told apart
             self._is_known = not databases.commits_by_itself(connection)
             return
@@ -192,6 +208,7 @@ class RowClaim(Claim):
         except RuntimeError as error:
             self.misuse = error
             raise
+        self._good = connection
 
     def refuse_to_wait(self, connection: Connection, *, is_row: bool) -> None:
         """Refuse a write that would wait for what the same request holds: neither would ever go on.
@@ -203,11 +220,7 @@ class RowClaim(Claim):
         if holding is None or holding is connection:
             return
         if databases.would_wait(connection, holding, is_row=is_row):
-            raise RuntimeError(
-                f"This request holds a {self.row.mapper.class_.__name__} on one connection, and writes on "
-                "another, which would wait for the first without end. Write through the session that loaded it, "
-                "or commit that session first."
-            )
+            raise RuntimeError(WAITS_FOR_ITSELF.format(f"holds a {self.row.mapper.class_.__name__}"))
 
     def refuse_what_moves_no_row(self) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded.
@@ -406,9 +419,9 @@ class RowClaim(Claim):
                 return Seen(ABSENT)
             version = found[name]
             set_committed_value(self.target, name, version)
-        base = self.base.fingerprint
-        if self._is_made_again and base is not ABSENT and not is_newer(version, base):
-            version = self._set_version(next_version(state.mapper, base))
+        latest = self._latest
+        if self._is_made_again and latest is not ABSENT and not is_newer(version, latest):
+            version = self._set_version(next_version(state.mapper, latest))
         return Seen(version)
 
     def _set_version(self, version: object) -> object:
@@ -420,10 +433,15 @@ class RowClaim(Claim):
         name = version_key(self.row.mapper)
         if not is_stored_as_sent(column, version):
             version = (databases.read(connection, self.row, (name,)) or {}).get(name)
-        state = instance_state(self.target)
-        if state.persistent and not state.modified:
-            set_committed_value(self.target, name, version)
+        self._put_into_memory(version)
         return version
+
+    def _put_into_memory(self, version: object) -> None:
+        """Let the object have a version, unless the view has given it another, which is not sent yet."""
+        state = instance_state(self.target)
+        name = version_key(self.row.mapper)
+        if state.persistent and name not in state.committed_state:
+            set_committed_value(self.target, name, version)
 
     def _version_after_statement(self) -> Seen:
         """Move the version of a row that a statement has changed, if that has not done so; tell what it is now."""
@@ -441,8 +459,7 @@ class RowClaim(Claim):
             following = next_version(mapper, version)
             if following is not None:
                 return Seen(self._set_version(following))
-        if state.persistent and not state.modified:
-            set_committed_value(self.target, name, version)
+        self._put_into_memory(version)
         return Seen(version)
 
     def _has_moved(self, fingerprint: object, etag: str | None) -> bool:

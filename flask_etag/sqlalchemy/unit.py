@@ -37,7 +37,7 @@ from flask_etag.sqlalchemy import databases, statements
 from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.databases import OWN, Cause
-from flask_etag.sqlalchemy.holds import RowClaim
+from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim
 
 _units: ContextVar[tuple[SessionUnit, ...]] = ContextVar("flask_etag_units", default=())
 """The units of the writes that are going on: several, where a view calls another."""
@@ -66,7 +66,7 @@ class SessionUnit:
         self._wrote: dict[Connection, int] = {}  # and how many savepoints were open at the first write
         self._broken: dict[Connection, int] = {}  # and at the error that left nothing to do but to roll back
         self._broken_by: dict[Connection, BaseException] = {}  # which is this
-        self._flushing: set[Connection] = set()
+        self._flushing: dict[Connection, Session | None] = {}  # and whose flush is going on there
         self._executing: tuple[Connection, list[RowClaim]] | None = None  # and the claims that it may write to
         self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
         self._committed_by: SessionTransaction | None = None  # a session is committing: its next flush is the last
@@ -109,9 +109,10 @@ class SessionUnit:
         :raises Refused: if a lock was waited for in vain.
         """
         for claim in self._claims:
-            if claim.is_held_before_view:
+            if claim.is_held_before_view or claim.session.in_transaction():
                 connection = claim.connection_of_session()
                 claim.refuse_what_cannot_hold(connection)
+            if claim.is_held_before_view:
                 try:
                     claim.hold(connection, self._depth(connection))
                 except (StaleDataError, DBAPIError) as error:
@@ -212,7 +213,7 @@ class SessionUnit:
 
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
-        self._flushing.add(connection)
+        self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, state.session)
@@ -227,7 +228,7 @@ class SessionUnit:
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is changed."""
         self._claim_awaited()
-        self._flushing.add(connection)
+        self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
         for creation in self._open:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
@@ -239,7 +240,7 @@ class SessionUnit:
     def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is deleted."""
         self._claim_awaited()
-        self._flushing.add(connection)
+        self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
         for creation in self._open:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
@@ -268,6 +269,9 @@ class SessionUnit:
         is_of_flush = self._is_of_flush(connection, options)
         if not is_of_flush:
             self._claim_what_was_made(None)
+        for other in self._wrote:
+            if other is not connection and databases.would_wait(connection, other, is_row=False):
+                raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
         concerned: list[RowClaim] = []
         for claim in self._claims:
             is_told_of = not is_of_flush or claim.flushing is connection
@@ -325,10 +329,13 @@ class SessionUnit:
                     claim.note(error)
                 if has_ended:
                     claim.roll_back(connection)
+            if has_ended:
+                self._wrote.pop(connection, None)
+                self._savepoints.pop(connection, None)
 
     def after_flush(self, session: Session, _: object) -> None:
         """Note that a flush has written what it was going to."""
-        self._flushing.clear()
+        self._flushing = {on: by for on, by in self._flushing.items() if by is not session}
         for claim in self._claims:
             if claim.flushing is not None and claim.session is session:
                 claim.flushed(self._depth(claim.connection))
@@ -405,6 +412,8 @@ class SessionUnit:
         if target is not None:
             claim.target, claim.session = target, instance_state(target).session or claim.session
         if not is_moved:
+            if claim.is_pending and claim.connection is connection:
+                return  # the request itself has deleted it
             claim.refuse()
         claim.refusal = None
         claim.written(connection, self._depth(connection), "flush")
@@ -454,7 +463,7 @@ class SessionUnit:
 
         :param depth: how many savepoints were open there.
         """
-        self._flushing.discard(connection)
+        self._flushing.pop(connection, None)
         for claim in self._claims:
             if claim.flushing is connection:  # the flush that was going to write the row has failed
                 claim.flushing, claim.is_doubtful = None, True
@@ -507,11 +516,17 @@ class SessionUnit:
         :raises StaleDataError: if another has made it.
         """
         for creation in list(self._open):
+            if self._flushing or not creation.has_written:
+                continue
+            has_begun = creation.session is None or creation.session.in_transaction()
             target = creation.find()
             if target is None and creation.has_replaced and session and creation.session not in (None, session):
-                self._forget_what_was_read(creation.session)
+                if not self._forget_what_was_read(creation.session):
+                    raise RuntimeError(_UNSEEN)
                 target = creation.find()
             self._claim_made(creation, target)
+            if not has_begun and creation.claim is None and creation.session is not None:
+                creation.session.rollback()  # what it began only to look would be in the way of others
 
     def _claim_made(self, creation: Creation, target: object) -> None:
         """Claim what a URL names by now.
@@ -527,16 +542,21 @@ class SessionUnit:
             connection = claim.connection_of_session()
             claim.written(connection, self._depth(connection), "flush")
 
-    def _forget_what_was_read(self, session: Session | None) -> None:
-        """Let a session see what is committed by now, whatever it has read before, if nothing is lost by that."""
+    def _forget_what_was_read(self, session: Session | None) -> bool:
+        """Let a session see what is committed by now, whatever it has read before.
+
+        :return: whether it does: not, if something would be lost by that.
+        """
         if session is None:
-            return
+            return True
         has_sent = False
         for connection in self._wrote if session.in_transaction() else ():
             with suppress(SQLAlchemyError):
                 has_sent = has_sent or session.connection(bind_arguments={"bind": connection.engine}) is connection
-        if not (has_sent or session.new or session.dirty or session.deleted):
-            session.rollback()
+        if has_sent or session.new or session.dirty or session.deleted:
+            return False
+        session.rollback()
+        return True
 
     # What a refusal is.
 
@@ -547,7 +567,7 @@ class SessionUnit:
         """
         connection = claim.connection
         claim.roll_back(connection)
-        if databases.cause_of(self._broken_by[connection]) is not None:
+        if databases.cause_of(self._broken_by[connection]) is not None and not claim.terms.is_reported:
             claim.refuse()
 
     def _refuse_behind(self, error: Exception) -> None:
@@ -576,7 +596,7 @@ class SessionUnit:
 
         :param error: what ends the view, so that what it has not committed is lost anyway.
         """
-        open_claims = [claim for claim in self._claims if not claim.is_pending]
+        open_claims = [claim for claim in self._claims if not (claim.is_pending or claim.terms.is_reported)]
         tries: list[RowClaim | Creation] = [*open_claims, *self._open]
         for tried in tries:
             if tried.misuse is not None and error is None:
@@ -657,6 +677,12 @@ class ReadUnit(SessionUnit):
             awaited, self._awaited = self._awaited, None
             if instance_state(awaited[0]).session is not None:
                 self.claim(*awaited).judged(None)
+
+
+_UNSEEN = (
+    "This request changes rows by another session than the one of its loader, which has written already, so that it "
+    "cannot see whether somebody else has made what its URL names. Write through the session of the loader."
+)
 
 
 def session_of(target: object) -> Session:
