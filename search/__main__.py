@@ -20,7 +20,7 @@ from search.databases import NAMES, opened
 from search.known import KNOWN
 from search.oracle import Evidence, Violation, judge
 from search.shrink import is_known, shrunk
-from search.trial import Trial, outcomes
+from search.trial import FORMS, Trial, outcomes
 from search.world import World
 
 MOST = 8  # findings that break one rule in one way; of more, how many is told
@@ -98,7 +98,9 @@ def described(finding: Finding) -> str:
     return f"\n{finding.violation}\n  {finding.trial.database}; {finding.trial.kind}\n{story}\n  {replay}"
 
 
-def search(names: list[str], seconds: float, seed: int, count: int | None = None) -> Search:
+def search(
+    names: list[str], seconds: float, seed: int, count: int | None = None, without: Sequence[str] = ()
+) -> Search:
     """Look for ways around the guard, on one database after the other."""
     found = Search()
     with opened(names) as databases:
@@ -112,7 +114,9 @@ def search(names: list[str], seconds: float, seed: int, count: int | None = None
             number = 0
             while time.monotonic() < deadline and (count is None or number < count):
                 number += 1
-                found.try_one(world, compose(Random(f"{seed}/{database.name}/{number}"), world))
+                trial = compose(Random(f"{seed}/{database.name}/{number}"), world)
+                if trial.form not in without:
+                    found.try_one(world, trial)
             world.close()
     return found
 
@@ -164,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60, help="how long, for all of them (60)")
     parser.add_argument("--seed", type=int, default=1, help="another seed tries other views (1)")
     parser.add_argument("--count", type=int, help="at most so many trials on each")
+    parser.add_argument("--without", nargs="*", default=[], choices=FORMS, help="forms of requests to leave out")
     parser.add_argument("--known", action="store_true", help="try only what was found by hand")
     parser.add_argument("--replay", metavar="JSON", help="run one trial that was found, and tell its story")
     options = parser.parse_args(arguments)
@@ -177,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names:
         parser.error(f"--database takes a part of one of these: {'; '.join(NAMES)}")
     started = time.monotonic()
-    found = search(names, options.seconds, options.seed, options.count)
+    found = search(names, options.seconds, options.seed, options.count, options.without)
     spent = time.monotonic() - started
     print(f"\n{found.trials} trials in {spent:.0f} s, {found.shrinking:.0f} of them to make findings shorter")
     print("answers: " + ", ".join(f"{name} {times}" for name, times in found.answers.most_common()))

@@ -58,6 +58,11 @@ class Database:
         """Say whether each statement is a transaction of its own."""
         return "autocommit" in self.name
 
+    @property
+    def is_without_begin(self) -> bool:
+        """Say whether pysqlite sends its BEGIN by itself, and none before a SAVEPOINT: its old mode."""
+        return self.dialect == "sqlite" and "begins" not in self.name and not self.is_autocommit
+
     def engine_options(self, actor: str) -> dict[str, Any]:
         """Return what an engine takes whose connections are to be known as an actor's."""
         options: dict[str, Any] = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 3}

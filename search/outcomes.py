@@ -70,6 +70,9 @@ class Outcome:
     :ivar first_content: of the target, before.
     :ivar last_content: of the target, after.
     :ivar rows: what is in all other tables, and in the target's other rows.
+    :ivar is_pending: whether the answer was given with something of the target written and not committed.
+    :ivar failed_later: whether the commit in ``after_request`` failed, when the answer was settled.
+    :ivar changed_later: whether a listener of that commit changed the target.
     :ivar gone: whether the view saw that the row was no longer there.
     :ivar runs: how often the view ran.
     :ivar left_open: how many connections were not given back.
@@ -89,6 +92,9 @@ class Outcome:
     first_content: str = ""
     last_content: str = ""
     rows: dict[str, list[str]] = field(default_factory=dict)
+    is_pending: bool = False
+    failed_later: bool = False
+    changed_later: bool = False
     gone: bool = False
     runs: int = 1
     left_open: int = 0
@@ -105,6 +111,11 @@ class Outcome:
     def is_refused(self) -> bool:
         """Say whether the guard has refused it."""
         return self.status in (409, 412, 428) and self.reason is not None
+
+    @property
+    def met_siblings_only(self) -> bool:
+        """Say whether no rival was at the target: what the view meets in other rows is its own affair."""
+        return all(rival.kind == "sibling" for rival in self.rivals)
 
     @property
     def has_advice(self) -> bool:

@@ -453,7 +453,19 @@ def second(run: Run, how: str) -> None:
         return
     with Session(run.engine) as another:
         _in_another(run, another, how)
-        another.commit()
+        commit_or_roll_back(another)
+
+
+def commit_or_roll_back(session: Session) -> None:
+    """Commit; a COMMIT that SQLite refuses is rolled back, which closing the session does not do.
+
+    Its connection would go back to the pool with all that is not committed, for whoever comes next to commit.
+    """
+    try:
+        session.commit()
+    except SQLAlchemyError:
+        session.rollback()
+        raise
 
 
 def _in_another(run: Run, another: Session, how: str) -> None:
@@ -535,13 +547,15 @@ def listen(run: Run, moment: str, does: str) -> None:
     if does in ("read", "log") and not run.world.database.has_rivals:
         return
     once: list[bool] = []
+    own = run.session
 
     def act(target: Any = None, connection: Any = None) -> None:
         run.say(f"listener: {moment} {does}")
+        run.changed_later = run.changed_later or (run.is_late and does not in ("read", "log", "rival"))
         if does in ("read", "log"):
             with Session(run.engine) as another:
                 _in_another(run, another, "read" if does == "read" else "other")
-                another.commit()
+                commit_or_roll_back(another)
             return
         if once:
             return
@@ -562,7 +576,7 @@ def listen(run: Run, moment: str, does: str) -> None:
     if moment in ("before_update", "after_update", "before_delete", "after_insert"):
 
         def of_rows(_: Any, connection: Any, target: Any) -> None:
-            if object_session(target) is run.session:
+            if object_session(target) is own:  # a rival's thread has no session of the request's
                 act(target, connection)
 
         event.listen(run.kind.model, moment, of_rows)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import QueuePool, Table, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, QueuePool, Table, event, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
@@ -96,10 +96,18 @@ class World:
         with app.app_context():
             self.database.prepare(db.engine, actor)
 
+        if actor == VIEW:
+            app.after_request(self._see_what_is_pending)
+            if self.database.is_without_begin:
+                event.listen(self._engine_of(app, db), "savepoint", self._begin_before_savepoint)
+
         @app.errorhandler(500)
         def failed(error: Any) -> tuple[str, int]:
+            cause = getattr(error, "original_exception", None) or error
             if self.run is not None and actor == VIEW:
-                self.run.error = getattr(error, "original_exception", None) or error
+                self.run.error = cause
+            elif self.run is not None:
+                self.run.say(f"  the rival's {type(cause).__name__}: {cause!s:.110}")
             return "failed", 500
 
         for name, kind in KINDS.items():
@@ -119,6 +127,8 @@ class World:
 
         def plain() -> Any:
             found = self.running.load()
+            if found is not None and self.running.trial.form != "get":
+                find.etag_of(found)  # it loads what it needs, and begins a transaction, as the judgement does
             return ("not found", 404) if found is None and not self.running.trial.creates else view(found)
 
         views: dict[str, Callable[..., Any]] = {
@@ -156,6 +166,31 @@ class World:
 
     def _load(self) -> Any:
         return self.running.load()
+
+    @staticmethod
+    def _engine_of(app: Flask, db: SQLAlchemy) -> Engine:
+        with app.app_context():
+            return db.engine
+
+    def _begin_before_savepoint(self, connection: Connection, _: str) -> None:
+        """Send what the guard sends too, so that a view alone is compared with one whose RELEASE commits nothing.
+
+        pysqlite sends no BEGIN before a SAVEPOINT in its old mode: what the savepoint wrote first is committed by
+        its RELEASE, whatever becomes of the session. A guard that left that so could not undo what it refuses.
+        """
+        run = self.run
+        if run is not None and not run.decorated and run.trial.form != "get":
+            driver: Any = connection.connection.dbapi_connection
+            if not driver.in_transaction:
+                connection.exec_driver_sql("BEGIN")
+
+    def _see_what_is_pending(self, response: Response) -> Response:
+        """Note the target as the request's own transaction leaves it, which is committed later, or never."""
+        run = self.run
+        if run is not None and run.decorated and run.session.in_transaction():
+            with suppress(SQLAlchemyError), run.session.no_autoflush:
+                run.left_pending = self.stored(run.kind, run.session.connection())
+        return response
 
     @property
     def running(self) -> Run:
@@ -238,6 +273,19 @@ class World:
                     else:
                         others.setdefault(table.name, []).append(line)
         return "; ".join(sorted(target)), {name: sorted(lines) for name, lines in others.items()}
+
+    def stored(self, kind: Kind, connection: Connection | None = None) -> str:
+        """Return all that is stored of the target, its version too, as a connection sees it."""
+        if connection is None:
+            with self.observer.connect() as own:
+                return self.stored(kind, own)
+        found = []
+        for table in [*kind.tables, *(Base.metadata.tables[name] for name in kind.parts)]:
+            part = kind.parts.get(table.name)
+            keys = {part: kind.identity} if part else kind.key
+            names = [table.c[name] == value for name, value in keys.items()]
+            found += [f"{table.name} {row}" for row in connection.execute(select(table).where(*names)).all()]
+        return "; ".join(sorted(found))
 
     def changes(self, kind: Kind) -> list[Change]:
         """Return the committed changes of the target's content since it was reset, in their order."""
