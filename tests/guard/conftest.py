@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.world.board import Board, Checked, Counted
 from tests.world.listing import Listing
+from tests.world.models import Memo
 from tests.world.orders import Orders
 
 
@@ -20,3 +22,19 @@ def listing(world_url: str) -> Iterator[Listing]:
     listing = Listing(world_url)
     yield listing
     listing.close()
+
+
+@pytest.fixture(params=[Checked, Memo])
+def board(request: pytest.FixtureRequest, world_url: str) -> Iterator[Board]:
+    """A board for a model with a version, and for one without."""
+    board = Board(world_url, request.param)
+    yield board
+    board.close()
+
+
+@pytest.fixture(params=[Checked, Counted, Memo])
+def any_board(request: pytest.FixtureRequest, world_url: str) -> Iterator[Board]:
+    """A board for each kind of model: with a version of ours, with an integer that counts, and without one."""
+    board = Board(world_url, request.param)
+    yield board
+    board.close()
