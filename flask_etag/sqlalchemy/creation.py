@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -109,12 +110,14 @@ class Creation:
 
         :param depth: how many savepoints are open.
         :param parameters: how many sets of parameters it has.
-        :raises StaleDataError: if it is an upsert, and there is something by now.
+        :raises StaleDataError: if it may replace or delete what another has made by now.
         """
         rows = statements.rows_of(statement, parameters)
         self._executed.append(_Executed(statement, tables, connection, depth, rows))
-        if connection.dialect.name == "sqlite" and statements.may_upsert(statement):
-            databases.lock_file(connection, statement.table)  # so that nobody makes it before the upsert does
+        is_sqlite = connection.dialect.name == "sqlite"
+        if statements.may_delete(statement) or (is_sqlite and statements.may_upsert(statement)):
+            if is_sqlite and not statements.is_text(statement):
+                databases.lock_file(connection, statement.table)  # so that nobody makes it before that
             if self.terms.find() is not None:
                 self.refuse()
 
@@ -130,6 +133,12 @@ class Creation:
             each for each in self._executed if each.connection is not connection or each.depth < depth
         ]
 
+    def release(self, connection: Connection, depth: int) -> None:
+        """Let the statements of a savepoint be those of what it is in."""
+        for each in self._executed:
+            if each.connection is connection and each.depth >= depth:
+                each.depth = depth - 1
+
     def refuse(self) -> None:
         """Refuse the creation.
 
@@ -140,7 +149,11 @@ class Creation:
 
     def find(self) -> object | None:
         """Return what the URL names by now, if the request may have to do with that."""
-        return self.terms.find() if self._made or self._replaced or self._executed else None
+        if not (self._made or self._replaced or self._executed):
+            return None
+        with suppress(InvalidRequestError):  # its session can load nothing now, as while it commits
+            return self.terms.find()
+        return None
 
     @property
     def has_replaced(self) -> bool:

@@ -461,8 +461,8 @@ class RowClaim(Claim):
         if did_move:
             return True
         log.logger.warning(
-            "%s.%s did not move on with a write, so it cannot tell the states before and after it; unless it is only "
-            "reported, the write is rolled back, with 409. Use a version that changes each time.",
+            "%s.%s did not move on with a write, so it cannot tell the states before and after it; the write is "
+            "rolled back, with 409, unless it is only reported. Use a version that changes each time.",
             mapper.class_.__name__,
             name,
         )

@@ -87,8 +87,13 @@ def may_insert(statement: Any) -> bool:
 
 
 def may_delete(statement: Any) -> bool:
-    """Tell whether a statement takes rows away."""
-    return isinstance(statement, Delete)
+    """Tell whether a statement takes rows away; a text may."""
+    return isinstance(statement, Delete | TextClause)
+
+
+def is_text(statement: Any) -> bool:
+    """Tell whether a statement is a text, which does not tell its tables."""
+    return isinstance(statement, TextClause)
 
 
 def rows_of(statement: Any, multiparams: int) -> int:

@@ -65,6 +65,7 @@ class SessionUnit:
         self._savepoints: dict[Connection, list[str]] = {}
         self._wrote: dict[Connection, int] = {}  # and how many savepoints were open at the first write
         self._broken: dict[Connection, int] = {}  # and at the error that left nothing to do but to roll back
+        self._broken_by: dict[Connection, BaseException] = {}  # which is this
         self._flushing: set[Connection] = set()
         self._executing: tuple[Connection, list[RowClaim]] | None = None  # and the claims that it may write to
         self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
@@ -83,6 +84,9 @@ class SessionUnit:
         try:
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
+                self._read_back_all()  # the application may commit what was sent, whatever the view has raised
+        except StaleDataError as stale:
+            self._refuse(stale)
         finally:
             _units.reset(self._token)
 
@@ -143,12 +147,16 @@ class SessionUnit:
         :param is_done: whether the view answers that it has: then what it left unsent is sent now.
         :raises Refused: if a write was refused, whatever the view has made of that.
         """
-        for session in self._sessions:
+        for session in self._sessions if is_done else ():
             if session.is_active and self._is_to_be_flushed(session):
-                if is_done:
-                    self._flush(session)
-                self._read_back(session)  # whatever is answered: the application may commit what was sent
+                self._flush(session)
+        self._read_back_all()  # whatever is answered: the application may commit what was sent
         self._refuse()
+
+    def _read_back_all(self) -> None:
+        for session in self._sessions:
+            if session.is_active:
+                self._read_back(session)
 
     def _flush(self, session: Session) -> None:
         """Send what the view left unsent; a mistake of its own there is for who commits it, if anybody does."""
@@ -196,6 +204,11 @@ class SessionUnit:
         self._committed_by = session.get_transaction()
         if session._is_clean():
             self._read_back(session)
+
+    def before_flush(self, session: Session, *_: object) -> None:
+        """See whether statements have made what the URL names, before a flush writes that."""
+        if self._open:
+            self._claim_what_was_made(session)
 
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
@@ -304,7 +317,9 @@ class SessionUnit:
             creation.is_doubtful = True
         has_ended = databases.has_ended_transaction(connection, error)
         if has_ended or databases.has_broken_transaction(connection, error):
-            self._broken.setdefault(connection, 0 if has_ended else self._depth(connection))
+            if connection not in self._broken:
+                self._broken[connection] = 0 if has_ended else self._depth(connection)
+                self._broken_by[connection] = error
             for claim in self._claims:
                 if claim.connection is connection and claim.is_pending and cause is not None:
                     claim.note(error)
@@ -338,6 +353,8 @@ class SessionUnit:
             return
         for claim in self._claims:
             claim.release(connection, depth)
+        for creation in self._creations:
+            creation.release(connection, depth)
         for depths in (self._wrote, self._broken):
             if depths.get(connection, -1) >= depth:
                 depths[connection] = depth - 1
@@ -353,8 +370,9 @@ class SessionUnit:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
         for claim in self._claims:
             if claim.connection is connection:
-                if self._broken:
-                    self._refuse_half_of_it(claim)
+                if connection in self._broken:
+                    self._give_up(claim)
+                    raise self._broken_by[connection]
                 if claim.unread_after:  # by now no session can load anything any more
                     claim.read_back_by_hand(0)
                 claim.commit(connection)
@@ -472,8 +490,9 @@ class SessionUnit:
         for claim in self._claims:
             if claim.session is not session:
                 continue
-            if self._broken:
-                self._refuse_half_of_it(claim)
+            if claim.connection in self._broken:
+                self._give_up(claim)
+                continue
             if claim.unread_after and claim.connection is not None:
                 claim.read_back(self._depth(claim.connection))
             elif self._wrote and claim.connection is None and not (claim.has_committed or claim.terms.is_reported):
@@ -521,13 +540,14 @@ class SessionUnit:
 
     # What a refusal is.
 
-    def _refuse_half_of_it(self, claim: RowClaim) -> None:
-        """Refuse to go on with a transaction that the database has rolled back: what it did before is lost.
+    def _give_up(self, claim: RowClaim) -> None:
+        """Give up a transaction that the database has rolled back, or is going to: what it did to the row is lost.
 
-        :raises StaleDataError: if the row is held by such a transaction.
+        :raises StaleDataError: if another writer is the reason, and no mistake of the view's own.
         """
-        if claim.connection in self._broken:
-            claim.roll_back(claim.connection)
+        connection = claim.connection
+        claim.roll_back(connection)
+        if databases.cause_of(self._broken_by[connection]) is not None:
             claim.refuse()
 
     def _refuse_behind(self, error: Exception) -> None:
@@ -688,7 +708,15 @@ def _tell(target: type, *names: str) -> None:
         listen(name)
 
 
-_tell(Session, "after_begin", "transient_to_pending", "before_commit", "after_flush", "after_flush_postexec")
+_tell(
+    Session,
+    "after_begin",
+    "transient_to_pending",
+    "before_commit",
+    "before_flush",
+    "after_flush",
+    "after_flush_postexec",
+)
 _tell(Mapper, "before_insert", "before_update", "before_delete")
 _tell(Engine, "before_cursor_execute", "after_cursor_execute", "handle_error")
 _tell(Engine, "rollback_savepoint", "release_savepoint")
