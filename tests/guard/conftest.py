@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -38,3 +39,17 @@ def any_board(request: pytest.FixtureRequest, world_url: str) -> Iterator[Board]
     board = Board(world_url, request.param)
     yield board
     board.close()
+
+
+@pytest.fixture
+def board_on(world_on: Callable[[str], str]) -> Iterator[Callable[..., Board]]:
+    """A function that returns a board on a kind of database, for a model, with options of its engine."""
+    boards: list[Board] = []
+
+    def made(kind: str, model: Any, **options: Any) -> Board:
+        boards.append(Board(world_on(kind), model, **options))
+        return boards[-1]
+
+    yield made
+    for board in boards:
+        board.close()

@@ -72,6 +72,7 @@ class Board:
         self.app.add_url_rule("/<int:number>", "read", etag_resource(self.find)(lambda each: each.text))
         self.app.add_url_rule("/<int:number>", "rival", self.write_as_rival(), methods=["PUT", "DELETE"])
         self.has_rival = True
+        self.seen: str | None = None
 
     def close(self) -> None:
         with self.app.app_context():
@@ -128,7 +129,8 @@ class Board:
 
         guarded: Any = require_if_match(self.find, create=True) if create else require_if_match(self.find)
         self.app.add_url_rule("/mine/<int:number>", "mine", guarded(served), methods=["PUT"])
-        return self.send("PUT", f"/mine/{number}", fields or {"If-Match": self.get(number).headers["ETag"]})
+        self.seen = self.get(number).headers.get("ETag")
+        return self.send("PUT", f"/mine/{number}", fields or {"If-Match": str(self.seen)})
 
     def get(self, number: int = 1) -> TestResponse:
         return self.send("GET", f"/{number}", {})
