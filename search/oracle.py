@@ -69,8 +69,9 @@ class Evidence:
     @property
     def was_raced(self) -> bool:
         """Say whether somebody else changed the target before the view had ended."""
+        others = ("reads",) if self.trial.form == "batch" else ("reads", "sibling")
         return bool(self.foreign) and any(
-            rival.status == 200 and not rival.waited and not rival.kind.startswith("sibling")
+            rival.status == 200 and not rival.waited and not rival.kind.startswith(others)
             for rival in self.outcome.rivals
         )
 
@@ -109,10 +110,11 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
         return
     if of.is_unanswered:
         return
-    others = False
+    others: set[bool] = set()
     for change in of.outcome.changes:
-        others = others or change.actor != VIEW
-        if others and change.actor == VIEW:
+        if change.actor != VIEW:
+            others.add(change.is_of_sibling)
+        elif change.is_of_sibling in others:
             if of.outcome.is_accepted:
                 yield Violation("lost update", "both are accepted")
             else:
@@ -123,7 +125,9 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
 @rule
 def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
     """Promise 1, from the other side: a guarded rival does not write over the view."""
-    changes = of.outcome.changes
+    if of.trial.form == "get":
+        return  # nothing is said of a GET that writes: it is not guarded, and its statements move no version
+    changes = [change for change in of.outcome.changes if not change.is_of_sibling]
     for rival in of.outcome.rivals:
         if rival.base is None or rival.status != 200:
             continue
@@ -176,6 +180,18 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
 
 
 @rule
+def what_cannot_be_committed_is_refused(of: Evidence) -> Iterator[Violation]:
+    """A COMMIT that fails is a refusal too, whatever the view makes of that: a reader kept SQLite from it."""
+    outcome = of.outcome
+    if not (of.trial.is_enforced and outcome.is_accepted and of.control.changes_of(VIEW)) or outcome.has_advice:
+        return
+    if outcome.changes_of(VIEW) or of.foreign or outcome.is_pending:
+        return
+    if any("database is locked" in mishap.text and mishap.is_of_commit for mishap in of.more_swallowed):
+        yield Violation("accepted, and its write is nowhere", "COMMIT has failed")
+
+
+@rule
 def what_was_judged_still_is_when_it_counts(of: Evidence) -> Iterator[Violation]:
     """A request that writes other rows only is held to the state that it was judged by."""
     if not (of.trial.is_enforced and of.outcome.is_accepted and of.was_raced) or of.outcome.changes_of(VIEW):
@@ -185,6 +201,8 @@ def what_was_judged_still_is_when_it_counts(of: Evidence) -> Iterator[Violation]
     steps = list(heads(of.trial.steps))
     harmless = ("other", "flush", "query", "rival", "set same", "commit")
     if not all(head.startswith(harmless) for head in steps) or not any(head.startswith("other") for head in steps):
+        return
+    if of.trial.form == "batch" or "rival reads" in steps:
         return
     commits = [number for number, head in enumerate(steps) if head == "commit"]
     rivals = [number for number, head in enumerate(steps) if head.startswith("rival")]
@@ -288,7 +306,7 @@ def _would_fail_anyway(of: Evidence) -> bool:
         return False
     if of.trial.form == "get":
         return True  # nothing is said of a GET that writes, and meets another writer
-    if of.outcome.met_siblings_only:
+    if of.outcome.met_siblings_only and of.trial.form != "batch":
         return True
     return of.raced.error is None or of.raced.error.name != "StaleDataError"
 
@@ -317,6 +335,8 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if not outcome.is_accepted or outcome.etag is None or (outcome.changes and outcome.changes[-1].actor != VIEW):
         return
+    if of.trial.form == "get" and of.trial.later:
+        return  # nothing has been committed, nor even sent, when a read is answered
     if outcome.is_pending or outcome.changed_later:
         return  # it is of what was flushed: the application may commit that in after_request, and the log says so
     if outcome.last_status == 404:
@@ -335,8 +355,9 @@ def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if of.trial.form == "get" or not outcome.first_etag or outcome.last_status != 200:
         return
-    if not outcome.changes_of(VIEW):
-        return
+    changes = [change for change in outcome.changes if not change.is_of_sibling]
+    if not changes or changes[-1].actor != VIEW:
+        return  # what others make anew may count from the first version on
     if outcome.last_etag == outcome.first_etag and outcome.last_content != outcome.first_content:
         yield Violation("the tag has not moved", f"answered {outcome.status // 100}xx")
 
