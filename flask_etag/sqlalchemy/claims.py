@@ -119,13 +119,14 @@ class Claim:
             self.base, self._entries, self.connection = self.expected, [], None
 
     def commit_failed(self, connection: object) -> bool:
-        """Go back to what was before a COMMIT that has failed; tell whether that was one of this row."""
+        """Go back to the base of before a COMMIT that has failed; tell whether that was to change the row."""
         if self._committing is None or self._committing[1][-1].connection is not connection:
             return False
-        self.base, self._entries, self.has_committed = self._committing
-        self._committing = None
+        was_pending = self._committing[1][-1].seen is not self._committing[0]
+        self.base, _, self.has_committed = self._committing
+        self._committing, self._entries = None, []  # the transaction is over, whatever the driver thinks
         self._look_at_top()
-        return True
+        return was_pending
 
     def lose_sight(self) -> None:
         """Give up what is known of the row: nobody knows whether the database has committed, and what."""

@@ -116,9 +116,15 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
         event.listen(Session, "after_flush_postexec", _read_changed_anew)
         event.listen(Mapper, "after_insert", _after_insert)
     if prop.direction is RelationshipDirection.MANYTOMANY:
-        _links.append(prop)
-        event.listen(part, "before_update", _before_linked_update(prop), propagate=True)
-        event.listen(part, "before_delete", _before_linked_delete(prop), propagate=True)
+        link = _Link(prop)
+        named_by_key = {column for column, _ in prop.secondary_synchronize_pairs or ()} == set(part.primary_key)
+        if not named_by_key or [column for column, _ in prop.synchronize_pairs] != list(whole.primary_key):
+            raise TypeError(
+                f"covers({prop}) is not possible: it takes a relationship whose links name both sides by their "
+                "primary keys. Call touch(parent) where such a link changes."
+            )
+        _links.append(link)
+        event.listen(part, "before_update", link.before_update, propagate=True)
         return
     keys = [whole.get_property_by_column(column) for column in whole.primary_key]
     pairs = prop.local_remote_pairs if prop.direction is RelationshipDirection.ONETOMANY else []
@@ -179,7 +185,7 @@ _WITH_WHAT_IS_PENDING = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_
 """Of a collection that is not loaded: what was added to it from the other side."""
 
 _coverings: list[_Covering] = []
-_links: list[RelationshipProperty[Any]] = []
+_links: list[_Link] = []
 """The many-to-many relationships that are covered."""
 
 
@@ -192,42 +198,44 @@ def _move_what_is_linked(session: Session, *_: object) -> None:
     """Move the wholes whose links a flush adds or removes, from whichever side of the relationship."""
     if not _links:
         return
-    for changed in (*session.new, *session.dirty, *session.deleted):
+    for deleted in session.deleted:  # its links go before it does
+        state = instance_state(deleted)
+        for link in _links:
+            if state.mapper.isa(link.way.mapper) and state.identity is not None:
+                link.move_wholes(session, state.identity)
+    for changed in (*session.new, *session.dirty):
         mapper = instance_state(changed).mapper
         for way in mapper.relationships:
-            for covered_way in [link for link in _links if link.secondary is way.secondary]:
+            for link in [link for link in _links if link.way.secondary is way.secondary]:
                 history = get_history(changed, way.key, _WITH_WHAT_IS_PENDING)
                 others = [*(history.added or ()), *(history.deleted or ())]
-                is_whole = mapper.isa(covered_way.parent) and way.key == covered_way.key
+                is_whole = mapper.isa(link.way.parent) and way.key == link.way.key
                 for whole in ([changed] if others else []) if is_whole else others:
                     state = instance_state(whole)
-                    if state.identity is not None and state.mapper.isa(covered_way.parent):
-                        _move(session, covered_way.parent, state.identity)
+                    if state.identity is not None and state.mapper.isa(link.way.parent):
+                        _move(session, link.way.parent, state.identity)
 
 
-def _before_linked_delete(link: RelationshipProperty[Any]) -> Any:
-    """Return what moves the wholes that a part is linked to, before it is written."""
-    pairs = [(column, local) for local, column in link.synchronize_pairs]
-    to_part = [(column, remote) for remote, column in link.secondary_synchronize_pairs or ()]
+@dataclass(frozen=True)
+class _Link:
+    """A many-to-many relationship that is covered."""
 
-    def move(mapper: Mapper[Any], connection: Connection, part: object) -> None:
-        session: Session = instance_state(part).session  # type: ignore[assignment]
-        where = [column == getattr(part, mapper.get_property_by_column(remote).key) for column, remote in to_part]
-        linked = select(*(column for column, _ in pairs)).where(*where)
-        for whole in connection.execute(linked, execution_options={OWN: True}):
-            _move(session, link.parent, tuple(whole))
+    way: RelationshipProperty[Any]
 
-    return move
+    def before_update(self, _mapper: Mapper[Any], _connection: Connection, part: object) -> None:
+        """Move what a part is linked to, before it is changed."""
+        state = instance_state(part)
+        if _is_updated(state) and state.session is not None and state.identity is not None:
+            self.move_wholes(state.session, state.identity)
 
-
-def _before_linked_update(link: RelationshipProperty[Any]) -> Any:
-    move = _before_linked_delete(link)
-
-    def move_if_changed(mapper: Mapper[Any], connection: Connection, part: object) -> None:
-        if _is_updated(instance_state(part)):
-            move(mapper, connection, part)
-
-    return move_if_changed
+    def move_wholes(self, session: Session, part: _Identity) -> None:
+        """Move what a row is linked to."""
+        wholes = [column for _, column in self.way.synchronize_pairs]
+        part_of = dict(self.way.secondary_synchronize_pairs or ())
+        where = [part_of[key] == value for key, value in zip(self.way.mapper.primary_key, part, strict=True)]
+        connection = session.connection(bind_arguments={"mapper": self.way.parent})
+        for whole in connection.execute(select(*wholes).where(*where), execution_options={OWN: True}).all():
+            _move(session, self.way.parent, tuple(whole))
 
 
 def _move(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
@@ -239,6 +247,9 @@ def _move(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     for covering in _coverings:
         if mapper.isa(covering.part) or covering.part.isa(mapper):
             _move(session, covering.whole, covering.stored_whole(session, identity))
+    for link in _links:
+        if mapper.isa(link.way.mapper):
+            link.move_wholes(session, identity)
     _bump(session, mapper, identity)
 
 

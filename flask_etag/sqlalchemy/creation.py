@@ -15,9 +15,10 @@ from sqlalchemy.orm.exc import StaleDataError
 from flask_etag import log
 from flask_etag.backend import Terms
 from flask_etag.sqlalchemy import databases, statements
+from flask_etag.sqlalchemy.claims import UNREAD, Seen
 from flask_etag.sqlalchemy.databases import Cause, Row
 from flask_etag.sqlalchemy.holds import RowClaim
-from flask_etag.sqlalchemy.models import key_of
+from flask_etag.sqlalchemy.models import is_stored_as_sent, is_versioned, key_of, version_key
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class Creation:
         self.session = session
         self.claim: RowClaim | None = None
         self._made: list[InstanceState[Any]] = []
+        self._versions: dict[InstanceState[Any], object] = {}  # of what was made, as the last flush has left it
         self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
@@ -100,9 +102,22 @@ class Creation:
         if replaced is not None:
             self.replacing(instance_state(replaced))
 
+    def flushed(self, session: Session) -> None:
+        """Note the versions of what a session has made, while its objects know them."""
+        for made in self._made:
+            if made.session is session and is_versioned(made.mapper):
+                column: Any = made.mapper.version_id_col
+                version = made.dict.get(version_key(made.mapper))
+                if is_stored_as_sent(column, version):
+                    self._versions[made] = version
+
     def replacing(self, state: InstanceState[Any]) -> None:
         """Note an object that a flush is about to change or delete, unless the request has made it."""
-        if not any(state is made for made in self._made):
+        is_own = any(state is made for made in self._made)
+        if not is_own and state.key is not None:
+            row = Row(state.mapper, key_of(state))
+            is_own = any(_names(made, row) for made in self._made)
+        if not is_own:
             self._replaced.append(state)
 
     def executing(
@@ -184,7 +199,8 @@ class Creation:
         self.is_doubtful, self.refusal, self.claim = False, None, claim
         if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
             claim.has_committed = True
-            claim.lose_sight()
+            versions = [version for made, version in self._versions.items() if _names(made, claim.row)]
+            claim.begin(Seen(versions[-1] if versions else UNREAD))
         return claim
 
     def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:

@@ -279,6 +279,11 @@ def has_ended_transaction(connection: Connection, error: BaseException) -> bool:
     return True
 
 
+def leaves_transaction_open(connection: Connection) -> bool:
+    """Tell whether a COMMIT that has failed leaves the driver in a transaction, which another would commit."""
+    return connection.dialect.name == "sqlite" and _has_begun(connection)
+
+
 def has_broken_transaction(connection: Connection, error: BaseException) -> bool:
     """Tell whether an error leaves nothing to do but to roll back, to a savepoint at least."""
     return connection.dialect.name == "postgresql" and isinstance(error, DBAPIError)

@@ -30,6 +30,7 @@ from flask_etag.sqlalchemy.models import (
     is_stored_as_sent,
     is_versioned,
     key_of,
+    let_loaded_version_be,
     loaded_names,
     loaded_version_of,
     names_of_columns,
@@ -129,6 +130,10 @@ class RowClaim(Claim):
         if not (tables is statements.ANY_TABLE or tables & self.row.tables):
             return False
         return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(statement)
+
+    def is_written_by_flush(self, connection: Connection, tables: frozenset[str]) -> bool:
+        """Tell whether a statement of a flush writes the row; or another one of its table, in the same flush."""
+        return self.flushing is connection and bool(tables & self.row.tables)
 
     # What happens to the row.
 
@@ -260,7 +265,9 @@ class RowClaim(Claim):
         is_compared = replaced is None and self.expected.fingerprint is ABSENT  # by the constraint of the key
         if self.connection is None and not is_compared:
             if self.terms.is_reported:
-                self._adopt(connection, depth, replaced)
+                is_set_to_what_it_is = replaced is not None and not _is_changed(replaced)
+                if not is_set_to_what_it_is:
+                    self._adopt(connection, depth, replaced)
             elif not self._is_compared_by(replaced):
                 self.hold(connection, depth)
                 self._let_compare(replaced)
@@ -294,8 +301,11 @@ class RowClaim(Claim):
 
     def _let_compare(self, replaced: InstanceState[Any] | None) -> None:
         """Let SQLAlchemy's own WHERE name what the row has: the request has written it by another object."""
-        if replaced is not None and self.is_versioned and is_versioned(replaced.mapper):
-            set_committed_value(replaced.obj(), version_key(replaced.mapper), self.expected.fingerprint)
+        fingerprint = self.expected.fingerprint
+        if replaced is None or not (self.is_versioned and is_versioned(replaced.mapper)):
+            return
+        if not isinstance(fingerprint, NoFingerprint):
+            let_loaded_version_be(replaced, fingerprint)
 
     def _let_compare_own(self, replaced: InstanceState[Any]) -> None:
         """Let SQLAlchemy's own WHERE name what the request has made of the row, which is held, by a statement."""
@@ -305,9 +315,9 @@ class RowClaim(Claim):
         name = version_key(self.row.mapper)
         if seen is UNREAD:
             connection: Any = self.connection
-            seen = (databases.read(connection, self.row, (name,)) or {}).get(name)
-        if is_versioned(replaced.mapper) and loaded_version_of(replaced) != seen:
-            set_committed_value(replaced.obj(), name, seen)
+            seen = (databases.read(connection, self.row, (name,)) or {name: ABSENT})[name]
+        if seen is not ABSENT and is_versioned(replaced.mapper) and loaded_version_of(replaced) != seen:
+            let_loaded_version_be(replaced, seen)
 
     def _adopt(self, connection: Connection, depth: int, replaced: InstanceState[Any] | None) -> None:
         """Take whatever the row has for what was expected: the request names no state, and is let pass."""
@@ -318,7 +328,7 @@ class RowClaim(Claim):
         if found is None:
             return
         if replaced is not None:
-            set_committed_value(replaced.obj(), name, found[name])
+            let_loaded_version_be(replaced, found[name])
         self._image = found
         self.begin(Seen(found[name]))
         self.enter(connection, depth, self.base)
@@ -486,3 +496,9 @@ class RowClaim(Claim):
         if not self.terms.is_reported:
             self.refuse()
         return False
+
+
+def _is_changed(state: InstanceState[Any]) -> bool:
+    """Tell whether a flush is going to write an object: to set an attribute to what it is changes nothing."""
+    session, target = state.session, state.obj()
+    return session is None or target in session.deleted or session.is_modified(target, include_collections=False)

@@ -191,6 +191,15 @@ def loaded_version_of(state: InstanceState[Any]) -> object:
     return getattr(state.obj(), key)
 
 
+def let_loaded_version_be(state: InstanceState[Any], version: object) -> None:
+    """Let SQLAlchemy name a version in its WHERE, and keep the one that the view has set for the next."""
+    key = version_key(state.mapper)
+    if key in state.committed_state:
+        state.committed_state[key] = version
+    else:
+        set_committed_value(state.obj(), key, version)
+
+
 def next_version(mapper: Mapper[Any], version: Any) -> object:
     """Return the version that follows another; ``None`` where the database makes them."""
     column, generator = mapper.version_id_col, mapper.version_id_generator

@@ -20,7 +20,7 @@ first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self
@@ -84,7 +84,7 @@ class SessionUnit:
         try:
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
-                self._read_back_all()  # the application may commit what was sent, whatever the view has raised
+                self._read_back_all()
         except StaleDataError as stale:
             self._refuse(stale)
         finally:
@@ -151,13 +151,15 @@ class SessionUnit:
         for session in self._sessions if is_done else ():
             if session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
-        self._read_back_all()  # whatever is answered: the application may commit what was sent
+        self._read_back_all()
         self._refuse()
 
     def _read_back_all(self) -> None:
+        """Read back what was sent, whatever is answered: the application may commit it all the same."""
         for session in self._sessions:
             if session.is_active:
-                self._read_back(session)
+                with session.no_autoflush:
+                    self._read_back(session)
 
     def _flush(self, session: Session) -> None:
         """Send what the view left unsent; a mistake of its own there is for who commits it, if anybody does."""
@@ -269,13 +271,13 @@ class SessionUnit:
         is_of_flush = self._is_of_flush(connection, options)
         if not is_of_flush:
             self._claim_what_was_made(None)
-        for other in self._wrote:
-            if other is not connection and databases.would_wait(connection, other, is_row=False):
-                raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
+        self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
         for claim in self._claims:
-            is_told_of = not is_of_flush or claim.flushing is connection
-            may_write = is_told_of and claim.may_be_written_by(statement, tables)
+            if is_of_flush:
+                may_write = claim.is_written_by_flush(connection, tables)
+            else:
+                may_write = claim.may_be_written_by(statement, tables)
             claim.refuse_to_wait(connection, is_row=may_write)
             if may_write:
                 concerned.append(claim)
@@ -311,14 +313,20 @@ class SessionUnit:
         cause = databases.cause_of(error)
         self._met = cause or self._met
         executing, self._executing = self._executing, None
-        if context.statement is None:
-            if self._committing is connection:
-                self._commit_failed(connection, error)
+        if context.statement is None and self._committing is connection:
+            self._commit_failed(connection, error)
+            if databases.leaves_transaction_open(connection):
+                context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
         elif executing is not None and executing[0] is connection:
             for claim in executing[1]:
                 claim.note(error)
         for creation in self._open:
             creation.is_doubtful = True
+        self._note_end(connection, error)
+
+    def _note_end(self, connection: Connection, error: BaseException) -> None:
+        """Note that an error has ended a transaction, or leaves nothing to do but to roll back."""
+        cause = databases.cause_of(error)
         has_ended = databases.has_ended_transaction(connection, error)
         if has_ended or databases.has_broken_transaction(connection, error):
             if connection not in self._broken:
@@ -339,6 +347,8 @@ class SessionUnit:
         for claim in self._claims:
             if claim.flushing is not None and claim.session is session:
                 claim.flushed(self._depth(claim.connection))
+        for creation in self._creations:
+            creation.flushed(session)
 
     def after_flush_postexec(self, session: Session, _: object) -> None:
         """See whether the URL names something by now; and after the last flush of a commit, read it back."""
@@ -431,6 +441,15 @@ class SessionUnit:
         """Tell whether a flush sends a statement: it has a cache of its own for what it compiles."""
         return connection in self._flushing and options.get("compiled_cache") is not None
 
+    def _refuse_to_wait_for_file(self, connection: Connection) -> None:
+        """Refuse a write on SQLite that would wait for what the request has written by another connection.
+
+        :raises RuntimeError: if it would.
+        """
+        for other in self._wrote:
+            if other is not connection and databases.would_wait(connection, other, is_row=False):
+                raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
+
     def _depth(self, connection: Any) -> int:
         """Return how many savepoints the unit has seen begin on a connection, and not end."""
         return len(self._savepoints.get(connection, ())) if self._savepoints else 0
@@ -484,7 +503,7 @@ class SessionUnit:
         self._committing = None
         is_refused = databases.cause_of(error) is not None
         for claim in self._claims:
-            if claim.commit_failed(connection) and claim.is_pending:
+            if claim.commit_failed(connection):
                 if is_refused:
                     claim.note(error)
                 else:
@@ -519,7 +538,8 @@ class SessionUnit:
             if self._flushing or not creation.has_written:
                 continue
             has_begun = creation.session is None or creation.session.in_transaction()
-            target = creation.find()
+            with creation.session.no_autoflush if creation.session is not None else nullcontext():
+                target = creation.find()
             if target is None and creation.has_replaced and session and creation.session not in (None, session):
                 if not self._forget_what_was_read(creation.session):
                     raise RuntimeError(_UNSEEN)
@@ -533,6 +553,8 @@ class SessionUnit:
 
         :raises StaleDataError: if another has made it.
         """
+        if creation.claim is not None:
+            return
         claim = creation.claim_what_was_made(target)
         if claim is None:
             return
@@ -680,8 +702,8 @@ class ReadUnit(SessionUnit):
 
 
 _UNSEEN = (
-    "This request changes rows by another session than the one of its loader, which has written already, so that it "
-    "cannot see whether somebody else has made what its URL names. Write through the session of the loader."
+    "This request changes rows by another session than the one of its loader, which has written already, so that "
+    "it cannot see whether somebody else has made what its URL names. Write through the session of the loader."
 )
 
 
