@@ -16,6 +16,7 @@ from search.steps import Step, heads, parts
 from search.trial import LAST, Trial
 
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "raw"}
+SET_BACK = {"set version", "merge old", "merge kept"}
 GONE = ("ObjectDeletedError", "NoResultFound", "InvalidRequestError: Could not refresh instance")
 
 
@@ -125,8 +126,8 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
 @rule
 def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
     """Promise 1, from the other side: a guarded rival does not write over the view."""
-    if of.trial.form == "get":
-        return  # nothing is said of a GET that writes: it is not guarded, and its statements move no version
+    if of.trial.form == "get" or _is_left_to_the_view(of):
+        return  # a GET that writes is not guarded, and its statements move no version
     changes = [change for change in of.outcome.changes if not change.is_of_sibling]
     for rival in of.outcome.rivals:
         if rival.base is None or rival.status != 200:
@@ -216,11 +217,11 @@ def what_was_judged_still_is_when_it_counts(of: Evidence) -> Iterator[Violation]
 @rule
 def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     """Where nobody else is, the guard changes nothing: neither the status nor any row."""
-    if of.had_rivals or of.outcome.has_advice or of.control.status >= 500:
+    if of.had_rivals or of.outcome.has_advice or of.control.status >= 500 or _is_for_the_application(of):
         return
     outcome, control = of.outcome, of.control
     if outcome.is_refused:
-        if not _may_be_refused_alone(of.trial):
+        if not (_may_be_refused_alone(of.trial) or _waits_for_itself(of)):
             yield Violation("refused, and there was nobody", f"{outcome.status}")
     elif outcome.status != control.status:
         if _is_stale_to_itself(of):
@@ -241,6 +242,14 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
         yield Violation("the target is not as it would be")
 
 
+def _waits_for_itself(of: Evidence) -> bool:
+    """Say whether a session of the view keeps another from SQLite's file, without the guard too, and it swallows that.
+
+    Then its write is nowhere, and its 2xx was a lie.
+    """
+    return any("database is locked" in mishap.text for mishap in of.control.swallowed)
+
+
 def _is_stale_to_itself(of: Evidence) -> bool:
     """Say whether merge() was given an older version, and nobody else has made another one."""
     error = of.outcome.error
@@ -254,7 +263,7 @@ def _may_be_refused_alone(trial: Trial) -> bool:
     return (
         kind.by_hand
         or (trial.kind == "column" and bool(words & (BRINGS_NO_VERSION | {"set", "merge"})))
-        or (kind.version not in (None, "version") and "set version" in set(heads(trial.steps)))
+        or (kind.version not in (None, "version") and bool(SET_BACK & set(heads(trial.steps))))
     )
 
 
@@ -294,10 +303,14 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
 def _is_for_the_application(of: Evidence) -> bool:
     """Say whether the commit in ``after_request`` failed where the guard can do nothing about it.
 
-    What the database refuses at COMMIT alone (PostgreSQL at SERIALIZABLE, say) it has not refused to the flush.
+    What the database refuses at COMMIT alone (PostgreSQL at SERIALIZABLE, say) it has not refused to the flush. And
+    on SQLite a row without a version is held, with all of its file, until the request ends: a session of its own
+    that a listener commits then waits for that in vain. In the view the guard tells what to do about it.
     """
     error = of.outcome.error
-    return of.outcome.failed_later and (of.is_unanswered or (error is not None and error.is_refusal))
+    if not of.outcome.failed_later or error is None:
+        return False
+    return of.is_unanswered or error.is_refusal or "database is locked" in error.text
 
 
 def _would_fail_anyway(of: Evidence) -> bool:
@@ -349,11 +362,19 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
             yield Violation("the tag of another state", "" if committed else "nothing was committed")
 
 
+def _is_left_to_the_view(of: Evidence) -> bool:
+    """Say whether the view has to move the version, and nothing protects the target: then that is only reported."""
+    kind = KINDS[of.trial.kind]
+    return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column")
+
+
 @rule
 def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
     """A version that does not move is refused."""
     outcome = of.outcome
     if of.trial.form == "get" or not outcome.first_etag or outcome.last_status != 200:
+        return
+    if _is_left_to_the_view(of) or of.is_unanswered:
         return
     changes = [change for change in outcome.changes if not change.is_of_sibling]
     if not changes or changes[-1].actor != VIEW:

@@ -127,7 +127,7 @@ class World:
 
         def plain() -> Any:
             found = self.running.load()
-            if found is not None and self.running.trial.form != "get":
+            if found is not None:
                 find.etag_of(found)  # it loads what it needs, and begins a transaction, as the judgement does
             return ("not found", 404) if found is None and not self.running.trial.creates else view(found)
 
