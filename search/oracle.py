@@ -243,7 +243,7 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
 
 
 def _waits_for_itself(of: Evidence) -> bool:
-    """Say whether a session of the view keeps another from SQLite's file, without the guard too, and it swallows that.
+    """Say whether one session of the view keeps another from SQLite's file, also without the guard.
 
     Then its write is nowhere, and its 2xx was a lie.
     """
@@ -303,9 +303,9 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
 def _is_for_the_application(of: Evidence) -> bool:
     """Say whether the commit in ``after_request`` failed where the guard can do nothing about it.
 
-    What the database refuses at COMMIT alone (PostgreSQL at SERIALIZABLE, say) it has not refused to the flush. And
-    on SQLite a row without a version is held, with all of its file, until the request ends: a session of its own
-    that a listener commits then waits for that in vain. In the view the guard tells what to do about it.
+    What the database refuses at COMMIT alone (PostgreSQL at SERIALIZABLE, say) it has not refused to the flush.
+    And on SQLite a row without a version is held, with all of its file, until the request ends: a session of its
+    own that a listener commits then waits for that in vain. In the view the guard tells what to do about it.
     """
     error = of.outcome.error
     if not of.outcome.failed_later or error is None:
@@ -363,7 +363,7 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
 
 
 def _is_left_to_the_view(of: Evidence) -> bool:
-    """Say whether the view has to move the version, and nothing protects the target: then that is only reported."""
+    """Say whether the view has to move the version, and nothing protects the target: that is only reported."""
     kind = KINDS[of.trial.kind]
     return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column")
 
