@@ -165,7 +165,7 @@ def compose(random: Random, world: World) -> Trial:
     if has_rivals and form == "tag" and random.random() < 0.06:
         early = random.choice(["before", "loader"])
     # A loader has no side effects, says the contract; without a row there is nothing that could survive them.
-    loaders = [each for each in LOADERS if form != "create" or each not in ("committing", "rolling")]
+    loaders = [each for each in LOADERS if form != "create" or each not in ("committing", "rolling", "expired")]
     return Trial(
         database=world.database.name,
         kind=name,

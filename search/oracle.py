@@ -109,7 +109,7 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
     """Promise 1: the view changes the state that it was judged by, or the one that it itself has left."""
     if not of.trial.is_enforced or (of.trial.form == "star" and of.trial.early):
         return
-    if of.is_unanswered:
+    if of.is_unanswered or of.outcome.changed_later:
         return
     others: set[bool] = set()
     for change in of.outcome.changes:
@@ -145,6 +145,8 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
 @rule
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
+    if of.outcome.changed_later:
+        return  # by a listener of a commit in after_request, when it was refused already
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
@@ -363,8 +365,10 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
 
 
 def _is_left_to_the_view(of: Evidence) -> bool:
-    """Say whether the view has to move the version, and nothing protects the target: that is only reported."""
+    """Say whether it is the view's affair that the version moves, and nothing refuses what it makes of that."""
     kind = KINDS[of.trial.kind]
+    if of.trial.kind == "column" and SET_BACK & set(heads(of.trial.steps)):
+        return True  # it can be compared with what was committed last, and not with all that it ever was
     return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column")
 
 
