@@ -215,6 +215,7 @@ class SessionUnit:
 
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
+        self._claim_awaited()
         self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
         key = tuple(mapper.primary_key_from_instance(target))
@@ -686,13 +687,15 @@ class ReadUnit(SessionUnit):
         _units.reset(self._token)  # a read is not refused
 
     def etag_after(self, etag: str | None) -> str | None:
-        """Return the tag of what the view has left committed.
+        """Return the tag of what the view has left.
 
         :param etag: the one of before.
         """
-        if self._awaited is not None or not any(claim.has_committed for claim in self._claims):
+        if self._awaited is not None:
             return etag
-        return self._claims[0].base.etag
+        self._read_back_all()
+        changed = [claim for claim in self._claims if claim.has_committed or claim.is_pending]
+        return changed[0].etag if changed else etag
 
     def _claim_awaited(self) -> None:
         if self._awaited is not None:
