@@ -215,6 +215,7 @@ class SessionUnit:
 
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
+        self._claim_awaited()
         self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
         key = tuple(mapper.primary_key_from_instance(target))
