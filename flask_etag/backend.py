@@ -118,7 +118,7 @@ class Watch(Protocol):
         """Stop listening."""
 
     def etag_after(self, etag: str | None) -> str | None:
-        """Return the tag of what the view has left committed.
+        """Return the tag of what the view has left.
 
         :param etag: the one of before.
         """

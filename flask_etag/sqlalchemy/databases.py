@@ -93,8 +93,12 @@ def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
 
 def connection_to_write(session: Session, mapper: Mapper[Any]) -> Connection:
     """Return the connection by which a session writes the rows of a model: it may read them by another."""
-    write = update(mapper.primary_key[0].table)
-    return session.connection(bind_arguments={"mapper": mapper, "clause": write})
+    return session.connection(bind_arguments={"mapper": mapper, "clause": _write_to(mapper)})
+
+
+@lru_cache(maxsize=256)
+def _write_to(mapper: Mapper[Any]) -> Any:
+    return update(mapper.primary_key[0].table)
 
 
 def read(

@@ -150,8 +150,9 @@ class RowClaim(Claim):
 
     def flushed(self, depth: int) -> None:
         """Note that a flush that was to write the row is done."""
-        self.flushing = self.refusal = None
-        self.is_doubtful = False
+        self.flushing = None
+        if self.is_pending:
+            self.refusal, self.is_doubtful = None, False
         if self.target in self.session.deleted and self.connection is not None:
             self.enter(self.connection, depth, Seen(ABSENT))
 
@@ -315,7 +316,8 @@ class RowClaim(Claim):
         name = version_key(self.row.mapper)
         if seen is UNREAD:
             connection: Any = self.connection
-            seen = (databases.read(connection, self.row, (name,)) or {name: ABSENT})[name]
+            row = Row(replaced.mapper, key_of(replaced))  # by a new name, if its key was changed
+            seen = (databases.read(connection, row, (name,)) or {name: ABSENT})[name]
         if seen is not ABSENT and is_versioned(replaced.mapper) and loaded_version_of(replaced) != seen:
             let_loaded_version_be(replaced, seen)
 
