@@ -274,14 +274,14 @@ class SessionUnit:
         concerned: list[RowClaim] = []
         for claim in self._claims:
             if is_of_flush:
-                may_write = claim.is_written_by_flush(connection, tables)
+                may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
                 may_write = claim.may_be_written_by(statement, tables)
             claim.refuse_to_wait(connection, is_row=may_write)
             if may_write:
                 concerned.append(claim)
-                if not is_of_flush:
-                    claim.before_statement(connection, self._depth(connection))
+                see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
+                see_to(connection, self._depth(connection))
         for creation in self._open:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
@@ -685,6 +685,8 @@ class ReadUnit(SessionUnit):
         """
         if self._awaited is not None:
             return etag
+        if not self._claims:
+            return None  # the view has let go of it, and has written something
         self._read_back_all()
         changed = [claim for claim in self._claims if claim.has_committed or claim.is_pending]
         return changed[0].etag if changed else etag

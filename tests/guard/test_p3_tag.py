@@ -1,0 +1,329 @@
+"""P3: the ETag of a 2xx is that of the state that the request left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import DateTime, String, TypeDecorator, Uuid, event, text, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from flask_etag import etag_resource
+from tests.conftest import KINDS
+from tests.world.board import Board, Checked, Counted, Player
+from tests.world.models import Base, Memo
+
+Write = Callable[[Any, Any], object]
+
+
+def now(board: Board) -> str:
+    """Return the tag of row 1 as it is stored, by a session that has nothing to do with any request."""
+    with board.app.app_context():
+        return str(board.find.etag_of(board.db.session.get_one(board.model, 1)))
+
+
+def change_loaded(session: Any, model: Any) -> None:
+    found = session.get_one(model, 1)
+    found.text += "+"
+
+
+def update_in_bulk(session: Any, model: Any) -> None:
+    session.execute(update(model).values(text="in bulk"))
+
+
+def update_by_text(session: Any, model: Any) -> None:
+    session.execute(text(f"UPDATE {model.__tablename__} SET text = 'by text'"))
+
+
+@pytest.mark.parametrize("is_written_before", [False, True])
+@pytest.mark.parametrize(
+    ("level", "moment"),
+    [
+        ("session", "before_commit"),
+        ("session", "before_flush"),
+        ("session", "after_flush_postexec"),
+        ("factory", "before_commit"),
+        ("class", "before_commit"),
+    ],
+)
+def test_p3_the_tag_is_taken_after_the_application_s_own_listeners_of_the_commit(
+    any_board: Board, moment: str, is_written_before: bool, level: str
+) -> None:
+    board = any_board
+
+    def stamp(session: Session, *_: object) -> None:
+        if targets:
+            change_loaded(session, targets.pop())
+
+    targets: list[Any] = []
+    session: Any = board.db.session
+    listened = {"session": session, "factory": session.session_factory, "class": Session}[level]
+
+    def view(found: Any) -> None:
+        if level == "session":
+            event.listen(session(), moment, stamp)
+        if is_written_before:
+            found.text = "written"
+        session.add(Player(id=2))
+        targets.append(board.model)
+        session.commit()
+
+    if level != "session":
+        event.listen(listened, moment, stamp)
+    try:
+        answer = board.save(view)
+    finally:
+        if level != "session":
+            event.remove(listened, moment, stamp)
+    assert (answer.status_code, board.get().text) == (200, "written+" if is_written_before else "first+")
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+
+
+@pytest.mark.parametrize("write", [update_in_bulk, update_by_text])
+@pytest.mark.parametrize("moment", ["before_commit", "before_flush", "after_flush", "after_flush_postexec"])
+def test_p3_a_statement_in_a_listener_of_the_commit_never_leaves_a_tag_of_before(
+    board: Board, moment: str, write: Write
+) -> None:
+    """Where it comes after the last flush, the tag need not be known."""
+    models: list[Any] = []
+
+    def stamp(session: Session, *_: object) -> None:
+        if models:
+            write(session, models.pop())
+
+    def view(found: Any) -> None:
+        event.listen(board.db.session(), moment, stamp)
+        found.text = "written"
+        models.append(board.model)
+        board.db.session.commit()
+
+    answer = board.save(view)
+    read = board.get()
+    assert answer.status_code == 200
+    assert answer.headers.get("ETag") in (None, read.headers["ETag"])
+    again = board.send("PUT", "/1", {"If-Match": read.headers["ETag"]})
+    assert again.status_code == 200
+
+
+@pytest.mark.parametrize("model", [Checked, Counted])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("write", [update_in_bulk, update_by_text])
+def test_p3_a_bulk_update_moves_the_version_also_in_memory(
+    board_on: Callable[..., Board], kind: str, model: Any, write: Write
+) -> None:
+    """So that the view can write what it was handed afterwards, in the same transaction or the next one."""
+    board = board_on(kind, model)
+
+    def view(found: Any) -> None:
+        for number in range(3):
+            write(board.db.session, model)
+            board.db.session.commit()
+            write(board.db.session, model)
+            found.text = f"by the ORM {number}"
+            board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "by the ORM 2")
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+
+
+def test_p3_a_statement_that_changes_nothing_moves_nothing(any_board: Board) -> None:
+    board = any_board
+
+    def view(_: Any) -> None:
+        board.db.session.execute(update(board.model).values(text="first"))
+        board.db.session.execute(update(board.model).where(board.model.id == 99).values(text="of another"))
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, answer.headers["ETag"]) == (200, board.seen)
+    assert board.get().headers["ETag"] == board.seen
+
+
+# Versions that are stored otherwise than they were made.
+
+
+class WholeSeconds(TypeDecorator[datetime]):
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _: object) -> datetime | None:
+        return None if value is None else value.replace(microsecond=0)
+
+
+class Small(TypeDecorator[str]):
+    """Small letters."""
+
+    impl = String(80)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _: object) -> str | None:
+        return None if value is None else value.lower()
+
+
+class Stamped(Base):
+    __tablename__ = "stamped"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    at: Mapped[datetime] = mapped_column(WholeSeconds)
+    __mapper_args__ = {  # noqa: RUF012
+        "version_id_col": at,
+        "version_id_generator": lambda before: datetime(
+            2020 if before is None else before.year + 1, 1, 1, 1, 1, 1, 7
+        ),
+    }
+
+
+class Lowered(Base):
+    __tablename__ = "lowered"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    mark: Mapped[str] = mapped_column(Small)
+    __mapper_args__ = {  # noqa: RUF012
+        "version_id_col": mark,
+        "version_id_generator": lambda _: uuid4().hex.upper(),
+    }
+
+
+class Zoned(Base):
+    """An instant, of which not every database keeps the zone, or the microseconds."""
+
+    __tablename__ = "zoned"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    __mapper_args__ = {  # noqa: RUF012
+        "version_id_col": at,
+        "version_id_generator": lambda before: datetime(
+            2020 if before is None else before.year + 1, 1, 1, 1, 1, 1, 7, tzinfo=UTC
+        ),
+    }
+
+
+class Unique(Base):
+    __tablename__ = "unique_"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    mark: Mapped[UUID] = mapped_column(Uuid)
+    __mapper_args__ = {"version_id_col": mark, "version_id_generator": lambda _: uuid4()}  # noqa: RUF012
+
+
+class Spelt(Base):
+    """A UUID that is made as a text; SQLite's type takes none."""
+
+    __tablename__ = "spelt"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    mark: Mapped[UUID] = mapped_column(Uuid)
+    __mapper_args__ = {"version_id_col": mark, "version_id_generator": lambda _: str(uuid4())}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        *((kind, model) for kind in KINDS for model in (Stamped, Lowered, Zoned, Unique)),
+        ("postgresql", Spelt),
+    ],
+)
+@pytest.mark.parametrize("write", [change_loaded, update_in_bulk])
+def test_p3_versions_that_are_stored_otherwise(
+    board_on: Callable[..., Board], kind: str, model: Any, write: Write
+) -> None:
+    board = board_on(kind, model)
+
+    def view(_: Any) -> None:
+        write(board.db.session, model)
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+    tag = answer.headers["ETag"]
+    rival = board.send("PUT", "/1", {"If-Match": tag})
+    assert (rival.status_code, board.get().text) == (200, "theirs")
+    assert rival.headers["ETag"] == board.get().headers["ETag"] != tag
+    assert board.send("PUT", "/1", {"If-Match": tag}).status_code == 412
+
+
+# Reads that write.
+
+
+@pytest.fixture
+def counting(any_board: Board) -> Callable[..., Any]:
+    """A function that sends GET /counted/1, whose view writes to what it was handed; twice if it says so."""
+    board = any_board
+
+    def read(write: Write, *, is_committed: bool = True, **fields: str) -> Any:
+        def view(found: Any) -> str:
+            write(board.db.session, board.model)
+            if is_committed:
+                board.db.session.commit()
+            return str(found.text)
+
+        board.app.add_url_rule("/counted/<int:number>", "counted", etag_resource(board.find)(view))
+        return board.send("GET", "/counted/1", fields)
+
+    return read
+
+
+def write_nothing(session: Any, model: Any) -> None:
+    session.get_one(model, 1).text = "first"
+
+
+@pytest.mark.parametrize("write", [change_loaded, update_in_bulk, update_by_text])
+def test_p3_a_read_whose_view_moves_the_version_answers_the_new_tag(
+    any_board: Board, counting: Callable[..., Any], write: Write
+) -> None:
+    board, before = any_board, now(any_board)
+    answer = counting(write)
+    assert answer.status_code == 200
+    assert answer.headers.get("ETag") == now(board) != before
+    assert board.send("PUT", "/1", {"If-Match": answer.headers["ETag"]}).status_code == 200
+
+
+def test_p3_a_read_whose_view_commits_nothing_answers_the_tag_that_it_was_judged_by(
+    any_board: Board, counting: Callable[..., Any]
+) -> None:
+    before = now(any_board)
+    assert counting(change_loaded, is_committed=False).headers["ETag"] == before == now(any_board)
+
+
+def test_p3_a_read_whose_view_sets_what_was_there_answers_the_tag_that_it_was_judged_by(
+    any_board: Board, counting: Callable[..., Any]
+) -> None:
+    before = now(any_board)
+    assert counting(write_nothing).headers["ETag"] == before == now(any_board)
+
+
+def test_p3_a_read_whose_view_would_write_is_304_before_that(
+    any_board: Board, counting: Callable[..., Any]
+) -> None:
+    before = now(any_board)
+    assert counting(change_loaded, If_None_Match=before).status_code == 304
+    assert now(any_board) == before
+
+
+@pytest.mark.parametrize("model", [Checked, Counted, Memo])
+def test_p3_a_read_that_writes_refuses_nobody(board_on: Callable[..., Board], model: Any) -> None:
+    """What is counted beside a rival is counted on top of what that wrote, or fails as it did without a tag."""
+    board = board_on("postgresql", model)
+
+    def view(_: Any) -> str:
+        board.db.session.rollback()
+        board.meanwhile("PUT", If_Match="*")
+        board.db.session.execute(update(model).values(text=model.text + ", counted"))
+        board.db.session.commit()
+        return "counted"
+
+    board.app.add_url_rule("/mine/<int:number>", "counted", etag_resource(board.find)(view))
+    answer = board.send("GET", "/mine/1", {})
+    assert (answer.status_code, board.get().text) == (200, "theirs, counted")
+    assert answer.headers.get("ETag") in (None, now(board))
