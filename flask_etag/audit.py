@@ -1,6 +1,7 @@
-"""What is known of the views that are decorated: which routes lead to them, what protects each, what is uncovered.
+"""The audit of decorated views: what protects each route, and which rows a view shows that do not move its tag.
 
-``flask etag routes`` shows it.
+``flask etag routes`` shows the first; in debug and testing mode the log warns of the second. The first request to
+an application finds the views that are decorated above their route, where the decorator has no effect.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ _WRITES = ("PUT", "PATCH", "DELETE")
 _apps: WeakSet[Flask] = WeakSet()
 
 
-# What decorators note of views.
+# Which views are decorated, and how.
 
 
 @dataclass(frozen=True, slots=True)
 class Protection:
     """How a view is decorated.
 
-    :param resource: what it serves; ``None`` where its tag is the digest of the body.
-    :param required: whether a write has to name the state that it overwrites.
+    :param resource: the resource that the view serves; ``None`` where its tag is the digest of the body.
+    :param required: whether a write has to name the state that it overwrites, or is answered 428.
     """
 
     resource: Resource[..., Any] | None
@@ -49,24 +50,25 @@ class Protection:
 
 
 def mark(view: Callable[..., Any], conditional: Callable[..., Any], protection: Protection) -> None:
-    """Note that a view was decorated, on both: whoever finds one in an application can tell.
+    """Note on a view, and on what the decorator made of it, that the view is decorated.
 
-    :param view: the view as it was.
+    :param view: the view as it was: if Flask has registered this one, the decorator has no effect.
     :param conditional: what the decorator made of it.
+    :param protection: how it was decorated.
     """
-    vars(conditional).pop(_DECORATED_AS, None)  # functools.wraps copied it
+    vars(conditional).pop(_DECORATED_AS, None)  # functools.wraps has copied the view's
     setattr(conditional, _PROTECTION, protection)
-    for step in _unwrapped(view):  # the route may be below another decorator
+    for step in _unwrapped(view):  # the route may be further below: then Flask has registered what this wraps
         setattr(step, _DECORATED_AS, [*getattr(step, _DECORATED_AS, ()), ref(conditional)])
 
 
 def protection_of(view: Callable[..., Any]) -> Protection | None:
-    """Tell how a view is decorated, also through decorators above ours that use ``functools.wraps``."""
+    """Return how a view is decorated, also through decorators above ours that use ``functools.wraps``."""
     return getattr(view, _PROTECTION, None)
 
 
 def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any]]]:
-    """Yield the rule, the method and what answers it, for every route of an application."""
+    """Yield for every route of an application its rule, a method, and the view that answers that method."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions.get(rule.endpoint)
         if view is None:
@@ -77,16 +79,16 @@ def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any]]]:
 
 
 def audit(app: Flask) -> None:
-    """Let an application be audited: by its first request, and by its command line."""
+    """Register the check at an application's first request, and the command ``flask etag``."""
     _apps.add(app)
     app.cli.add_command(etag)
     request_started.connect(_check_views, app)
 
 
 def _unreachable_views(app: Flask, apps: list[Flask]) -> list[str]:
-    """Name the routes of an application whose view was decorated above the route, so that it never runs decorated.
+    """Return the endpoints of an application whose view was decorated above its route, so that Flask runs it bare.
 
-    :param apps: all applications, since a view may be decorated for one and not for another.
+    :param apps: all applications: a view that one of them runs bare, and another decorated, is no mistake.
     """
     reached = {id(step) for other in apps for view in other.view_functions.values() for step in _unwrapped(view)}
     found = []
@@ -98,13 +100,14 @@ def _unreachable_views(app: Flask, apps: list[Flask]) -> list[str]:
 
 
 def _unwrapped(view: Callable[..., Any] | None) -> Iterator[Callable[..., Any]]:
+    """Yield a view, the function that it wraps, and so on."""
     while view is not None:
         yield view
         view = getattr(view, "__wrapped__", None)
 
 
 def _check_views(app: Flask, **_: Any) -> None:
-    """Refuse an application in which a view is decorated above its route: by its first request."""
+    """Refuse an application in which a view is decorated above its route. Its first request asks, and no other."""
     unreachable = _unreachable_views(app, list(_apps))
     if unreachable:
         raise RuntimeError(
@@ -112,21 +115,25 @@ def _check_views(app: Flask, **_: Any) -> None:
             "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
         )
     request_started.disconnect(_check_views, app)
-    if app.debug or app.testing:  # known only now: whoever runs the application says so
+    if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
 
 
-# An aid while one develops.
+# A warning in debug and testing mode.
 
 
 def serve_watched(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
-    """Run the view of a read, and warn of the rows that were loaded for it and can change without its tag."""
-    store = owner_of(target) if isinstance(resource.validator, Found) else None
-    if store is None or hasattr(type(target), "__etag__"):
+    """Run the view of a read, and warn of the rows that it has loaded and that can change without the tag.
+
+    Rows that name the target (an order's lines) count whoever loads them. Rows that the target names (its
+    customer) count if the view loads them: a loader may look at those only to see who may read.
+    """
+    owner = owner_of(target) if isinstance(resource.validator, Found) else None
+    if owner is None or hasattr(type(target), "__etag__"):
         return exchange.serve(target)
-    before = store.uncovered(target)
+    before = owner.uncovered(target)
     response = exchange.serve(target)
-    for part, (advice, is_content) in store.uncovered(target).items():
+    for part, (advice, is_content) in owner.uncovered(target).items():
         if is_content or part not in before:
             log.once(
                 f"{part} is loaded for its answer, and what changes there does not change the ETag, so that a 304 "
@@ -162,11 +169,12 @@ def routes(check: bool) -> None:
 
 
 def _is_protected(protection: Protection | None, configured: Settings) -> bool:
+    """Tell whether a write that names no state is refused."""
     return protection is not None and protection.required and configured.require == "enforce"
 
 
 def _described(method: str, protection: Protection | None, configured: Settings) -> tuple[str, str, str]:
-    """Tell of one route what its resource is, where its tag comes from, and how a write to it is protected."""
+    """Return what the table shows of one route: its resource, where its tag comes from, and its protection."""
     if protection is None:
         return "", "", "not at all" if method in _WRITES else ""
     resource = protection.resource
@@ -183,10 +191,10 @@ def _described(method: str, protection: Protection | None, configured: Settings)
 
 
 def _guard_of(resource: Resource[..., Any]) -> str:
-    """Tell what holds a write to the state that was judged, from what the loader says that it returns."""
+    """Tell how the objects of a resource are guarded, from the classes that its loader is annotated to return."""
     loaded = _loaded_by(resource)
-    store = backend()
-    guards = {None if store is None else store.guarding(model) for model in loaded}
+    known = backend()
+    guards = {None if known is None else known.guarding(model) for model in loaded}
     if guards and None not in guards:
         return ", or ".join(sorted(filter(None, guards)))
     if resource.has_lock:
@@ -195,7 +203,7 @@ def _guard_of(resource: Resource[..., Any]) -> str:
 
 
 def _loaded_by(resource: Resource[..., Any]) -> list[type]:
-    """Return the classes of what a loader returns, as far as its annotation tells."""
+    """Return the classes that a loader is annotated to return; none where the annotation cannot be read."""
     loader: Callable[..., Any] = resource.__wrapped__  # type: ignore[attr-defined]
     try:
         returned = typing.get_type_hints(loader).get("return")

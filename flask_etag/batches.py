@@ -1,4 +1,4 @@
-"""Several resources that one request writes: each judged by an entity tag of its own, and all written or none."""
+"""Batches: one request that writes several resources, each judged by a tag of its own: all are written or none."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from flask_etag.resources import Resource
 from flask_etag.writing import Target, refuse_unprotected
 
 Item = tuple[EntityTag | str | None, Mapping[str, Any]]
-"""One item of a request: its entity tag, as in If-Match, and the arguments of the loader, by name."""
+"""One item of a request: its entity tag, as in If-Match, and the loader's arguments, by name."""
 
-_OF_ONE_TEXT = (str, int, UUID)
-"""Of these, what is equal has the same text, and the other way round."""
+_SORTABLE = (str, int, UUID)
+"""The types of arguments by which items are sorted and told apart: equal texts, equal values."""
 
 
 class Batch:
-    """Several resources, and the condition that a request sets on each.
+    """The resources that one request writes, and the condition that it sets on each: a ``Story`` of ``writing``.
 
-    The conditions in its fields are not for these: they speak of what the URL names, which is there, and whose
-    tag is not known.
+    The header's conditions are not about the items. They are about what the URL names, a collection: it exists,
+    and its tag is not known.
 
-    :param each: given the URL's variables, tells what the items of the request are.
-    :raises PreconditionFailed: if a condition in its fields does not hold.
+    :param each: takes the URL's variables, and returns the items of the request.
+    :raises PreconditionFailed: if a condition in the header does not hold.
     """
 
     etag = None
-    """The answer speaks of several resources: its view gives the tag of each."""
+    """No tag for the answer: it is about several resources, and the view puts the tag of each into its content."""
 
     def __init__(
         self,
@@ -61,34 +61,38 @@ class Batch:
 
     @property
     def handed(self) -> list[Any]:
-        """What was loaded for each item, in the order of the request."""
+        """What the view is handed: the object of each item, in the order of the request."""
         return [target.handed for target in self._targets]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock of each resource, and of one that is named twice once."""
+        """Hold the lock that ``lock=`` gives for each item: once, where two items name the same resource."""
         with ExitStack() as stack:
-            for index in self._each_once() if self._has_locks else ():
+            for index in self._items_to_lock() if self._has_locks else ():
                 stack.enter_context(self._targets[index].locked())
             yield
 
     def load(self, unit: Unit) -> None:
-        """Load each, in the one order in which all batches hold rows, so that none waits for another for ever."""
+        """Load the object of each item, and claim it.
+
+        The unit holds rows in the order in which they are claimed. All batches have the same order, so that no
+        two of them wait for each other for ever. An object that is gone is refused when it is judged.
+        """
         for index in self._order():
             self._targets[index].handed = None
             with suppress(NotFound):
                 self._targets[index].load(unit)
 
     def require_protection(self) -> None:
-        """Refuse a request in which an item sets no condition on what it overwrites, or report it."""
+        """Refuse a request of which an item has no tag, or only log it, as ``ETAG_REQUIRE`` says."""
         if self._unprotected:
             missing = [self._item(index, "missing") for index in self._unprotected]
             refuse_unprotected(self._exchange, PreconditionRequired(missing))
 
     def judge(self) -> None:
-        """Judge each item by what was loaded for it.
+        """Judge each item by its own tag.
 
-        :raises PreconditionFailed: if a condition does not hold; it names each item that is the reason.
+        :raises PreconditionFailed: if an item is stale or gone; the error names each one that is.
         """
         refused = []
         for index, target in enumerate(self._targets):
@@ -103,22 +107,23 @@ class Batch:
             raise PreconditionFailed(refused[0]["reason"], items=refused)
 
     def reload_under_lock(self) -> None:
-        """Take no tag: the answer has none of its own."""
+        """Do nothing: the answer has no tag."""
 
     def _order(self) -> list[int]:
-        """Return the one order in which all batches take locks, so that none waits for another for ever."""
+        """Return the indices of the items, sorted by the loader's arguments: the same in every batch."""
         return sorted(range(len(self._targets)), key=lambda index: _name_of(self._arguments[index]))
 
-    def _each_once(self) -> Iterable[int]:
-        """Return, in order, the items whose locks are to be held.
+    def _items_to_lock(self) -> Iterable[int]:
+        """Return the indices of the items whose locks are to be taken, sorted, one for each resource.
 
-        :raises BadRequest: if two of them may be one by two names, as 1 and 1.0 are: it would wait for itself.
+        :raises BadRequest: if two items may name one resource in two ways, as 1 and "1" do: the request would wait
+            for its own lock.
         """
         first: dict[str, int] = {}
         for index in self._order():
             arguments = self._arguments[index]
             for name, value in arguments.items():
-                if type(value) not in _OF_ONE_TEXT:
+                if type(value) not in _SORTABLE:
                     raise BadRequest(f"{name} of item {index} is not a text, an integer or a UUID.")
             other = first.setdefault(_name_of(arguments), index)
             if self._arguments[other] != arguments:
@@ -126,7 +131,7 @@ class Batch:
         return first.values()
 
     def _item(self, index: int, reason: str) -> dict[str, Any]:
-        """Name an item: by its index, and by the arguments of the loader that a client can have sent."""
+        """Return an item as the problem document names it: by its index, and the arguments that JSON can say."""
         arguments = self._arguments[index].items()
         names = {name: value for name, value in arguments if isinstance(value, str | int)}
         names |= {name: str(value) for name, value in arguments if isinstance(value, UUID)}
@@ -134,6 +139,7 @@ class Batch:
 
 
 def _checked(items: Iterable[Item]) -> list[Item]:
+    """Return what ``each=`` has given as a list; it is an error if that is no list of items."""
     if not isinstance(items, Iterable):
         raise TypeError(f"each= gave {items!r}: it has to give an item for each resource, in a list, say.")
     items = list(items)
@@ -147,5 +153,5 @@ def _checked(items: Iterable[Item]) -> list[Item]:
 
 
 def _name_of(arguments: Mapping[str, Any]) -> str:
-    """Name what is named as a URL would, where 1 and "1" are the same."""
+    """Return the name of a resource as a URL would have it, where 1 and "1" are the same."""
     return repr(sorted((name, str(value)) for name, value in arguments.items()))

@@ -29,7 +29,7 @@ S = TypeVar("S", bound=View)
 
 _UNCONDITIONAL = ("OPTIONS", "TRACE")
 
-_Answer = Any  # whatever Flask makes a response of, or what gives it when awaited; spelt out, errors fill a page
+_Answer = Any  # what Flask makes a response of, or an awaitable of it; spelt out, mypy's errors fill a page
 
 
 @overload
@@ -41,15 +41,15 @@ def etag_resource(view: Callable[P, _Answer], /) -> Callable[P, Response]: ...
 def etag_resource(resource_or_view: Any, /) -> Any:
     """Serve a resource: its ETag is on the answer, and an unchanged read is a 304 before the view runs.
 
-    The view takes what the resource's loader returned, alone or followed by all of the loader's arguments. It is a
-    function, an ``async`` one, a method of a ``MethodView`` or such a class, for all its methods. On any
-    method, the conditions that the request sets are judged before the view runs. On a method that writes,
-    the write is guarded as by :func:`require_if_match`, but a request without conditions is let through.
+    The view takes what the resource's loader returned, alone or followed by all of the loader's arguments. It may
+    be a function, an ``async`` function, a method of a ``MethodView``, or such a class, which decorates all its
+    methods. Whatever the request's method, its conditions are judged before the view runs (RFC 9110 section 13).
+    A write is guarded as by :func:`require_if_match`, but one without conditions is let through.
 
-    Without a resource, directly above a view that reads, the tag is the SHA-256 digest of the body that the
-    view answers: this saves the bytes of an unchanged answer and not the work. Streams and files are left alone.
+    Directly above a view, without a resource, it is for reads: the tag is the SHA-256 digest of the body that the
+    view answers. That saves the bytes of an unchanged answer and not the work. Streams and files are left alone.
 
-    :param resource_or_view: what the URL names: a loader under :func:`~flask_etag.resource`; or a view.
+    :param resource_or_view: a resource, which is a loader under :func:`~flask_etag.resource`; or a view.
     :raises TypeError: if it is neither.
     """
     if isinstance(resource_or_view, Resource):
@@ -82,14 +82,15 @@ def require_if_match(
     another state than the current one (RFC 9110 section 13.1.1), be it before the view runs or when a racing
     writer was first to commit. The new ETag is on the answer. Reads are served as by :func:`etag_resource`.
 
-    :param resource: what the URL names: a loader under :func:`~flask_etag.resource`.
-    :param create: whether a PUT or POST may find nothing: with ``If-None-Match: *`` the view gets ``None``, and
-        may create what the URL names. Of two that do so at the same moment, one is a 412.
+    :param resource: a resource: a loader under :func:`~flask_etag.resource`.
+    :param create: whether the view may create what the URL names: where the loader returns ``None``, a PUT or POST
+        with ``If-None-Match: *`` runs the view, which is handed the ``None``. Of two such requests at the same
+        moment, one is a 412.
     :param each: for a request that writes several resources, all or none: a function of the URL's variables that
-        reads the content, and gives for each item its ETag, as in If-Match, and the loader's arguments by name.
-        The view gets the list of what was loaded, in this order, and puts into its answer what
-        :meth:`~flask_etag.Resource.etag_of` gives for each after a flush. One 412 names each item that is stale.
-    :raises TypeError: if it is none.
+        reads the content, and returns for each item its ETag, as in If-Match, and the loader's arguments by name.
+        The view is handed the list of objects, in this order; after a flush it puts the ETag of each into its
+        answer, by :meth:`~flask_etag.Resource.etag_of`. One 412 names all items that are stale.
+    :raises TypeError: if ``resource`` is no resource, or an option has another type.
     """
     if not isinstance(resource, Resource):
         raise TypeError(
@@ -110,11 +111,11 @@ def require_if_match(
 
 
 class ConditionalView(Generic[P, T]):
-    """A decorator for a view of one resource, which it hands what the loader returned.
+    """A decorator for the view of a resource: it hands the view the object that the loader returned.
 
-    :param resource: what the URL names.
-    :param protected: whether a write has to name the state that it overwrites.
-    :param create: whether a PUT or POST may find nothing.
+    :param resource: the resource.
+    :param protected: whether a write has to name the state that it overwrites, or is answered 428.
+    :param create: whether a PUT or POST may create what the loader does not find.
     """
 
     def __init__(self, resource: Resource[..., Any], *, protected: bool = False, create: bool = False) -> None:
@@ -134,9 +135,9 @@ class ConditionalView(Generic[P, T]):
         self, view: Callable[[S, T], _Answer] | Callable[Concatenate[S, T, P], _Answer], /
     ) -> Callable[Concatenate[S, P], Response]: ...
     def __call__(self, view: Any, /) -> Any:
-        """Decorate a view: below its route, and below whatever decides who may call it.
+        """Decorate a view. The route and authentication belong above: what is below does not run on a 304 or 412.
 
-        :raises TypeError: if it is no view that takes the resource.
+        :raises TypeError: if ``view`` is no view, or takes no resource.
         """
         return _decorated(
             view,
@@ -146,6 +147,7 @@ class ConditionalView(Generic[P, T]):
         )
 
     def _answer(self, exchange: Exchange) -> Response:
+        """Answer one request, by the story of a read or of a write."""
         try:
             if exchange.is_read:
                 return read(exchange, self._resource)
@@ -154,14 +156,14 @@ class ConditionalView(Generic[P, T]):
         except Exception as error:
             cause = None if exchange.has_run_view else cause_of(error)
             if cause is not None:
-                raise WriteConflict(cause) from error  # its store is held by a writer, for longer than it waits
+                raise WriteConflict(cause) from error  # the loader has waited for a writer's lock in vain (SQLite)
             raise
-        target = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
-        return write(exchange, target, protected=self._protected)
+        story = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
+        return write(exchange, story, protected=self._protected)
 
 
 class _BatchView(ConditionalView[P, T]):
-    """A decorator for a view of several resources, which it hands what the loader returned for each."""
+    """A decorator for a view that writes several resources: it hands the view the list of their objects."""
 
     def __init__(self, resource: Resource[..., Any], each: Callable[P, Iterable[Item]]) -> None:
         super().__init__(resource, protected=True)
@@ -169,6 +171,7 @@ class _BatchView(ConditionalView[P, T]):
         self._arguments = names_of_parameters(each)
 
     def _answer(self, exchange: Exchange) -> Response:
+        """Answer one request, by the story of a write of several resources."""
         if exchange.is_read or exchange.method in _UNCONDITIONAL:
             raise RuntimeError(
                 f"{request.endpoint}: each= is for writes, and this is {exchange.method}. Serve a collection by "
@@ -178,6 +181,7 @@ class _BatchView(ConditionalView[P, T]):
 
 
 def _answer_by_its_body(exchange: Exchange) -> Response:
+    """Answer one request to a view without a resource, by the digest of the body."""
     if exchange.is_read:
         return read_body(exchange)
     if exchange.method in _UNCONDITIONAL:
@@ -195,10 +199,11 @@ def _decorated(
     answer: Callable[[Exchange], Response],
     protection: Protection,
 ) -> Any:
-    """Return a view, or all methods of a class of views, as conditional ones.
+    """Return the conditional view of a view; or a class of views, with each of its methods decorated.
 
-    :param takes_arguments: tells of a function whether it takes the URL's variables.
-    :param answer: tells the story of a request.
+    :param takes_arguments: tells whether a view is called with the loader's arguments besides its resource.
+    :param answer: answers one request.
+    :param protection: how the view is decorated, for the audit.
     """
     if _is_view_class(view):
         for name in view.methods or ():
@@ -235,9 +240,9 @@ def _decorated(
 
 
 def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str]) -> bool:
-    """Tell how a view takes its resource: alone, or followed by all of the loader's arguments.
+    """Tell whether a view takes the loader's arguments after its resource: all of them, or none.
 
-    :raises TypeError: if it takes no resource, or some of these arguments only.
+    :raises TypeError: if the view takes no resource, or only some of these arguments.
     """
     if _takes_one(view):
         return False
@@ -268,7 +273,7 @@ def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str])
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         and parameter.name not in arguments
     ]
-    if unknown and not hasattr(view, "__wrapped__"):  # what is wrapped may be given more, by what wraps it
+    if unknown and not hasattr(view, "__wrapped__"):  # a decorator below ours may pass more
         raise TypeError(
             f"{view.__qualname__}() takes {', '.join(unknown)}, which its loader does not take, so that nothing "
             "would pass it: a view gets the resource alone, or followed by all of the loader's arguments."
@@ -277,7 +282,7 @@ def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str])
 
 
 def _takes_one(view: Callable[..., Any]) -> bool:
-    """Tell whether a view is a plain function of one argument: most are, and signature() takes its time."""
+    """Tell whether a view is a plain function of one argument: most are, and signature() is slow."""
     if not isinstance(view, FunctionType) or vars(view):
         return False
     code = view.__code__
@@ -286,6 +291,7 @@ def _takes_one(view: Callable[..., Any]) -> bool:
 
 
 def _misplaced(view: Callable[..., Any], argument: object) -> str:
+    """Return what is wrong where a conditional view is called with a positional argument."""
     if inspect.isfunction(argument) or _is_view_class(argument):
         return (
             f"{view.__qualname__}() is no resource: put @resource above it, if it loads what the view is for. "

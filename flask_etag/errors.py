@@ -1,4 +1,4 @@
-"""What is raised where a write is refused, and the problem document that it becomes.
+"""The errors that refuse a request, and the problem documents that they become.
 
 Sources: RFC 9110 sections 15.5.10 (409) and 15.5.13 (412), RFC 6585 section 3 (428), RFC 9457 (the document).
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 TYPE_PREFIX = "https://flask-etag.readthedocs.io/errors#"
-"""What a problem's ``type`` begins with; the reason follows."""
+"""The beginning of a problem's ``type``; the reason follows."""
 
 _ADVICE = {
     "missing": (
@@ -89,14 +89,14 @@ _ADVICE_ON_ITEMS = {
 
 
 class ConditionalRequestError(exceptions.HTTPException):
-    """A request was refused because of what it says, or does not say, of its target's state.
+    """A request was refused: for the state of its target that it names, or because it names none.
 
     The base of :class:`PreconditionFailed`, :class:`PreconditionRequired` and :class:`WriteConflict`.
 
-    :param reason: why: ``missing``, ``conflict``, ``busy``, ``partial``, or one of
-        :data:`flask_etag.preconditions.Reason`; of several items, why the first of them was.
-    :param items: where one request writes several resources, those for which it was refused: the ``index`` of each
-        in the request, its ``reason``, on a 412 its current ``etag``, and the loader's arguments.
+    :param reason: why it was refused: ``missing``, ``conflict``, ``busy``, ``partial``, or one of
+        :data:`flask_etag.preconditions.Reason`. Of several items, the reason of the first one that was refused.
+    :param items: the items that were refused, where one request writes several resources: the ``index`` of each in
+        the request, its ``reason``, on a 412 its current ``etag``, and the loader's arguments.
     """
 
     def __init__(self, reason: str, items: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -117,20 +117,20 @@ class ConditionalRequestError(exceptions.HTTPException):
         return {**problem, "items": list(self.items)} if self.items else problem
 
     def get_body(self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None) -> str:
-        """Return the problem document as JSON; Werkzeug asks for it to make the response."""
+        """Return the problem document as JSON, for Werkzeug, which makes the response."""
         del environ, scope
         return json.dumps(self.problem()) + "\n"
 
     def get_headers(
         self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None
     ) -> list[tuple[str, str]]:
-        """Return the fields of the response, which is never to be stored (RFC 6585 section 3)."""
+        """Return the fields of the response: no cache may store it (RFC 6585 section 3)."""
         del environ, scope
         return [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
 
 
 class PreconditionFailed(ConditionalRequestError, exceptions.PreconditionFailed):
-    """412: a condition that the request set does not hold (RFC 9110 section 15.5.13).
+    """412: a condition of the request does not hold (RFC 9110 section 15.5.13).
 
     :param reason: one of :data:`flask_etag.preconditions.Reason`.
     :param etag: the current entity tag of the target, where it has one.
@@ -166,10 +166,10 @@ class PreconditionRequired(ConditionalRequestError, exceptions.PreconditionRequi
 
 
 class WriteConflict(ConditionalRequestError, exceptions.Conflict):
-    """409: the store refused the write, and the request's conditions may hold all the same (section 15.5.10).
+    """409: the database refused the write, although the request's conditions may hold (RFC 9110 section 15.5.10).
 
-    :param reason: ``conflict``, another request was first; ``busy``, one was waited for in vain, and nobody has
-        changed anything; or ``partial``, a part of this request had been done by then.
+    :param reason: ``conflict``: another request was first. ``busy``: this one has waited for a lock in vain, and
+        changed nothing. ``partial``: the view had committed a part before the rest was refused.
     """
 
     def __init__(self, reason: str = "conflict") -> None:
@@ -178,6 +178,6 @@ class WriteConflict(ConditionalRequestError, exceptions.Conflict):
     def get_headers(
         self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None
     ) -> list[tuple[str, str]]:
-        """Say when to try again, where that is all there is to do (section 10.2.3)."""
+        """Add Retry-After to a ``busy``, which the client can simply repeat (RFC 9110 section 10.2.3)."""
         headers = super().get_headers(environ, scope)
         return [*headers, ("Retry-After", "1")] if self.reason == "busy" else headers

@@ -1,4 +1,4 @@
-"""The Flask extension: it reads the configuration, and answers what the decorators refuse."""
+"""The Flask extension: it reads the settings, and registers the handler that answers refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask_etag.settings import EXTENSION, Settings
 
 
 class ETag:
-    """Flask-ETag, for any number of applications; it keeps nothing of them itself.
+    """Flask-ETag, for any number of applications: what it knows of one is kept in ``app.extensions``.
 
     :param app: an application to initialise at once; without it, call :meth:`init_app`.
     """
@@ -22,10 +22,10 @@ class ETag:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Read an application's configuration and register the handler that answers 412, 428 and 409.
+        """Read an application's configuration, and register the handler that answers 412, 428 and 409.
 
-        :raises RuntimeError: if that was done for the application before.
-        :raises TypeError: if it is no Flask application.
+        :raises RuntimeError: if the application is initialised already.
+        :raises TypeError: if ``app`` is no Flask application.
         :raises ValueError: if a configuration value has the wrong type.
         """
         if not isinstance(app, Flask):
@@ -35,12 +35,12 @@ class ETag:
         if EXTENSION in app.extensions:
             raise RuntimeError("Flask-ETag is initialised for this application already: do it once.")
         app.extensions[EXTENSION] = Settings.read(app.config)
-        # Registered for the base class, which has no status code: so an application's own handler for 412,
-        # 428 or 409 wins, and this one still comes before a handler for every HTTPException.
+        # Flask looks for handlers of a status code first. The base class has none: so an application's own handler
+        # for 412, 428 or 409 comes before this one, and this one before a handler for every HTTPException.
         if ConditionalRequestError not in app.error_handler_spec[None][None]:
             app.register_error_handler(ConditionalRequestError, ConditionalRequestError.get_response)
         audit(app)
         if (
             find_spec("sqlalchemy") is not None
         ):  # pragma: no branch - held by tests/test_package.py, without SQLAlchemy
-            import flask_etag.sqlalchemy  # noqa: F401, PLC0415 - it makes mapped objects known
+            import flask_etag.sqlalchemy  # noqa: F401, PLC0415 - importing it registers the backend

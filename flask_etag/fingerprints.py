@@ -1,8 +1,9 @@
-"""What tells one state of a resource from another, and the digest that stands for it.
+"""Fingerprints: what tells one state of a resource from another, and the digest that stands for it in a tag.
 
-Tags are opaque: the text of a SHA-256 digest, over terms of which each is preceded by its length, so that
-no two lists of terms read the same. They are the same in every process and on every machine. With a secret
-they are HMACs, so that nobody else can find out what they were made of.
+A tag is the text of a SHA-256 digest over a list of terms (a model, a key, a version). The length of each term is
+written before it, so that no two lists of terms give one message. The digest depends on nothing else: every
+process and every machine gives a state the same tag. With a secret (``ETAG_KEY``) it is an HMAC, so that nobody
+without the secret can find out the terms by trying.
 """
 
 from __future__ import annotations
@@ -16,52 +17,53 @@ from hashlib import sha256
 from uuid import UUID
 
 LENGTH = 32
-"""Of a tag, or of each of its halves, in hexadecimal digits: 128 bits of the digest are kept."""
+"""The length of a digest in hexadecimal digits, 128 bits. A tag is one digest, or two with a dot between."""
 
-_LONGEST_KEPT = 200  # characters
+_LONGEST_CACHED = 200
+"""The longest message that is kept in memory with its digest, in characters."""
 
-_BEGUN = sha256()  # to copy it costs less than to have OpenSSL look for the algorithm
+_EMPTY_SHA256 = sha256()  # copying it is quicker than sha256(), for which OpenSSL looks up the algorithm each time
 
-_PLAIN = frozenset({str, int})
-"""Their values are their texts."""
+_WRITTEN_BY_STR = frozenset({str, int})
+"""The types of terms that str() writes into a message."""
 
-_OF_ONE_TEXT = frozenset({*_PLAIN, UUID, bytes})
-"""Of these, what is equal has the same text; of times it may not, in the hour that comes twice in autumn."""
+_CACHEABLE = frozenset({*_WRITTEN_BY_STR, UUID, bytes})
+"""The types of terms that may be cache keys. No datetimes: equal ones can differ in ``fold``."""
 
 
 @dataclass(slots=True)  # not frozen: each request makes one, and that would double its cost
 class Fingerprint:
     """What tells one state of a resource from every other.
 
-    :param message: the :func:`message_of` the texts, numbers, times... that do.
-    :param weak: whether they vouch for equivalent content only.
-    :param verbatim: the opaque text that the application gave it, where it did.
-    :param content: a text to which the message is no more than the beginning.
+    :param message: the :func:`message_of` the terms that tell it: a model, a key and a version, say.
+    :param weak: whether its tag is weak: two states of equivalent content may share it.
+    :param verbatim: the opaque text that the application itself gave, to be sent as it is.
+    :param content: the JSON text that a ``content_hash`` hashes, behind the message.
     """
 
     message: str
     weak: bool = False
     verbatim: str | None = None
     content: str | None = None
-    _taken: tuple[bytes | None, str] | None = field(default=None, init=False, repr=False, compare=False)
+    _digested: tuple[bytes | None, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def digest(self, key: bytes | None = None) -> str:
-        """Return the opaque text that stands for this state: 32 hexadecimal digits.
+        """Return the opaque text that stands for this fingerprint in a tag: 32 hexadecimal digits.
 
         :param key: a secret, for an HMAC in the place of a digest.
         """
-        taken = self._taken  # by whatever thread, for whatever application
-        if taken is not None and taken[0] == key:
-            return taken[1]
+        digested = self._digested  # read once: a thread of another application may replace it, by another key
+        if digested is not None and digested[0] == key:
+            return digested[1]
         text = self.message if self.content is None else self.message + self.content
-        self._taken = key, _digest(text.encode("utf-8", "surrogatepass"), key)
-        return self._taken[1]
+        self._digested = digested = key, _digest(text.encode("utf-8", "surrogatepass"), key)
+        return digested[1]
 
 
 def digest(terms: Iterable[object], key: bytes | None = None) -> str:
     """Return the opaque text that stands for a list of terms: 32 hexadecimal digits.
 
-    :param terms: numbers, UUIDs, texts, bytes, dates and times: whatever has one text for one value.
+    :param terms: numbers, UUIDs, texts, bytes, dates, times: anything whose ``str()`` depends on its value alone.
     :param key: a secret, for an HMAC in the place of a digest.
     :raises TypeError: for a term whose text would differ from process to process.
     """
@@ -69,26 +71,31 @@ def digest(terms: Iterable[object], key: bytes | None = None) -> str:
 
 
 def fingerprint_of(*terms: object) -> Fingerprint:
-    """Return the state that some terms tell; those that were asked for last are kept, with their digests."""
+    """Return the fingerprint of some terms, from the cache if they are short and were asked for lately.
+
+    A fingerprint in the cache keeps its digest: a record that many requests read is hashed once.
+
+    :raises TypeError: for a term whose text would differ from process to process.
+    """
     for term in terms:
-        if type(term) not in _OF_ONE_TEXT:
+        if type(term) not in _CACHEABLE:
             return Fingerprint(message_of(*terms))
     try:
-        return _kept_fingerprint(*terms)
+        return _cached_fingerprint(*terms)
     except _TooLongError as error:
         return error.fingerprint
 
 
 @lru_cache(maxsize=1024, typed=True)
-def _kept_fingerprint(*terms: object) -> Fingerprint:
-    state = Fingerprint(message_of(*terms))
-    if len(state.message) > _LONGEST_KEPT:
-        raise _TooLongError(state)
-    return state
+def _cached_fingerprint(*terms: object) -> Fingerprint:
+    fingerprint = Fingerprint(message_of(*terms))
+    if len(fingerprint.message) > _LONGEST_CACHED:
+        raise _TooLongError(fingerprint)
+    return fingerprint
 
 
 class _TooLongError(Exception):
-    """What is raised is not kept."""
+    """A fingerprint is too long for the cache: it is raised, since ``lru_cache`` keeps no call that raises."""
 
     def __init__(self, fingerprint: Fingerprint) -> None:
         super().__init__()
@@ -96,22 +103,22 @@ class _TooLongError(Exception):
 
 
 def message_of(*terms: object) -> str:
-    """Return the text of some terms, each with its length before it: no two lists of terms read the same.
+    """Return the text that is hashed for some terms: the length of each is written before it.
 
     :raises TypeError: for a term whose text would differ from process to process.
     """
     message = ""
     for term in terms:
-        text = str(term) if type(term) in _PLAIN else _text(term)
+        text = str(term) if type(term) in _WRITTEN_BY_STR else _text_of(term)
         message = f"{message}{len(text)}:{text}"
     return message
 
 
 def digest_of_body(body: bytes, key: bytes | None = None, epoch: str = "") -> str:
-    """Return the opaque text that stands for the bytes of a body.
+    """Return the opaque text of the tag of a body.
 
     :param key: a secret, for an HMAC in the place of a digest.
-    :param epoch: what caches compare besides.
+    :param epoch: ``ETAG_EPOCH``: another one makes every cached body stale.
     """
     text = _digest(b"4:body" + body, key)
     return f"{text}.{digest(('epoch', epoch), key)}" if epoch else text
@@ -120,18 +127,19 @@ def digest_of_body(body: bytes, key: bytes | None = None, epoch: str = "") -> st
 def _digest(message: bytes, key: bytes | None) -> str:
     if key is not None:
         return hmac.digest(key, message, sha256).hex()[:LENGTH]
-    begun = _BEGUN.copy()
-    begun.update(message)
-    return begun.hexdigest()[:LENGTH]
+    sha = _EMPTY_SHA256.copy()
+    sha.update(message)
+    return sha.hexdigest()[:LENGTH]
 
 
-def _text(term: object) -> str:
+def _text_of(term: object) -> str:
+    """Return the text of a term; of two equal values, in whatever process, it is the same."""
     if type(term) is UUID:
         return term.hex
     if isinstance(term, bytes | bytearray | memoryview):
         return bytes(term).decode("latin-1")
     if isinstance(term, datetime) and term.tzinfo is not None:
-        term = term.astimezone(UTC)  # the same instant, whatever time zone the connection is set to
+        term = term.astimezone(UTC)  # PostgreSQL gives an instant in the connection's own time zone
     if type(term).__str__ is object.__str__ and type(term).__repr__ is object.__repr__:
         raise TypeError(
             f"{type(term).__name__} has no text of its own, so it cannot be part of an ETag: give it a "

@@ -1,4 +1,4 @@
-"""What the log is told: each refusal, and once for each view what its author should know."""
+"""The logger ``flask_etag``: it records each refusal, and warns a view's author once of what to mend."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ logger = logging.getLogger("flask_etag")
 
 
 def refusal(reason: str) -> None:
-    """Record that a request was refused, or would have been: neither tags nor values from its URL."""
-    if logger.isEnabledFor(logging.INFO):  # or what is asked of the request would cost more than the rest
+    """Record that a request was refused, or would have been: by method and endpoint, without tags or values."""
+    if logger.isEnabledFor(logging.INFO):  # looking up the request costs more than all the rest
         logger.info("%s: %s %s", reason, request.method, request.endpoint)
 
 
 def once(notice: str) -> None:
-    """Warn of something about the view that is being served, the first time only."""
+    """Warn about the view that is being served: of each notice once in the life of the process."""
     told = settings_of(current_app).notices
     if (mark := (str(request.endpoint), notice)) not in told:
         told.add(mark)

@@ -1,4 +1,4 @@
-"""What a URL names: how it is loaded, and where its entity tag comes from."""
+"""Resources: how the object that a URL names is loaded, and where its entity tag comes from."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 HASHED = "flask_etag.hashed"
-"""Under this name the environ of a request that reads has the text that was hashed last, after what it is of."""
+"""The key of a read's environ where ``content_of()`` finds (resource, object, JSON text): what was hashed last."""
 
 _NOTHING_HASHED = (None, None, "")
 
-_SHOWN_AFTER = timedelta(seconds=1)
+_SHOWN_AFTER = timedelta(seconds=1)  # the resolution of an HTTP date
 
 
 class Resource(Generic[P, T_co]):
-    """A loader, and what is known beforehand of what it loads. Made by :func:`resource`.
+    """A loader with its options. Made by :func:`resource`.
 
-    Calling it calls the loader, as the plain function that it is.
+    A resource can be called, which calls the loader as the plain function that it was: so loaders compose.
+
+    :ivar arguments: the names of the loader's parameters.
+    :ivar has_fields: whether a read has to ask for more than the tag: declared fields, or Last-Modified.
     """
 
     def __init__(
@@ -68,11 +71,11 @@ class Resource(Generic[P, T_co]):
         return self._loader(*args, **kwargs)
 
     def load(self, url_arguments: dict[str, Any], *, may_be_absent: bool = False) -> Any:
-        """Load what a URL names.
+        """Load the object that a URL names.
 
         :param url_arguments: the URL's variables, by name.
-        :raises werkzeug.exceptions.NotFound: if there is no such thing, so that the answer is 404; or
-            ``may_be_absent``, and it is ``None``.
+        :param may_be_absent: whether to return ``None`` if the loader does: the view may create the object.
+        :raises werkzeug.exceptions.NotFound: if the loader returns ``None``, otherwise.
         """
         target = self._load(**url_arguments)
         if target is None and not may_be_absent:
@@ -80,54 +83,63 @@ class Resource(Generic[P, T_co]):
         return target
 
     def locked(self, url_arguments: dict[str, Any]) -> AbstractContextManager[Any]:
-        """Hold what ``lock=`` asks for.
+        """Return the lock that ``lock=`` gives for a URL: a context manager, not entered yet.
 
         :param url_arguments: the URL's variables, by name.
+        :raises TypeError: if it gives anything else.
         """
-        lock: Callable[..., AbstractContextManager[Any]] | None = self._lock
-        held = nullcontext() if lock is None else lock(**url_arguments)
-        if not isinstance(held, AbstractContextManager):
+        function: Callable[..., AbstractContextManager[Any]] | None = self._lock
+        lock = nullcontext() if function is None else function(**url_arguments)
+        if not isinstance(lock, AbstractContextManager):
             raise TypeError(
-                f"lock= of {self.name} gave {held!r}: it has to give a context manager, not an async one."
+                f"lock= of {self.name} gave {lock!r}: it has to give a context manager, not an async one."
             )
-        return held
+        return lock
 
-    def opaque(self, target: Any, state: Fingerprint, settings: Settings) -> str:
-        """Return the opaque text of the tag of what was loaded, which is in this state."""
+    def opaque(self, target: Any, fingerprint: Fingerprint, settings: Settings) -> str:
+        """Return the opaque text of an object's tag: its state half alone, or followed by a dot and a second half.
+
+        :param fingerprint: the fingerprint that the resource's validator has made of the object.
+        """
         if self._variant is not None or settings.epoch:
-            second = self._second_half(target, settings)
-            if second is not None:
-                return f"{state.digest(settings.key)}.{second}"
-        return state.digest(settings.key) if state.verbatim is None else state.verbatim
+            second_half = self._second_half(target, settings)
+            if second_half is not None:
+                return f"{fingerprint.digest(settings.key)}.{second_half}"
+        return fingerprint.digest(settings.key) if fingerprint.verbatim is None else fingerprint.verbatim
 
     def field(self, target: Any, settings: Settings) -> str | None:
-        """Return the value of the field ETag for what was loaded; ``None`` where it has none."""
-        state = self.validator(target)
-        return None if state is None else field_of(self.opaque(target, state, settings), state.weak)
+        """Return the value of the field ETag for an object; ``None`` where the object has no tag."""
+        fingerprint = self.validator(target)
+        if fingerprint is None:
+            return None
+        return field_of(self.opaque(target, fingerprint, settings), fingerprint.weak)
 
     def representation(
-        self, target: Any, state: Fingerprint | None, settings: Settings, opaque: str | None = None
+        self, target: Any, fingerprint: Fingerprint | None, settings: Settings, opaque: str | None = None
     ) -> Representation:
-        """Return what the conditions of a request are compared with.
+        """Return an object's current representation, with which a request's conditions are compared.
 
-        :param opaque: the text of the tag, where that is known already.
+        :param fingerprint: the fingerprint that the resource's validator has made of the object.
+        :param opaque: the opaque text of the object's tag, if the caller knows it already.
         """
         modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
-        if state is None:
+        if fingerprint is None:
             return Representation(None, modified, shows_last_modified=shown)
         if opaque is None:
-            opaque = self.opaque(target, state, settings)
-        etag = EntityTag.trusted(opaque, state.weak)
-        return Representation(etag, modified, state.digest(settings.key), state.verbatim, shown)
+            opaque = self.opaque(target, fingerprint, settings)
+        etag = EntityTag.trusted(opaque, fingerprint.weak)
+        return Representation(etag, modified, fingerprint.digest(settings.key), fingerprint.verbatim, shown)
 
     def _modified(self, target: Any) -> datetime | None:
+        """Return when an object was last changed, as ``last_modified=`` says; ``None`` where that is not known."""
         modified = self._last_modified and self._last_modified(target)
         if modified is None or isinstance(modified, datetime):
             return modified
         raise TypeError(f"last_modified= of {self.name} gave {modified!r}: it has to give a datetime or None.")
 
     def _second_half(self, target: Any, settings: Settings) -> str | None:
+        """Return the digest of variant and epoch, which only reads compare; ``None`` where there is neither."""
         variant = None if self._variant is None else self._variant(target)
         if variant is None:
             return digest(("epoch", settings.epoch), settings.key) if settings.epoch else None
@@ -136,7 +148,7 @@ class Resource(Generic[P, T_co]):
         return digest(("variant", settings.epoch, variant), settings.key)
 
     def fields(self, target: Any, current: Representation) -> Mapping[str, str]:
-        """Return the fields that a 200 and its 304 share, besides the ETag."""
+        """Return the fields that a 200 and its 304 share, besides ETag: the declared ones, and Last-Modified."""
         fields = {} if self._headers is None else self._headers(target)
         if not isinstance(fields, Mapping):
             raise TypeError(f"headers= of {self.name} gave {fields!r}: it has to give a mapping of fields.")
@@ -145,12 +157,13 @@ class Resource(Generic[P, T_co]):
         return {**fields, "Last-Modified": http_date(current.last_modified)}
 
     def content_of(self, target: Any) -> str:
-        """Return the JSON text whose hash the tag is: to answer a read with it, and save the second dump.
+        """Return the JSON text that a ``content_hash`` hashes: a read can answer it, and need not dump once more.
 
-        A view that reads answers ``Response(find_note.content_of(note), mimetype="application/json")``. It is the
-        text that was hashed for this request; unless that may write, then it is made anew.
+        A view that reads answers ``Response(find_note.content_of(note), mimetype="application/json")``. In a GET
+        or HEAD it is the text that was hashed to judge the request; anywhere else the object is dumped again,
+        since the view may have changed it.
 
-        :raises TypeError: if the tag is not made of the content.
+        :raises TypeError: if the resource's tag is no ``content_hash``.
         """
         try:
             environ = request._get_current_object().environ  # type: ignore[attr-defined]
@@ -159,27 +172,27 @@ class Resource(Generic[P, T_co]):
         hashed: tuple[object, object, str] = environ.get(HASHED, _NOTHING_HASHED)
         if hashed[0] is self and hashed[1] is target:
             return hashed[2]
-        state = self.validator(target)
-        if state is None or state.content is None:
+        fingerprint = self.validator(target)
+        if fingerprint is None or fingerprint.content is None:
             raise TypeError(f"{self.name} has no content_of(): its tag is no content_hash().")
-        return state.content
+        return fingerprint.content
 
     def etag_of(self, target: Any) -> EntityTag:
         """Return the entity tag of an object in hand: for the answer to a POST that made it, after a flush.
 
         :raises ValueError: if the object has no tag, or none yet.
         :raises TypeError: if nothing says what the tag of such an object is.
-        :raises RuntimeError: outside of an application, which may have configured how tags are made.
+        :raises RuntimeError: outside of an application context: the configuration says how tags are made.
         """
         settings = settings_of(current_app)
-        state = self.validator(target)
-        if state is None:
+        fingerprint = self.validator(target)
+        if fingerprint is None:
             raise ValueError(f"This {type(target).__name__} has no ETag.")
-        return EntityTag.trusted(self.opaque(target, state, settings), state.weak)
+        return EntityTag.trusted(self.opaque(target, fingerprint, settings), fingerprint.weak)
 
 
 class AsyncResource(Resource[P, T_co]):
-    """A resource whose loader is ``async``: calling it gives what is to be awaited."""
+    """A resource whose loader is ``async``: calling it gives an awaitable."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T_co]:  # type: ignore[override]
         """Call the loader."""
@@ -187,7 +200,7 @@ class AsyncResource(Resource[P, T_co]):
 
 
 class Declaration:
-    """``@resource(...)`` with its options, about to decorate a loader."""
+    """What ``@resource(...)`` returns, before it decorates a loader: the options."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -199,7 +212,7 @@ class Declaration:
     def __call__(self, loader: Callable[P, Any], /) -> Resource[P, Any]:
         """Decorate a loader.
 
-        :raises TypeError: if it is no function.
+        :raises TypeError: if ``loader`` is no function.
         """
         if not inspect.isroutine(loader):
             raise TypeError(
@@ -246,11 +259,12 @@ def resource(
         its two preconditions (RFC 9110 section 8.8.2). A naive one is UTC.
     :param headers: other fields that a 200 and its 304 share, on GET and HEAD: a mapping, or a function of the
         object that returns one (RFC 9110 section 15.4.5).
-    :param variant: a function of the object that tells which representation of it this request gets.
+    :param variant: a function of the object that tells which representation of it this request gets, as a text;
+        ``None`` for the only one. Reads compare it, writes do not.
     :param lock: a function of the URL's variables that returns a context manager, held from the load to the end
-        of a view that writes: the guard for stores that are not SQLAlchemy's. One that raises
-        :class:`TimeoutError` makes the request a 409.
-    :raises TypeError: if it decorates something that is not a function, or an option is of another type.
+        of a view that writes: for objects that are not kept by SQLAlchemy. A lock that raises
+        :class:`TimeoutError` when it is entered makes the request a 409.
+    :raises TypeError: if ``loader`` is no function, or an option has another type.
     """
     options = {
         "validator": validator(etag),
@@ -282,8 +296,8 @@ def _mapping(value: Any) -> Any:
 
 
 def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
-    """Name what a function takes, one by one."""
-    if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() takes its time
+    """Return the names of a function's parameters, without ``*args`` and ``**kwargs``."""
+    if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() is slow
         code = function.__code__
         return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -292,7 +306,7 @@ def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an ``async`` function as one that can be called, by whatever means the application has for that."""
+    """Return an ``async`` function as one that can be called: the application's ``ensure_sync()`` runs it."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         return current_app.ensure_sync(function)(*args, **kwargs)
@@ -301,7 +315,7 @@ def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_to_be_shown(modified: datetime) -> bool:
-    """Tell whether no other state can get the same date, of whole seconds, any more (RFC 9110 section 8.8.2.2)."""
+    """Tell whether no later write can get the same date, in whole seconds (RFC 9110 section 8.8.2.2)."""
     if modified.tzinfo is None:
         modified = modified.replace(tzinfo=UTC)
     return datetime.now(UTC) - modified >= _SHOWN_AFTER

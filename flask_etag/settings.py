@@ -1,4 +1,4 @@
-"""What an application configured, read once, and what else is kept for it."""
+"""The settings of an application: its ``ETAG_`` keys, read once, and what Flask-ETag itself keeps for it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any, Literal, get_args
 from flask import Flask
 
 EXTENSION = "etag"
-"""Under this name an application keeps its :class:`Settings`, in ``app.extensions``."""
+"""The key of an application's :class:`Settings` in ``app.extensions``."""
 
 Require = Literal["enforce", "report"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The configuration of one application.
+    """The settings of one application.
 
-    :param require: what becomes of an unprotected write: refused; or logged and let pass.
-    :param cache_control: the Cache-Control of a tagged 200 and of a 304; ``None`` leaves it to the views.
+    :param require: whether an unprotected write is refused, or logged and let pass.
+    :param cache_control: the Cache-Control of a 200 with a tag, and of a 304; ``None`` leaves it to the views.
     :param key: the secret that turns tags into HMACs.
-    :param epoch: what caches compare besides the state; writes do not.
-    :param accept_weakened: whether our own tags are honoured that a proxy marked weak or put a suffix behind.
-    :param is_watched: whether it is looked out for mistakes that only show in what views do: while one develops.
-    :param notices: what the log has been told, once.
+    :param epoch: a text in the second half of every tag, which reads compare and writes do not: another one makes
+        all cached answers stale, and no write.
+    :param accept_weakened: whether to accept a tag of ours that a proxy has marked weak, or put a suffix behind.
+    :param is_watched: whether to warn of views that show rows which do not move the tag: while one develops.
+    :param notices: the (endpoint, notice) pairs that the log has been told already.
     """
 
     require: Require = "enforce"
@@ -37,7 +38,7 @@ class Settings:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Settings:
-        """Read the keys that begin with ``ETAG_``.
+        """Read the ``ETAG_`` keys of a configuration.
 
         :raises ValueError: if a value has the wrong type.
         """
@@ -54,7 +55,7 @@ class Settings:
 def settings_of(app: Flask) -> Settings:
     """Return the settings of an application.
 
-    :raises RuntimeError: if the extension was never initialised there.
+    :raises RuntimeError: if the extension was not initialised for the application.
     """
     try:
         settings: Settings = app.extensions[EXTENSION]
@@ -67,7 +68,7 @@ def settings_of(app: Flask) -> Settings:
 
 
 def watch(app: Flask) -> None:
-    """Look out for mistakes that only show in what the views of an application do: while one develops."""
+    """Warn from now on of views that show rows which do not move the tag: see ``audit.serve_watched``."""
     app.extensions[EXTENSION] = replace(settings_of(app), is_watched=True)
 
 
@@ -105,7 +106,7 @@ def _epoch(value: object) -> str:
 
 
 def _as_text(value: object) -> object:
-    """Undo what the environment does to a text of digits: Flask reads such a value as JSON."""
+    """Turn an integer back into the text that it was: Flask reads environment variables as JSON."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

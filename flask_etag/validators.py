@@ -1,4 +1,4 @@
-"""Where the entity tag of an object comes from."""
+"""Validators: where the tag of an object comes from. Each makes the fingerprint of what a loader returned."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ from flask_etag.backend import owner_of
 from flask_etag.entity_tags import EntityTag
 from flask_etag.fingerprints import Fingerprint, fingerprint_of, message_of
 
-_IS_OF_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
+_HAS_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
+"""Tell whether an opaque text begins as one of ours does that has a variant or an epoch: two digests and a dot."""
 
 
 class Validator(ABC):
-    """What says which state an object is in."""
+    """Make the fingerprint of the state that an object is in."""
 
     source: str
-    """Where the tag comes from, in a word or two."""
+    """Where the tag comes from, in a word or two: ``flask etag routes`` shows it."""
 
     rereads = True
-    """Whether it looks at more than the version that the store itself checks. After a write it then has to see
-    what was stored, which need not be what was sent: "5" becomes "5.00", and triggers have their say."""
+    """Whether the tag depends on more than the version that SQLAlchemy checks. Then the object is read back after
+    a write, before its tag is taken: the database may have stored "5" as "5.00", or a trigger set a column."""
 
     column: str | None = None
-    """The attribute that has to change with each write, if it rests on that alone."""
+    """The one attribute that the tag depends on, which each write has to change; ``None`` for any other tag."""
 
     @abstractmethod
     def __call__(self, target: Any, /) -> Fingerprint | None:
-        """Return the state of an object; ``None`` where it has no tag."""
+        """Return the fingerprint of an object; ``None`` where the object has no tag."""
 
 
 class Found(Validator):
-    """What an object says of itself: its ``__etag__()``, or the version that its store keeps of it."""
+    """Take what an object says of itself: its ``__etag__()``, or the version that SQLAlchemy keeps of it."""
 
     rereads = False
     source = "version"
 
     def __call__(self, target: Any, /) -> Fingerprint | None:
+        """Return the fingerprint of the object's own tag, of its version, or of a sequence's members."""
         own = getattr(type(target), "__etag__", None)
         if own is not None:
             return _given(own(target), type(target), ".__etag__()")
-        store = owner_of(target)
-        if store is not None:
-            return fingerprint_of(*store.scoped_version_of(target))
+        backend = owner_of(target)
+        if backend is not None:
+            return fingerprint_of(*backend.scoped_version_of(target))
         if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
         raise TypeError(
@@ -61,20 +63,21 @@ class Found(Validator):
 
 
 class VersionColumn(Validator):
-    """The value of one attribute: see :func:`version_column`."""
+    """Take the value of one attribute: see :func:`version_column`."""
 
     def __init__(self, column: str) -> None:
         self.column: str = column
         self.source = f"column {column}"
 
     def __call__(self, target: Any, /) -> Fingerprint | None:
+        """Return the fingerprint of the attribute's value; it is an error if that is ``None``."""
         kind = _kind_of(type(target))  # type: ignore[arg-type]
         if kind is Sequence:
             return _sequence(target, self)
-        store = owner_of(target)
+        backend = owner_of(target)
         try:
-            if store is not None:
-                version = store.attribute_of(target, self.column)
+            if backend is not None:
+                version = backend.attribute_of(target, self.column)
             else:
                 version = target[self.column] if kind is Mapping else getattr(target, self.column)
         except (AttributeError, KeyError):
@@ -86,13 +89,13 @@ class VersionColumn(Validator):
                 "session before you ask for the ETag of a new object; where a table got the column later, give "
                 "every row a value."
             )
-        if store is None:
+        if backend is None:
             return fingerprint_of(type(target).__qualname__, self.column, version)
-        return fingerprint_of(*store.scope_of(target), self.column, version)
+        return fingerprint_of(*backend.scope_of(target), self.column, version)
 
 
 class ContentHash(Validator):
-    """What a schema dumps: see :func:`content_hash`."""
+    """Take the JSON that a schema dumps: see :func:`content_hash`."""
 
     source = "content"
 
@@ -100,19 +103,21 @@ class ContentHash(Validator):
         self._dump = dump
 
     def __call__(self, target: Any, /) -> Fingerprint | None:
-        store = owner_of(target)
-        message = _CONTENT if store is None else message_of(*store.scope_of(target), "content")
+        """Return the fingerprint of what the schema makes of the object."""
+        backend = owner_of(target)
+        message = _CONTENT if backend is None else message_of(*backend.scope_of(target), "content")
         return Fingerprint(message, content=canonical_json(self._dump(target)))
 
 
 class Custom(Validator):
-    """Whatever the application's own function says."""
+    """Take what a function of the application's own returns: ``@resource(etag=function)``."""
 
     def __init__(self, function: Callable[[Any], str | EntityTag | None]) -> None:
         self._function = function
         self.source = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, target: Any, /) -> Fingerprint | None:
+        """Return the fingerprint of what the function returns; ``None`` where that is ``None``."""
         return _given(self._function(target), self._function)
 
 
@@ -120,9 +125,9 @@ def version_column(name: str) -> VersionColumn:
     """Take the tag from an attribute that changes with each write: ``@resource(etag=version_column("revision"))``.
 
     :param name: an attribute, or the member of a mapping: an integer, a UUID, a ``rowversion``, bytes, a datetime.
-        An integer that starts anew, where a row is deleted and made again under the same key, lets an old tag
-        match again; a time that two writes share makes the second one a 409.
-    :raises TypeError: if it is no name.
+        An integer that begins again, where a row is deleted and made again under the same key, lets an old tag
+        match again. A time that two writes share makes the second one a 409.
+    :raises TypeError: if ``name`` is not the name of an attribute.
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise TypeError(
@@ -132,22 +137,22 @@ def version_column(name: str) -> VersionColumn:
 
 
 class Schema(Protocol):
-    """What has a method ``dump``, as marshmallow's schemas have."""
+    """Anything with a method ``dump``: marshmallow's schemas have it."""
 
     def dump(self, obj: Any, /) -> Any:
-        """Return what JSON can say of an object."""
+        """Return an object as dicts, lists and scalars, which JSON can say."""
 
 
 def content_hash(schema: Schema | Callable[[Any], Any]) -> ContentHash:
     """Take the tag from the content: ``@resource(etag=content_hash(NoteSchema()))``.
 
-    It is the SHA-256 digest of the canonical JSON of what the schema makes of the object: keys in order, no
-    blanks. It depends on nothing else, so let the schema dump all that a write can change, whatever a
-    request asked to see of it.
+    The tag is the SHA-256 digest of the canonical JSON (keys in order, no blanks) of what the schema makes of the
+    object. It depends on nothing else: so let the schema dump all that a write can change, whichever members a
+    request asked for.
 
     :param schema: an object with a method ``dump``, as marshmallow's schemas have; or a function that takes the
         object and returns what JSON can say, including dates, decimals and UUIDs.
-    :raises TypeError: if it is neither, or the class of a schema.
+    :raises TypeError: if ``schema`` is neither, or the class of a schema.
     """
     if isinstance(schema, type) and hasattr(schema, "dump"):
         raise TypeError(f"content_hash() takes a schema, and was given its class: write {schema.__name__}().")
@@ -158,9 +163,9 @@ def content_hash(schema: Schema | Callable[[Any], Any]) -> ContentHash:
 
 
 def validator(etag: object) -> Validator:
-    """Return the validator that an ``etag=`` asks for.
+    """Return the validator that the option ``etag=`` of a resource asks for.
 
-    :raises TypeError: if it is none.
+    :raises TypeError: if the option is of any other type.
     """
     if etag is None:
         return _FOUND
@@ -183,7 +188,7 @@ _FACTORIES = (version_column, content_hash)
 def canonical_json(content: object) -> str:
     """Return the one JSON text of some content: keys in order, no blanks, ASCII.
 
-    :raises TypeError: if it holds itself, what JSON cannot say, or keys that cannot be put in order.
+    :raises TypeError: if the content holds itself, a value that JSON cannot say, or keys that cannot be ordered.
     """
     try:
         return _canonical(content)
@@ -194,6 +199,7 @@ def canonical_json(content: object) -> str:
 
 
 def _jsonable(value: object) -> str:
+    """Return as a text a value that JSON has no type for; ``json`` puts the TypeError of others into its own."""
     if isinstance(value, Decimal | UUID):
         return str(value)
     if isinstance(value, datetime):
@@ -203,15 +209,15 @@ def _jsonable(value: object) -> str:
     raise TypeError(f"it has no way to say {type(value).__name__}; let the schema dump it as a text")
 
 
-_CONTENT = message_of("content")
+_CONTENT = message_of("content")  # of an object that belongs to no backend, which has no key to go before it
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_jsonable).encode
 
 
 def _given(etag: object, giver: object, method: str = "") -> Fingerprint | None:
-    """Read what the application's own code gave for a tag.
+    """Return the fingerprint of what the application's own code gave for a tag.
 
-    :param giver: its function, or the class that has a ``method`` for it.
+    :param giver: the function that gave it, or the class whose ``method`` did: named if the type is wrong.
     """
     if etag is None or isinstance(etag, Fingerprint):
         return etag
@@ -225,28 +231,29 @@ def _given(etag: object, giver: object, method: str = "") -> Fingerprint | None:
 
 @lru_cache(maxsize=1024)
 def _verbatim(text: str, weak: bool = False) -> Fingerprint:
-    """Return the state that the application gave a text of its own.
+    """Return the fingerprint of a text that the application itself gave for a tag.
 
-    One that looks like a state and a variant is not sent as it is, or it could be taken for those of another.
+    The text is sent as it is, unless it looks like one of our tags with a variant: then it is hashed, or it could
+    be taken for a variant of another state.
     """
-    text = str.__str__(text)  # of a member of an Enum, say, str() would be something else
-    EntityTag(text, weak)  # or it raises what tells why it cannot be one
-    return Fingerprint(message_of("verbatim", text), weak, None if _IS_OF_TWO_HALVES(text) else text)
+    text = str.__str__(text)  # str() of a member of a StrEnum, or of an Enum that is a str, may be overridden
+    EntityTag(text, weak)  # raises ValueError for a text that no tag can have
+    return Fingerprint(message_of("verbatim", text), weak, None if _HAS_TWO_HALVES(text) else text)
 
 
 def _sequence(members: Sequence[Any], validator: Validator) -> Fingerprint | None:
-    """Make one state of the states of the members, in their order."""
-    states = [validator(member) for member in members]
-    known = [state for state in states if state is not None]
-    if len(known) < len(states):
+    """Return the fingerprint of a sequence, made of its members'; ``None`` if one of these has none."""
+    of_members = [validator(member) for member in members]
+    known = [fingerprint for fingerprint in of_members if fingerprint is not None]
+    if len(known) < len(of_members):
         return None
-    message = message_of("sequence", *(state.digest() for state in known))
-    return Fingerprint(message, any(state.weak for state in known))
+    message = message_of("sequence", *(fingerprint.digest() for fingerprint in known))
+    return Fingerprint(message, any(fingerprint.weak for fingerprint in known))
 
 
 @lru_cache(maxsize=256)
 def _kind_of(cls: type) -> object:
-    """Tell what the objects of a class are: mappings, sequences of members, or neither."""
+    """Tell what the objects of a class are: Mapping, Sequence, or object for neither; a text is neither."""
     if issubclass(cls, Mapping):
         return Mapping
     is_sequence = issubclass(cls, Sequence) and not issubclass(cls, str | bytes | bytearray | memoryview)

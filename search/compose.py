@@ -61,7 +61,16 @@ CREATES = {
     "set text": 2,
     "set num": 2,
 }
-PARTS = {"part add": 5, "part set": 4, "part delete": 4, "part remove": 3, "part foreign": 3}
+PARTS = {
+    "part add": 5,
+    "part set": 4,
+    "part delete": 4,
+    "part remove": 3,
+    "part foreign": 3,
+    "part unlink": 2,
+    "part replaced": 2,
+    "second part": 2,
+}
 MOVES = {
     "flush": 6,
     "commit": 4,
@@ -114,15 +123,26 @@ MOMENTS = [
     "before_delete",
     "after_insert",
 ]
-ACTS = {"read": 4, "log": 2, "stamp": 4, "core": 2, "other": 2, "rival": 3}
+ACTS = {"read": 4, "log": 2, "stamp": 4, "touch": 2, "core": 2, "other": 2, "rival": 3}
 STAMPS = {"before_flush", "after_flush_postexec", "before_commit", "before_update"}
+TOUCHES = {"before_flush", "after_flush", "before_update", "after_update", "after_insert"}
 
 
 def compose(random: Random, world: World) -> Trial:
     """Make a trial up."""
     name = random.choice(world.kinds)
     kind = KINDS[name]
-    form = _one(random, {"tag": 12, "star": 2, "create": 3, "unprotected": 1, "reading": 1, "get": 1})
+    weights = {
+        "tag": 12,
+        "star": 2,
+        "create": 3,
+        "unprotected": 1,
+        "reading": 1,
+        "get": 1,
+        "batch": 2,
+        "nested": 1,
+    }
+    form = _one(random, weights)
     has_rivals = world.database.has_rivals and random.random() < 0.65
     steps = _steps(random, kind, form, random.choice([1, 1, 2, 2, 3, 3, 4, 5, 7]), depth=0)
     if has_rivals:
@@ -130,6 +150,12 @@ def compose(random: Random, world: World) -> Trial:
             steps.insert(0, random.choice(["rollback", "commit", "rollback", "again", "second read"]))
         for _ in range(1 if random.random() < 0.9 else 2):
             _insert(random, steps, _rival(random, kind, form))
+        if form == "batch" and random.random() < 0.7:
+            _insert(random, steps, "rival sibling")
+        if world.database.dialect == "sqlite" and random.random() < 0.08:
+            _insert(random, steps, "rival reads")
+    if form == "batch":
+        _insert(random, steps, "other sibling")
     if world.database.dialect != "sqlite" and random.random() < 0.04:
         steps.insert(random.randrange(len(steps) + 1), {"try SQLAlchemyError": ["die"]})
     committing = random.random()
@@ -139,7 +165,7 @@ def compose(random: Random, world: World) -> Trial:
     if has_rivals and form == "tag" and random.random() < 0.06:
         early = random.choice(["before", "loader"])
     # A loader has no side effects, says the contract; without a row there is nothing that could survive them.
-    loaders = [each for each in LOADERS if form != "create" or each not in ("committing", "rolling")]
+    loaders = [each for each in LOADERS if form != "create" or each not in ("committing", "rolling", "expired")]
     return Trial(
         database=world.database.name,
         kind=name,
@@ -174,7 +200,8 @@ def _steps(random: Random, kind: Kind, form: str, count: int, depth: int) -> lis
 
 def _listener(random: Random) -> str:
     act = _one(random, ACTS)
-    moments = [moment for moment in MOMENTS if act != "stamp" or moment in STAMPS]
+    fitting = {"stamp": STAMPS, "touch": TOUCHES}.get(act, MOMENTS)
+    moments = [moment for moment in MOMENTS if moment in fitting]
     return f"listen {random.choice(moments)} {act}"
 
 

@@ -13,8 +13,41 @@ WAL, BEGINS = "sqlite, wal", "sqlite, wal, real begins"
 PG, MARIADB = "postgresql, read committed", "mariadb, repeatable read"
 
 KNOWN: dict[str, Trial] = {
+    "batch of which one is as it was": Trial(WAL, form="batch", steps=["set same", "other sibling", "commit"]),
+    "batch of which the other is stale": Trial(WAL, form="batch", steps=["rival sibling", "set text", "commit"]),
     "cached loader": Trial(WAL, "hashed", loader="cached", early="before", steps=["set num", "commit"]),
     "covered line deleted": Trial(WAL, "lines by content", steps=["part delete", "commit"]),
+    "commit that a reader prevents": Trial(
+        "sqlite", steps=["rival reads", "set text", {"try SQLAlchemyError rollback": ["commit"]}]
+    ),
+    "commit of another session that fails": Trial(
+        "sqlite, real begins", steps=[{"try SQLAlchemyError": ["second write"]}, "text delete"]
+    ),
+    "creation after one that failed": Trial(
+        WAL,
+        form="create",
+        steps=[{"try SQLAlchemyError": ["rival create", "core insert"]}, "bulk update", "commit"],
+    ),
+    "creation after one that was rolled back": Trial(
+        PG, "hashed", form="create", steps=["upsert update", "rival create", "rollback", "add"]
+    ),
+    "creation by a statement and a change by the session": Trial(
+        WAL, form="create", steps=["core insert", "merge", "commit"]
+    ),
+    "creation by two sessions": Trial(WAL, form="create", steps=["second merge", "second merge"]),
+    "creation by a session that cannot see": Trial(
+        MARIADB, form="create", steps=["other core", "rival create", "second merge"]
+    ),
+    "creation that deletes": Trial(PG, form="create", steps=["rival create", "core delete", "commit"]),
+    "creation while another session flushes": Trial(
+        WAL, form="create", steps=["core delete", "add", "second read"]
+    ),
+    "creation with an audit after its commit": Trial(
+        WAL, "hashed", form="create", steps=["listen after_commit log", "commit"]
+    ),
+    "creation with an audit in its flush": Trial(
+        MARIADB, "hashed", form="create", steps=["listen after_insert read", "merge"]
+    ),
     "creation in another session": Trial(BEGINS, form="create", steps=["rival create", "second merge"]),
     "creation refused and swallowed in a savepoint": Trial(
         WAL,
@@ -56,6 +89,25 @@ KNOWN: dict[str, Trial] = {
         "unique text",
         later=True,
         steps=[{"try SQLAlchemyError": [{"savepoint commit": ["set taken"]}]}, "other add"],
+    ),
+    "refused, and then set to what it is": Trial(
+        WAL, steps=["rival put", {"try SQLAlchemyError": ["text"]}, "set same"]
+    ),
+    "set to what it is, and stamped by a listener": Trial(
+        WAL, steps=["set same", "listen before_update stamp", "commit"]
+    ),
+    "set to what it is, beside another row": Trial(WAL, steps=["set same", "other sibling", "commit"]),
+    "lines of what a listener stamps": Trial(
+        WAL, "lines", steps=["listen before_update stamp", "part add", "commit"]
+    ),
+    "sent and not committed, with a 4xx": Trial(
+        "sqlite, memory", steps=["bulk update"], ending="abort 409", later=True
+    ),
+    "version of the view's own, only reported": Trial(
+        WAL, "programmatic", form="reading", steps=["set text", "commit"]
+    ),
+    "unsent when it is read back": Trial(
+        WAL, "hashed", later=True, steps=["set text", "listen after_flush_postexec stamp"]
     ),
     "refused deletion tried again": Trial(
         WAL,

@@ -406,6 +406,16 @@ class Kind:
         return {Sheet: Line, Whole: Part}.get(self.model)
 
     @property
+    def collection(self) -> str | None:
+        """Return the name of the relationship to what belongs to it, if there is any."""
+        return "tags" if "post_tag" in self.parts else "lines" if self.parts else None
+
+    @property
+    def identity_of_sibling(self) -> Any:
+        """Return the sibling's key as ``Session.get`` takes it."""
+        return tuple(self.sibling.values()) if len(self.sibling) > 1 else next(iter(self.sibling.values()))
+
+    @property
     def identity(self) -> Any:
         """Return the key as ``Session.get`` takes it."""
         return tuple(self.key.values()) if len(self.key) > 1 else next(iter(self.key.values()))

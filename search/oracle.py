@@ -16,6 +16,7 @@ from search.steps import Step, heads, parts
 from search.trial import LAST, Trial
 
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "raw"}
+SET_BACK = {"set version", "merge old", "merge kept"}
 GONE = ("ObjectDeletedError", "NoResultFound", "InvalidRequestError: Could not refresh instance")
 
 
@@ -69,8 +70,9 @@ class Evidence:
     @property
     def was_raced(self) -> bool:
         """Say whether somebody else changed the target before the view had ended."""
+        others = ("reads",) if self.trial.form == "batch" else ("reads", "sibling")
         return bool(self.foreign) and any(
-            rival.status == 200 and not rival.waited and not rival.kind.startswith("sibling")
+            rival.status == 200 and not rival.waited and not rival.kind.startswith(others)
             for rival in self.outcome.rivals
         )
 
@@ -107,12 +109,13 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
     """Promise 1: the view changes the state that it was judged by, or the one that it itself has left."""
     if not of.trial.is_enforced or (of.trial.form == "star" and of.trial.early):
         return
-    if of.is_unanswered:
+    if of.is_unanswered or of.outcome.changed_later:
         return
-    others = False
+    others: set[bool] = set()
     for change in of.outcome.changes:
-        others = others or change.actor != VIEW
-        if others and change.actor == VIEW:
+        if change.actor != VIEW:
+            others.add(change.is_of_sibling)
+        elif change.is_of_sibling in others:
             if of.outcome.is_accepted:
                 yield Violation("lost update", "both are accepted")
             else:
@@ -123,7 +126,9 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
 @rule
 def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
     """Promise 1, from the other side: a guarded rival does not write over the view."""
-    changes = of.outcome.changes
+    if of.trial.form == "get" or _is_left_to_the_view(of):
+        return  # a GET that writes is not guarded, and its statements move no version
+    changes = [change for change in of.outcome.changes if not change.is_of_sibling]
     for rival in of.outcome.rivals:
         if rival.base is None or rival.status != 200:
             continue
@@ -140,6 +145,8 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
 @rule
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
+    if of.outcome.changed_later:
+        return  # by a listener of a commit in after_request, when it was refused already
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
@@ -176,6 +183,18 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
 
 
 @rule
+def what_cannot_be_committed_is_refused(of: Evidence) -> Iterator[Violation]:
+    """A COMMIT that fails is a refusal too, whatever the view makes of that: a reader kept SQLite from it."""
+    outcome = of.outcome
+    if not (of.trial.is_enforced and outcome.is_accepted and of.control.changes_of(VIEW)) or outcome.has_advice:
+        return
+    if outcome.changes_of(VIEW) or of.foreign or outcome.is_pending:
+        return
+    if any("database is locked" in mishap.text and mishap.is_of_commit for mishap in of.more_swallowed):
+        yield Violation("accepted, and its write is nowhere", "COMMIT has failed")
+
+
+@rule
 def what_was_judged_still_is_when_it_counts(of: Evidence) -> Iterator[Violation]:
     """A request that writes other rows only is held to the state that it was judged by."""
     if not (of.trial.is_enforced and of.outcome.is_accepted and of.was_raced) or of.outcome.changes_of(VIEW):
@@ -185,6 +204,8 @@ def what_was_judged_still_is_when_it_counts(of: Evidence) -> Iterator[Violation]
     steps = list(heads(of.trial.steps))
     harmless = ("other", "flush", "query", "rival", "set same", "commit")
     if not all(head.startswith(harmless) for head in steps) or not any(head.startswith("other") for head in steps):
+        return
+    if of.trial.form == "batch" or "rival reads" in steps:
         return
     commits = [number for number, head in enumerate(steps) if head == "commit"]
     rivals = [number for number, head in enumerate(steps) if head.startswith("rival")]
@@ -198,11 +219,11 @@ def what_was_judged_still_is_when_it_counts(of: Evidence) -> Iterator[Violation]
 @rule
 def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     """Where nobody else is, the guard changes nothing: neither the status nor any row."""
-    if of.had_rivals or of.outcome.has_advice or of.control.status >= 500:
+    if of.had_rivals or of.outcome.has_advice or of.control.status >= 500 or _is_for_the_application(of):
         return
     outcome, control = of.outcome, of.control
     if outcome.is_refused:
-        if not _may_be_refused_alone(of.trial):
+        if not (_may_be_refused_alone(of.trial) or _waits_for_itself(of)):
             yield Violation("refused, and there was nobody", f"{outcome.status}")
     elif outcome.status != control.status:
         if _is_stale_to_itself(of):
@@ -223,6 +244,14 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
         yield Violation("the target is not as it would be")
 
 
+def _waits_for_itself(of: Evidence) -> bool:
+    """Say whether one session of the view keeps another from SQLite's file, also without the guard.
+
+    Then its write is nowhere, and its 2xx was a lie.
+    """
+    return any("database is locked" in mishap.text for mishap in of.control.swallowed)
+
+
 def _is_stale_to_itself(of: Evidence) -> bool:
     """Say whether merge() was given an older version, and nobody else has made another one."""
     error = of.outcome.error
@@ -236,7 +265,7 @@ def _may_be_refused_alone(trial: Trial) -> bool:
     return (
         kind.by_hand
         or (trial.kind == "column" and bool(words & (BRINGS_NO_VERSION | {"set", "merge"})))
-        or (kind.version not in (None, "version") and "set version" in set(heads(trial.steps)))
+        or (kind.version not in (None, "version") and bool(SET_BACK & set(heads(trial.steps))))
     )
 
 
@@ -277,9 +306,13 @@ def _is_for_the_application(of: Evidence) -> bool:
     """Say whether the commit in ``after_request`` failed where the guard can do nothing about it.
 
     What the database refuses at COMMIT alone (PostgreSQL at SERIALIZABLE, say) it has not refused to the flush.
+    And on SQLite a row without a version is held, with all of its file, until the request ends: a session of its
+    own that a listener commits then waits for that in vain. In the view the guard tells what to do about it.
     """
     error = of.outcome.error
-    return of.outcome.failed_later and (of.is_unanswered or (error is not None and error.is_refusal))
+    if not of.outcome.failed_later or error is None:
+        return False
+    return of.is_unanswered or error.is_refusal or "database is locked" in error.text
 
 
 def _would_fail_anyway(of: Evidence) -> bool:
@@ -288,7 +321,7 @@ def _would_fail_anyway(of: Evidence) -> bool:
         return False
     if of.trial.form == "get":
         return True  # nothing is said of a GET that writes, and meets another writer
-    if of.outcome.met_siblings_only:
+    if of.outcome.met_siblings_only and of.trial.form != "batch":
         return True
     return of.raced.error is None or of.raced.error.name != "StaleDataError"
 
@@ -298,6 +331,8 @@ def what_is_only_reported_is_not_refused(of: Evidence) -> Iterator[Violation]:
     """A roll-out breaks nobody."""
     if of.trial.is_enforced or not of.outcome.rivals or of.control.status >= 500:
         return
+    if "serializable" in of.trial.database and any(rival.waited for rival in of.outcome.rivals):
+        return  # there readers lock too, and of two that wait for each other either may be the victim
     if of.outcome.is_refused and not _would_fail_anyway(of):
         yield Violation("refused, where nothing protects", str(of.outcome.status))
 
@@ -317,6 +352,8 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if not outcome.is_accepted or outcome.etag is None or (outcome.changes and outcome.changes[-1].actor != VIEW):
         return
+    if of.trial.form == "get" and of.trial.later:
+        return  # nothing has been committed, nor even sent, when a read is answered
     if outcome.is_pending or outcome.changed_later:
         return  # it is of what was flushed: the application may commit that in after_request, and the log says so
     if outcome.last_status == 404:
@@ -329,14 +366,25 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
             yield Violation("the tag of another state", "" if committed else "nothing was committed")
 
 
+def _is_left_to_the_view(of: Evidence) -> bool:
+    """Say whether it is the view's affair that the version moves, and nothing refuses what it makes of that."""
+    kind = KINDS[of.trial.kind]
+    if of.trial.kind == "column" and SET_BACK & set(heads(of.trial.steps)):
+        return True  # it can be compared with what was committed last, and not with all that it ever was
+    return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column")
+
+
 @rule
 def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
     """A version that does not move is refused."""
     outcome = of.outcome
     if of.trial.form == "get" or not outcome.first_etag or outcome.last_status != 200:
         return
-    if not outcome.changes_of(VIEW):
+    if _is_left_to_the_view(of) or of.is_unanswered:
         return
+    changes = [change for change in outcome.changes if not change.is_of_sibling]
+    if not changes or changes[-1].actor != VIEW:
+        return  # what others make anew may count from the first version on
     if outcome.last_etag == outcome.first_etag and outcome.last_content != outcome.first_content:
         yield Violation("the tag has not moved", f"answered {outcome.status // 100}xx")
 

@@ -10,7 +10,7 @@ VIEW, RIVAL, SETUP = "view", "rival", "setup"
 
 @dataclass(frozen=True)
 class Change:
-    """One change of the target that was committed, as a trigger of the database has seen it.
+    """One change of the target, or of its sibling, that was committed, as a trigger of the database has seen it.
 
     :ivar actor: whose connection it came on.
     :ivar kind: I, U or D.
@@ -22,6 +22,7 @@ class Change:
     kind: str
     was: str
     becomes: str
+    is_of_sibling: bool = False
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Mishap:
     """An error that the view swallowed, or that ended it.
 
     :ivar is_refusal: whether it says that another writer was first.
+    :ivar is_of_commit: whether it is what the database says to COMMIT.
     :ivar is_ours: whether it was raised in code of ours.
     :ivar is_advice: whether it is a documented refusal of ours that says what to do.
     """
@@ -38,6 +40,7 @@ class Mishap:
     is_refusal: bool = False
     is_advice: bool = False
     is_ours: bool = False
+    is_of_commit: bool = False
 
 
 @dataclass

@@ -42,7 +42,7 @@ def _simpler(trial: Trial) -> Iterator[Trial]:
             yield replace(trial, **{name: getattr(default, name)})
             if name == "later":
                 yield replace(trial, later=False, steps=[*trial.steps, "commit"])
-    if trial.form in ("star", "reading", "get"):
+    if trial.form in ("star", "reading", "get", "batch", "nested"):
         yield replace(trial, form="tag")
     for kind in kinds:
         if trial.kind == kind:
@@ -75,6 +75,8 @@ PLAINER = {
     "rival plain delete": "rival delete",
     "rival put part": "rival put",
     "expire all": "expire",
+    "part unlink": "part remove",
+    "part replaced": "part set",
     "again fresh": "again",
     "again locked": "again",
     "other core": "other add",

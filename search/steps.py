@@ -266,7 +266,7 @@ def merge(run: Run, which: str = "") -> None:
 @step("touch")
 def touch_(run: Run) -> None:
     """Move the version."""
-    if run.found is not None and run.kind.is_versioned and not run.kind.by_hand and run.trial.kind != "triggered":
+    if run.found is not None and run.can_touch:
         touch(run.found)
 
 
@@ -292,18 +292,24 @@ def part(run: Run, how: str) -> None:
             found.lines[0].text = run.value("text")
         elif how == "delete":
             run.session.delete(found.lines[0])
-        elif how == "remove":
+        elif how in ("remove", "unlink"):
             found.lines.remove(found.lines[0])
+        elif how == "replaced":
+            found.lines = [line(text=run.value("text"))]
     elif how == "add":
         found.tags.append(run.session.get(Tag, 1))
     elif how == "set":
         found.tags = [run.session.get(Tag, 2)]
     elif how in ("delete", "remove"):
         found.tags = []
-    else:  # from the other side
-        tag = run.session.get(Tag, 1)
-        if tag is not None:
+    else:  # from the other side, whose collection may be loaded or not
+        tag = run.session.get(Tag, 2 if how == "unlink" else 1)
+        if tag is not None and how == "foreign":
             tag.posts.append(found)
+        elif tag is not None and how == "replaced":
+            tag.posts = [found]
+        elif tag is not None and found in tag.posts:
+            tag.posts.remove(found)
 
 
 # Statements
@@ -488,6 +494,9 @@ def _in_another(run: Run, another: Session, how: str) -> None:
             run.gone = run.gone or not run.trial.creates
         elif how == "delete":
             another.delete(found)
+        elif how == "part":
+            if run.kind.parts:
+                run.world.change(another, run.kind, found, run.value("text"), in_part=True)
         else:
             found.text = run.value("text")
             run.move(found)
@@ -565,6 +574,10 @@ def listen(run: Run, moment: str, does: str) -> None:
         elif does == "stamp":
             if (target or run.found) is not None:
                 (target or run.found).num = run.value("num")
+        elif does == "touch":
+            touched = target or run.found
+            if run.can_touch and touched is not None and inspect(touched).persistent:
+                touch(touched)
         elif does == "core":
             (connection or run.session.connection()).execute(_write(run, "num"))
         elif does == "other":

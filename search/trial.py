@@ -16,7 +16,7 @@ from flask import Response, abort, after_this_request
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.orm import Session, defer, load_only
+from sqlalchemy.orm import Session, defer, joinedload, load_only
 from sqlalchemy.orm.exc import StaleDataError
 
 from search.databases import in_memory
@@ -27,8 +27,21 @@ from search.world import World, path_of
 
 PATIENCE = 0.12  # seconds, for which a rival that waits for the view is waited for
 LAST = 8.0  # seconds, after which whatever still waits hangs
-FORMS = ["tag", "star", "create", "unprotected", "reading", "get"]
-LOADERS = ["get", "select", "load_only", "defer", "cached", "committing", "rolling", "locking", "populating"]
+FORMS = ["tag", "star", "create", "unprotected", "reading", "get", "batch", "nested"]
+LOADERS = [
+    "get",
+    "select",
+    "load_only",
+    "defer",
+    "keys",
+    "expired",
+    "joined",
+    "cached",
+    "committing",
+    "rolling",
+    "locking",
+    "populating",
+]
 ENDINGS = ["200", "204", "return 400", "return 500", "abort 404", "abort 409", "raise"]
 
 
@@ -37,7 +50,8 @@ class Trial:
     """One request with its rivals.
 
     :ivar form: how the request protects itself: by a tag, ``*``, ``If-None-Match: *``; not at all, where that is
-        only reported; under ``etag_resource``; a GET.
+        only reported; under ``etag_resource``; a GET; by a tag each for the target and its sibling, of which it
+        writes both or none; by a tag, for a view that calls a guarded view.
     :ivar later: whether the commit at the end is left to ``after_request``.
     :ivar expire: the session's ``expire_on_commit``.
     :ivar early: whether a rival commits before the request, or between its load and its judgement.
@@ -62,7 +76,7 @@ class Trial:
     @property
     def is_enforced(self) -> bool:
         """Say whether the request is protected."""
-        return self.form in ("tag", "star", "create")
+        return self.form in ("tag", "star", "create", "batch", "nested")
 
     def to_json(self) -> str:
         """Return what ``--replay`` takes."""
@@ -92,6 +106,7 @@ class Run:
         self.kept: bytes | None = None
         self.first_version: Any = None
         self.first_etag: str | None = None
+        self.sibling_etag: str | None = None
         self.left_pending: str | None = None
         self.gone = self.is_late = self.failed_later = self.changed_later = False
         self.runs = self.loads = 0
@@ -132,6 +147,11 @@ class Run:
         if self.kind.by_hand and self.kind.version and self.kind.new_version is not None:
             setattr(found, self.kind.version, self.kind.new_version())
 
+    @property
+    def can_touch(self) -> bool:
+        """Say whether ``touch()`` can move the target's version."""
+        return self.kind.is_versioned and not self.kind.by_hand and self.trial.kind != "triggered"
+
     def lose_or(self, found: Any) -> None:
         """Go on with what was found anew."""
         self.gone = self.gone or (found is None and not self.trial.creates)
@@ -152,9 +172,19 @@ class Run:
         found: Any
         if loader == "cached" and self.kept is not None:
             found = session.merge(pickle.loads(self.kept), load=False)  # noqa: S301 - it is our own
-        elif loader in ("select", "load_only", "defer"):
-            options = {"load_only": [load_only(model.text)], "defer": [defer(model.data)]}.get(loader, [])
-            found = session.scalar(select(model).filter_by(**self.kind.key).options(*options))
+        elif loader in ("select", "load_only", "defer", "keys", "joined"):
+            key_alone = load_only(getattr(model, next(iter(self.kind.key))))
+            options: dict[str, Any] = {
+                "load_only": load_only(model.text),
+                "defer": defer(model.data),
+                "keys": key_alone,
+            }
+            if loader == "joined" and self.kind.collection:
+                options["joined"] = joinedload(getattr(model, self.kind.collection))
+            wanted = (
+                select(model).filter_by(**self.kind.key).options(*[options[loader]] if loader in options else [])
+            )
+            found = session.scalars(wanted).unique().one_or_none()
         else:
             found = session.get(
                 model,
@@ -162,13 +192,19 @@ class Run:
                 populate_existing=loader == "populating",
                 with_for_update=True if loader == "locking" else None,
             )
-        if loader == "committing":
+        if loader == "expired" and found is not None:
+            session.expire(found)
+        elif loader == "committing":
             session.commit()
         elif loader == "rolling":
             session.rollback()
         if self.trial.early == "loader" and self.loads == 1:
             self.rival("plain")
         return found
+
+    def load_sibling(self) -> Any:
+        """Load the other row of the model, which a batch names too."""
+        return self.session.get(self.kind.model, self.kind.identity_of_sibling)
 
     def perform(self, found: Any) -> Any:
         """Be the view."""
@@ -238,7 +274,7 @@ class Run:
             reason=reason,
             error=mishap(self.error) if self.error is not None and answer.status_code >= 500 else None,
             swallowed=self.swallowed,
-            changes=self.world.changes(self.kind),
+            changes=self.world.changes(self.kind, with_sibling=self.trial.form == "batch"),
             rivals=[rival for rival, _ in self.rivals],
             first_etag=self.first_etag,
             last_etag=last_etag,
@@ -259,20 +295,30 @@ class Run:
 
     def _see_the_first_state(self) -> None:
         self.first_etag = self.world.read(self.trial.kind)[1]
+        self.sibling_etag = self.world.read(self.trial.kind, "sibling")[1] if self.trial.form == "batch" else None
         self.kept = self.world.pickled(self.kind)
         if self.kind.version and self.kept is not None:
             self.first_version = getattr(pickle.loads(self.kept), self.kind.version)  # noqa: S301 - it is our own
 
     def _request(self) -> Any:
         app = self.world.reporting if self.trial.form == "unprotected" else self.world.app
-        route = {"create": "creating", "reading": "read", "get": "read"}.get(self.trial.form, "guarded")
+        route = {
+            "create": "creating",
+            "reading": "read",
+            "get": "read",
+            "batch": "batch",
+            "nested": "nested",
+        }.get(self.trial.form, "guarded")
         fields = {
             "tag": {"If-Match": self.first_etag or ""},
+            "nested": {"If-Match": self.first_etag or ""},
             "star": {"If-Match": "*"},
             "create": {"If-None-Match": "*"},
         }.get(self.trial.form, {})
         method = "GET" if self.trial.form == "get" else self.trial.method
-        path = path_of(self.trial.kind, route if self.decorated else "plain")
+        path = path_of(
+            self.trial.kind, route if self.decorated else "plain-batch" if route == "batch" else "plain"
+        )
         return app.test_client().open(path, method=method, headers=fields if self.decorated else {})
 
     # Rivals
@@ -291,6 +337,9 @@ class Run:
 
     def _rival(self, outcome: RivalOutcome) -> None:
         words = outcome.kind.split()
+        if words[0] == "reads":
+            self._read_for_long(outcome)
+            return
         if words[0] in ("plain", "sibling"):
             self._write_plainly(outcome, words)
             return
@@ -313,6 +362,16 @@ class Run:
             fields["If-Match"], outcome.base = self.first_etag or '"none"', 0
         method = "DELETE" if words[0] == "delete" else "PUT"
         outcome.status = client.open(path_of(self.trial.kind, route), method=method, headers=fields).status_code
+
+    def _read_for_long(self, outcome: RivalOutcome) -> None:
+        """Read in a transaction that goes on until the view has ended: SQLite cannot commit past it."""
+        with self.world.rival_app.app_context():
+            connection = self.world.rival_db.engine.connect()
+        self.cleanups.append(connection.close)
+        if self.world.database.is_without_begin:
+            connection.exec_driver_sql("BEGIN")
+        connection.execute(select(*self.kind.tables[0].primary_key))
+        outcome.status = 200
 
     def _write_plainly(self, outcome: RivalOutcome, words: list[str]) -> None:
         with self.world.rival_app.app_context():
@@ -345,7 +404,8 @@ def mishap(error: BaseException) -> Mishap:
     if isinstance(error, DBAPIError):
         refusal = any(code in text for code in ("could not serialize", "1020,", "1213,", "deadlock detected"))
     advice = isinstance(error, RuntimeError) and ours and len(text) > 40
-    return Mishap(type(error).__name__, text.splitlines()[0][:200] if text else "", refusal, advice, ours)
+    first = text.splitlines()[0][:200] if text else ""
+    return Mishap(type(error).__name__, first, refusal, advice, ours, is_of_commit="[SQL:" not in text)
 
 
 def outcomes(world: World, trial: Trial) -> tuple[Outcome, Outcome, Outcome | None]:
@@ -353,6 +413,6 @@ def outcomes(world: World, trial: Trial) -> tuple[Outcome, Outcome, Outcome | No
     control = Run(world, trial, decorated=False, with_rivals=False).send()
     outcome = Run(world, trial, decorated=True, with_rivals=True).send()
     raced = None
-    if outcome.rivals and (not trial.is_enforced or outcome.met_siblings_only):
+    if outcome.rivals and (not trial.is_enforced or (outcome.met_siblings_only and trial.form != "batch")):
         raced = Run(world, trial, decorated=False, with_rivals=True).send()
     return outcome, control, raced

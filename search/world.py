@@ -127,16 +127,35 @@ class World:
 
         def plain() -> Any:
             found = self.running.load()
-            if found is not None and self.running.trial.form != "get":
+            if found is not None:
                 find.etag_of(found)  # it loads what it needs, and begins a transaction, as the judgement does
             return ("not found", 404) if found is None and not self.running.trial.creates else view(found)
 
+        def plain_batch() -> Any:
+            each = [find_each(which) for which in (False, True)]
+            for found in filter(None, each):
+                find_each.etag_of(found)
+            return ("not found", 404) if None in each else view(each[0])
+
+        @resource(etag=kind.etag)
+        def find_each(is_sibling: bool) -> Any:
+            return self.running.load_sibling() if is_sibling else self.running.load()
+
+        def items() -> list[tuple[str | None, dict[str, bool]]]:
+            tags = self.running.first_etag, self.running.sibling_etag
+            return [(tag, {"is_sibling": bool(number)}) for number, tag in enumerate(tags)]
+
+        guarded = self.protect(find)(view)
         views: dict[str, Callable[..., Any]] = {
-            "guarded": self.protect(find)(view),
+            "guarded": guarded,
             "creating": self.protect(find, create=True)(view),
+            "nested": self.protect(find)(lambda _: guarded()),
+            "plain-batch": plain_batch,
             "read": etag_resource(find)(view),
             "plain": plain,
         }
+        if self.protect is require_if_match:
+            views["batch"] = require_if_match(find_each, each=items)(lambda found: view(found[0]))
         for route, decorated in views.items():
             path = path_of(name, route)
             app.add_url_rule(path, path, decorated, methods=METHODS)
@@ -155,7 +174,12 @@ class World:
             db.session.commit()
             return "done"
 
+        @resource(etag=kind.etag)
+        def find_sibling() -> Any:
+            return db.session.get(kind.model, kind.identity_of_sibling)
+
         views: dict[str, Callable[..., Any]] = {
+            "sibling": etag_resource(find_sibling)(dump),
             "guarded": require_if_match(find)(write),
             "creating": require_if_match(find, create=True)(write),
             "read": etag_resource(find)(dump),
@@ -237,6 +261,9 @@ class World:
             if exists:
                 session.add(self.make(kind, kind.key, "first"))
             session.add(self.make(kind, kind.sibling, "second"))
+            session.flush()
+            if exists and "post_tag" in kind.parts:
+                session.execute(Base.metadata.tables["post_tag"].insert().values(post_id=kind.identity, tag_id=2))
             session.add_all([Other(name="taken", text="one"), Other(name="free", text="two")])
             session.commit()
             session.execute(text("DELETE FROM history"))
@@ -287,25 +314,31 @@ class World:
             found += [f"{table.name} {row}" for row in connection.execute(select(table).where(*names)).all()]
         return "; ".join(sorted(found))
 
-    def changes(self, kind: Kind) -> list[Change]:
-        """Return the committed changes of the target's content since it was reset, in their order."""
+    def changes(self, kind: Kind, *, with_sibling: bool = False) -> list[Change]:
+        """Return the committed changes of the target's content since it was reset, in their order.
+
+        :param with_sibling: those of its sibling too, which a batch is handed as well.
+        """
+        siblings = "/".join(str(part) for part in kind.sibling.values()), str(kind.identity_of_sibling)
         places = [*(table.name for table in kind.tables), *kind.parts]
         own, part = "/".join(str(part) for part in kind.key.values()), str(kind.identity)
         with self.observer.connect() as connection:
             found = connection.execute(
                 text("SELECT actor, place, of_key, op, was, becomes FROM history ORDER BY id")
             ).all()
+        rows = [(own, part), *([siblings] if with_sibling else [])]
         return [
-            Change(actor, place, op, was or "", becomes or "")
+            Change(actor, place, op, was or "", becomes or "", bool(number))
             for actor, place, key, op, was, becomes in found
-            if place in places and key == (part if place in kind.parts else own) and was != becomes
+            for number, (key_of_row, key_in_part) in enumerate(rows)
+            if place in places and key == (key_in_part if place in kind.parts else key_of_row) and was != becomes
         ]
 
-    def read(self, name: str) -> tuple[int, str | None]:
-        """Have a reader GET the target: the status and the ETag."""
+    def read(self, name: str, route: str = "read") -> tuple[int, str | None]:
+        """Have a reader GET the target, or its sibling: the status and the ETag."""
         before, in_memory.actor = in_memory.actor, RIVAL
         try:
-            answer = self.rival_app.test_client().get(path_of(name, "read"))
+            answer = self.rival_app.test_client().get(path_of(name, route))
         finally:
             in_memory.actor = before
         return answer.status_code, answer.headers.get("ETag")

@@ -113,6 +113,7 @@ class Claim:
 
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
+        self._committing = None
         if self.connection is connection:
             self._committing = self.base, self._entries, self.has_committed
             self.has_committed = self.has_committed or self.is_pending

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from flask_etag.sqlalchemy import databases, statements
 from flask_etag.sqlalchemy.claims import UNREAD, Seen
 from flask_etag.sqlalchemy.databases import Cause, Row
 from flask_etag.sqlalchemy.holds import RowClaim
-from flask_etag.sqlalchemy.models import is_stored_as_sent, is_versioned, key_of, version_key
+from flask_etag.sqlalchemy.models import is_stored_as_sent, is_versioned, key_of, names_of_columns, version_key
 
 
 @dataclass(slots=True)
@@ -103,13 +104,19 @@ class Creation:
             self.replacing(instance_state(replaced))
 
     def flushed(self, session: Session) -> None:
-        """Note the versions of what a session has made, while its objects know them."""
+        """Note what tells the states of what a session has made, while its objects know that."""
         for made in self._made:
-            if made.session is session and is_versioned(made.mapper):
-                column: Any = made.mapper.version_id_col
-                version = made.dict.get(version_key(made.mapper))
-                if is_stored_as_sent(column, version):
-                    self._versions[made] = version
+            if made.session is not session:
+                continue
+            if not is_versioned(made.mapper):
+                self._versions[made] = deepcopy(
+                    {name: made.dict[name] for name in names_of_columns(made.mapper) if name in made.dict}
+                )
+                continue
+            column: Any = made.mapper.version_id_col
+            version = made.dict.get(version_key(made.mapper))
+            if is_stored_as_sent(column, version):
+                self._versions[made] = version
 
     def replacing(self, state: InstanceState[Any]) -> None:
         """Note an object that a flush is about to change or delete, unless the request has made it."""

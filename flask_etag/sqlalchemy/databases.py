@@ -18,7 +18,7 @@ MariaDB, MySQL
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,6 +76,20 @@ class Row:
     def tables(self) -> frozenset[str]:
         """The names of the tables that it is spread over, where its model inherits from another."""
         return _tables_of(self.mapper)
+
+    def is_among(self, table: Any, parameters: Iterable[Mapping[str, Any]]) -> bool:
+        """Tell whether it is one of the rows that a statement of a flush writes, by its sets of parameters.
+
+        :param table: the table that is written to: its own, or one of those that it is spread over.
+        """
+        columns = list(table.primary_key.columns)
+        return any(
+            all(
+                value in (each.get(column._label), each.get(column.key))
+                for column, value in zip(columns, self.key, strict=False)
+            )
+            for each in parameters
+        )
 
     def where(self) -> list[Any]:
         """Return the conditions that find it."""

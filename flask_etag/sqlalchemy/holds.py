@@ -26,6 +26,7 @@ from flask_etag.sqlalchemy.models import (
     columns_of,
     covered_by,
     expire_parts,
+    has_keys_as_sent,
     is_newer,
     is_stored_as_sent,
     is_versioned,
@@ -77,6 +78,9 @@ class RowClaim(Claim):
     _good: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_known = True  # whether nobody else can have written the row when it is read back
+    _flush_moves_none = False  # whether what is flushed is of another class, which has no version
+    _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
+    _is_renamed = False  # whether the request has changed the key: the URL names another row, if any
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
     _image: dict[str, Any] | None = None  # the columns of the base, once a statement may have changed some of them
 
@@ -131,9 +135,16 @@ class RowClaim(Claim):
             return False
         return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(statement)
 
-    def is_written_by_flush(self, connection: Connection, tables: frozenset[str]) -> bool:
-        """Tell whether a statement of a flush writes the row; or another one of its table, in the same flush."""
-        return self.flushing is connection and bool(tables & self.row.tables)
+    def is_written_by_flush(self, connection: Connection, statement: Any, parameters: Any) -> bool:
+        """Tell whether a statement of a flush writes the row, and not only others of its table.
+
+        :param parameters: its sets of parameters, by name.
+        """
+        if self.flushing is not connection or str(statement.table.name) not in self.row.tables:
+            return False
+        return not has_keys_as_sent(self.row.mapper, self.row.key) or self.row.is_among(
+            statement.table, parameters
+        )
 
     # What happens to the row.
 
@@ -145,6 +156,8 @@ class RowClaim(Claim):
     def written(self, connection: Connection, depth: int, by: Writer) -> None:
         """Note that the row may have been written, in whatever state that has left it."""
         self.enter(connection, depth, Seen(UNREAD))
+        if by == "flush" and self._flush_moves_none:
+            by, self._flush_moves_none = "statement", False
         if self.unread_after != "statement":
             self.unread_after = by
 
@@ -186,7 +199,7 @@ class RowClaim(Claim):
             raise
         if not self._is_met_by(found):
             self.refuse()
-        if whole and self.is_versioned:
+        if whole:
             self._image = found
         if lock == "exclusive":
             self.enter(connection, depth, self.expected)
@@ -265,16 +278,29 @@ class RowClaim(Claim):
         self._is_made_again = replaced is None
         is_compared = replaced is None and self.expected.fingerprint is ABSENT  # by the constraint of the key
         if self.connection is None and not is_compared:
-            if self.terms.is_reported:
-                is_set_to_what_it_is = replaced is not None and not _is_changed(replaced)
-                if not is_set_to_what_it_is:
-                    self._adopt(connection, depth, replaced)
+            is_written = replaced is None or _is_changed(replaced)
+            if not is_written:
+                self._is_to_be_held = not self._is_compared_by(replaced)  # should a listener change it by then
+            elif self.terms.is_reported:
+                self._adopt(connection, depth, replaced)
             elif not self._is_compared_by(replaced):
                 self.hold(connection, depth)
                 self._let_compare(replaced)
+        if self.is_versioned and not is_versioned(instance_state(target).mapper):
+            self._keep_image(connection)  # its class knows nothing of the version: the flush moves none
+            self._flush_moves_none = True
         elif self.connection is not None and replaced is not None and self.is_versioned:
             self._let_compare_own(replaced)
         self.flushing = connection
+
+    def before_flush_statement(self, connection: Connection, depth: int) -> None:
+        """See to it that a statement of a flush finds what is expected, if there was nothing to write before.
+
+        :raises StaleDataError: if the row is in another state.
+        """
+        if self._is_to_be_held and self.connection is None and not self.terms.is_reported:
+            self.hold(connection, depth)
+        self._is_to_be_held = False
 
     def before_statement(self, connection: Connection, depth: int) -> None:
         """See to it that a statement that may write the row finds it as expected; keep what it has by then.
@@ -287,7 +313,12 @@ class RowClaim(Claim):
                 self._adopt(connection, depth, None)
             else:
                 self.hold(connection, depth, whole=True)
-        if self.is_versioned and self._image is None and not self.is_pending:
+        if self.is_versioned or self.terms.column is not None:
+            self._keep_image(connection)
+
+    def _keep_image(self, connection: Connection) -> None:
+        """Keep what the row has before something changes it that may not move its version."""
+        if self._image is None and not self.is_pending:
             self._image = databases.read(connection, self.row, names_of_columns(self.row.mapper))
 
     def _is_compared_by(self, replaced: InstanceState[Any] | None) -> bool:
@@ -360,6 +391,7 @@ class RowClaim(Claim):
         """
         state = instance_state(self.target)
         is_in_session = state.persistent and state.session is self.session
+        is_in_session = is_in_session and is_versioned(state.mapper) == self.is_versioned
         if self.expected.fingerprint is ABSENT or not is_in_session:
             self.read_back_by_hand(depth)
             return
@@ -377,15 +409,17 @@ class RowClaim(Claim):
     def _read_back_object(self, state: InstanceState[Any]) -> Seen:
         after, self.unread_after = self.unread_after, None
         row, self.row = self.row, Row(state.mapper, key_of(state))
+        self._is_renamed = self._is_renamed or row != self.row
         seen = self._version_stored(state, after) if self.is_versioned else self._columns_stored(state)
         if seen is self.base or seen.fingerprint is ABSENT:
             return seen
         if self.is_versioned and (self.terms.rereads or hasattr(state.class_, "__etag__")):
-            self.session.refresh(self.target, loaded_names(state))
+            self.session.refresh(self.target, _names_of_what_was_sent(state))
             expire_parts(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(seen.fingerprint, etag)
-        return Seen(seen.fingerprint, etag if has_moved and self._is_known and row == self.row else None)
+        is_tagged = has_moved and self._is_known and not self._is_renamed
+        return Seen(seen.fingerprint, etag if is_tagged else None)
 
     def read_back_by_hand(self, depth: int) -> None:
         """Learn what the database has made of the row without the object; its tag is not known then.
@@ -408,14 +442,19 @@ class RowClaim(Claim):
 
     def _columns_stored(self, state: InstanceState[Any]) -> Seen:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
-        self.session.refresh(self.target, loaded_names(state))
+        mapper = self.row.mapper
+        self.session.refresh(self.target, _names_of_what_was_sent(state))
         columns = columns_of(state)
         base = self.base.fingerprint
-        if isinstance(base, dict):
-            columns = {name: value for name, value in columns.items() if name in base}
-            if base.keys() == columns.keys() and databases.is_same(self.row.mapper, base, columns):
-                return self.base
-        return Seen(columns)
+        if not isinstance(base, dict):
+            return Seen(columns)
+        columns = {name: value for name, value in columns.items() if name in base}
+        is_same = base.keys() == columns.keys() and databases.is_same(mapper, base, columns)
+        if is_same and self._image is not None:  # a statement may have changed what was never loaded
+            connection: Any = self.connection
+            found = databases.read(connection, self.row, names_of_columns(mapper))
+            is_same = found is not None and databases.is_same(mapper, self._image, found)
+        return self.base if is_same else Seen(columns)
 
     def _version_stored(self, state: InstanceState[Any], after: Writer | None) -> Seen:
         """Return the version that the row has by now, in memory too: what was sent may be stored otherwise."""
@@ -452,7 +491,8 @@ class RowClaim(Claim):
         """Let the object have a version, unless the view has given it another, which is not sent yet."""
         state = instance_state(self.target)
         name = version_key(self.row.mapper)
-        if state.persistent and name not in state.committed_state:
+        is_known = state.persistent and is_versioned(state.mapper)
+        if is_known and name not in state.committed_state:
             set_committed_value(self.target, name, version)
 
     def _version_after_statement(self) -> Seen:
@@ -498,6 +538,11 @@ class RowClaim(Claim):
         if not self.terms.is_reported:
             self.refuse()
         return False
+
+
+def _names_of_what_was_sent(state: InstanceState[Any]) -> list[str]:
+    """Name the attributes that can be read anew: what has an unsent change would lose it."""
+    return [name for name in loaded_names(state) if name not in state.committed_state]
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:

@@ -250,7 +250,7 @@ def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
     if state.key is None:
         raise ValueError(_NONE_YET.format(state.class_.__name__))
     mapper, key = state.mapper, state.key[1]
-    if _keeps_keys_as_sent(mapper, *map(type, key)):
+    if has_keys_as_sent(mapper, key):
         return key
     names = names_of_key(mapper)
     if state.runid is None and state.session is not None:  # it was inserted, and nothing of it has been read since
@@ -258,6 +258,11 @@ def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
         for name, value in (read(connection, Row(mapper, key), names) or {}).items():
             set_committed_value(state.obj(), name, value)
     return tuple(state.dict.get(name, given) for name, given in zip(names, key, strict=True))
+
+
+def has_keys_as_sent(mapper: Mapper[Any], key: tuple[Any, ...]) -> bool:
+    """Tell whether a table has just what it was sent in its primary key, for such a key."""
+    return _keeps_keys_as_sent(mapper, *map(type, key))
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ first.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar, Token
@@ -38,6 +39,7 @@ from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.databases import OWN, Cause
 from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim
+from flask_etag.sqlalchemy.transactions import Transaction
 
 _units: ContextVar[tuple[SessionUnit, ...]] = ContextVar("flask_etag_units", default=())
 """The units of the writes that are going on: several, where a view calls another."""
@@ -62,11 +64,7 @@ class SessionUnit:
         self._open: list[Creation] = []  # those of which nothing is made yet
         self._of_application = session
         self._sessions: list[Session] = [] if session is None else [session]
-        self._savepoints: dict[Connection, list[str]] = {}
-        self._wrote: dict[Connection, int] = {}  # and how many savepoints were open at the first write
-        self._broken: dict[Connection, int] = {}  # and at the error that left nothing to do but to roll back
-        self._broken_by: dict[Connection, BaseException] = {}  # which is this
-        self._flushing: dict[Connection, Session | None] = {}  # and whose flush is going on there
+        self._transactions: defaultdict[Connection, Transaction] = defaultdict(Transaction)
         self._executing: tuple[Connection, list[RowClaim]] | None = None  # and the claims that it may write to
         self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
         self._committed_by: SessionTransaction | None = None  # a session is committing: its next flush is the last
@@ -216,8 +214,8 @@ class SessionUnit:
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
         self._claim_awaited()
-        self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
+        self._transactions[connection].flush_of = state.session
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, state.session)
         for creation in self._open:
@@ -231,8 +229,8 @@ class SessionUnit:
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is changed."""
         self._claim_awaited()
-        self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
+        self._transactions[connection].flush_of = state.session
         for creation in self._open:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(state)
@@ -243,8 +241,8 @@ class SessionUnit:
     def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is deleted."""
         self._claim_awaited()
-        self._flushing[connection] = instance_state(target).session
         state = instance_state(target)
+        self._transactions[connection].flush_of = state.session
         for creation in self._open:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(state)
@@ -266,7 +264,7 @@ class SessionUnit:
         statement = compiled.statement
         if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
             databases.begin_before_savepoint(connection)
-            self._savepoints.setdefault(connection, []).append(statement.ident)
+            self._transactions[connection].begin_savepoint(statement.ident)
             return
         self._claim_awaited()
         is_of_flush = self._is_of_flush(connection, options)
@@ -276,14 +274,14 @@ class SessionUnit:
         concerned: list[RowClaim] = []
         for claim in self._claims:
             if is_of_flush:
-                may_write = claim.is_written_by_flush(connection, tables)
+                may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
                 may_write = claim.may_be_written_by(statement, tables)
             claim.refuse_to_wait(connection, is_row=may_write)
             if may_write:
                 concerned.append(claim)
-                if not is_of_flush:
-                    claim.before_statement(connection, self._depth(connection))
+                see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
+                see_to(connection, self._depth(connection))
         for creation in self._open:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
@@ -298,7 +296,7 @@ class SessionUnit:
         options = context.execution_options
         if self._executing is None or self._executing[0] is not connection or OWN in options:
             return
-        self._wrote.setdefault(connection, self._depth(connection))
+        self._transactions[connection].wrote()
         is_of_flush = self._is_of_flush(connection, options)
         for claim in self._executing[1]:
             claim.written(connection, self._depth(connection), "flush" if is_of_flush else "statement")
@@ -330,21 +328,18 @@ class SessionUnit:
         cause = databases.cause_of(error)
         has_ended = databases.has_ended_transaction(connection, error)
         if has_ended or databases.has_broken_transaction(connection, error):
-            if connection not in self._broken:
-                self._broken[connection] = 0 if has_ended else self._depth(connection)
-                self._broken_by[connection] = error
+            self._transactions[connection].broke(error, ended=has_ended)
             for claim in self._claims:
                 if claim.connection is connection and claim.is_pending and cause is not None:
                     claim.note(error)
                 if has_ended:
                     claim.roll_back(connection)
-            if has_ended:
-                self._wrote.pop(connection, None)
-                self._savepoints.pop(connection, None)
 
     def after_flush(self, session: Session, _: object) -> None:
         """Note that a flush has written what it was going to."""
-        self._flushing = {on: by for on, by in self._flushing.items() if by is not session}
+        for transaction in self._transactions.values():
+            if transaction.flush_of is session:
+                transaction.flush_of = None
         for claim in self._claims:
             if claim.flushing is not None and claim.session is session:
                 claim.flushed(self._depth(claim.connection))
@@ -360,42 +355,38 @@ class SessionUnit:
 
     def rollback_savepoint(self, connection: Connection, name: str, _: object) -> None:
         """Forget what was done inside a savepoint."""
-        depth = self._depth_inside(connection, name)
-        self._rolled_back(connection, depth)
-        self._savepoints[connection] = self._savepoints.get(connection, [])[: max(depth - 1, 0)]
+        self._rolled_back(connection, self._transactions[connection].depth_inside(name))
 
     def release_savepoint(self, connection: Connection, name: str, _: object) -> None:
         """Let what was done inside a savepoint be done in what that is in."""
-        depth = self._depth_inside(connection, name)
+        transaction = self._transactions[connection]
+        depth = transaction.depth_inside(name)
         if depth == 0:
             return
         for claim in self._claims:
             claim.release(connection, depth)
         for creation in self._creations:
             creation.release(connection, depth)
-        for depths in (self._wrote, self._broken):
-            if depths.get(connection, -1) >= depth:
-                depths[connection] = depth - 1
-        del self._savepoints[connection][depth - 1 :]
+        transaction.release(depth)
 
     def rollback(self, connection: Connection, *_: object) -> None:
         """Forget what was done in a transaction."""
         self._committing = None
         self._rolled_back(connection, 0)
-        self._savepoints.pop(connection, None)
+        self._transactions.pop(connection, None)
 
     def commit(self, connection: Connection, *_: object) -> None:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
+        broken_by = self._transactions[connection].broken_by
         for claim in self._claims:
             if claim.connection is connection:
-                if connection in self._broken:
-                    self._give_up(claim)
-                    raise self._broken_by[connection]
+                if broken_by is not None:
+                    self._give_up(claim, broken_by)
+                    raise broken_by
                 if claim.unread_after:  # by now no session can load anything any more
                     claim.read_back_by_hand(0)
-                claim.commit(connection)
-        for kept in (self._wrote, self._broken, self._savepoints):
-            kept.pop(connection, None)
+            claim.commit(connection)
+        self._transactions.pop(connection, None)
         self._committing = connection
 
     rollback_twophase, commit_twophase = rollback, commit
@@ -440,25 +431,22 @@ class SessionUnit:
 
     def _is_of_flush(self, connection: Connection, options: Any) -> bool:
         """Tell whether a flush sends a statement: it has a cache of its own for what it compiles."""
-        return connection in self._flushing and options.get("compiled_cache") is not None
+        is_flushing = self._transactions[connection].flush_of is not None
+        return is_flushing and options.get("compiled_cache") is not None
 
     def _refuse_to_wait_for_file(self, connection: Connection) -> None:
         """Refuse a write on SQLite that would wait for what the request has written by another connection.
 
         :raises RuntimeError: if it would.
         """
-        for other in self._wrote:
-            if other is not connection and databases.would_wait(connection, other, is_row=False):
+        for other, transaction in self._transactions.items():
+            has_written = other is not connection and transaction.wrote_at is not None
+            if has_written and databases.would_wait(connection, other, is_row=False):
                 raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
 
     def _depth(self, connection: Any) -> int:
         """Return how many savepoints the unit has seen begin on a connection, and not end."""
-        return len(self._savepoints.get(connection, ())) if self._savepoints else 0
-
-    def _depth_inside(self, connection: Connection, name: str) -> int:
-        """Return the depth of what is inside a savepoint; 0 for one that was there before the unit."""
-        names = self._savepoints.get(connection, [])
-        return names.index(name) + 1 if name in names else 0
+        return self._transactions[connection].depth
 
     def _lock_rows(self) -> None:
         """Lock the rows of all claims, waiting for who has them, in transactions that have read nothing yet."""
@@ -483,7 +471,7 @@ class SessionUnit:
 
         :param depth: how many savepoints were open there.
         """
-        self._flushing.pop(connection, None)
+        self._transactions[connection].roll_back(depth)
         for claim in self._claims:
             if claim.flushing is connection:  # the flush that was going to write the row has failed
                 claim.flushing, claim.is_doubtful = None, True
@@ -495,9 +483,6 @@ class SessionUnit:
                 creation.claim = None
                 self._claims.remove(made)
                 self._open.append(creation)
-        for depths in (self._wrote, self._broken):
-            if depths.get(connection, -1) >= depth:
-                del depths[connection]
 
     def _commit_failed(self, connection: Connection, error: BaseException) -> None:
         """Go back to what was before a COMMIT; where nobody knows whether it was done, nothing more is known."""
@@ -519,15 +504,20 @@ class SessionUnit:
         for claim in self._claims:
             if claim.session is not session:
                 continue
-            if claim.connection in self._broken:
-                self._give_up(claim)
-                continue
-            if claim.unread_after and claim.connection is not None:
-                claim.read_back(self._depth(claim.connection))
-            elif self._wrote and claim.connection is None and not (claim.has_committed or claim.terms.is_reported):
+            if claim.connection is not None:
+                transaction = self._transactions[claim.connection]
+                if transaction.broken_by is not None:
+                    self._give_up(claim, transaction.broken_by)
+                elif claim.unread_after:
+                    claim.read_back(transaction.depth)
+            elif self._has_written() and not (claim.has_committed or claim.terms.is_reported):
                 connection = claim.connection_of_session()
-                if connection in self._wrote and claim.base.fingerprint is not ABSENT:
+                has_written = self._transactions[connection].wrote_at is not None
+                if has_written and claim.base.fingerprint is not ABSENT:
                     claim.hold(connection, self._depth(connection), "shared")
+
+    def _has_written(self) -> bool:
+        return any(transaction.wrote_at is not None for transaction in self._transactions.values())
 
     def _claim_what_was_made(self, session: Session | None) -> None:
         """See whether the URL names something by now, and claim that.
@@ -536,7 +526,8 @@ class SessionUnit:
         :raises StaleDataError: if another has made it.
         """
         for creation in list(self._open):
-            if self._flushing or not creation.has_written:
+            is_flushing = any(transaction.flush_of is not None for transaction in self._transactions.values())
+            if is_flushing or not creation.has_written:
                 continue
             has_begun = creation.session is None or creation.session.in_transaction()
             with creation.session.no_autoflush if creation.session is not None else nullcontext():
@@ -573,9 +564,11 @@ class SessionUnit:
         if session is None:
             return True
         has_sent = False
-        for connection in self._wrote if session.in_transaction() else ():
-            with suppress(SQLAlchemyError):
-                has_sent = has_sent or session.connection(bind_arguments={"bind": connection.engine}) is connection
+        for connection, transaction in list(self._transactions.items()) if session.in_transaction() else ():
+            if transaction.wrote_at is not None:
+                with suppress(SQLAlchemyError):
+                    found = session.connection(bind_arguments={"bind": connection.engine})
+                    has_sent = has_sent or found is connection
         if has_sent or session.new or session.dirty or session.deleted:
             return False
         session.rollback()
@@ -583,14 +576,13 @@ class SessionUnit:
 
     # What a refusal is.
 
-    def _give_up(self, claim: RowClaim) -> None:
+    def _give_up(self, claim: RowClaim, error: BaseException) -> None:
         """Give up a transaction that the database has rolled back, or is going to: what it did to the row is lost.
 
         :raises StaleDataError: if another writer is the reason, and no mistake of the view's own.
         """
-        connection = claim.connection
-        claim.roll_back(connection)
-        if databases.cause_of(self._broken_by[connection]) is not None and not claim.terms.is_reported:
+        claim.roll_back(claim.connection)
+        if databases.cause_of(error) is not None and not claim.terms.is_reported:
             claim.refuse()
 
     def _refuse_behind(self, error: Exception) -> None:
@@ -693,6 +685,8 @@ class ReadUnit(SessionUnit):
         """
         if self._awaited is not None:
             return etag
+        if not self._claims:
+            return None  # the view has let go of it, and has written something
         self._read_back_all()
         changed = [claim for claim in self._claims if claim.has_committed or claim.is_pending]
         return changed[0].etag if changed else etag

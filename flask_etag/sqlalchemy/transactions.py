@@ -1,0 +1,76 @@
+"""What a request does in the transaction that is going on, on one connection, as its savepoints come and go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a request does in the transaction that is going on, on one connection.
+
+    A depth is how many savepoints are open: 0 for the transaction itself.
+
+    :ivar flush_of: the session whose flush is going on.
+    :ivar wrote_at: the depth at which something was first written; ``None`` where nothing was.
+    :ivar broken_at: the depth at which an error has left nothing to do but to roll back; ``None`` where none has.
+    :ivar broken_by: that error.
+    """
+
+    flush_of: Session | None = None
+    wrote_at: int | None = None
+    broken_at: int | None = None
+    broken_by: BaseException | None = None
+    _savepoints: list[str] = field(default_factory=list)
+
+    @property
+    def depth(self) -> int:
+        """How many savepoints were seen to begin, and not to end."""
+        return len(self._savepoints)
+
+    def depth_inside(self, savepoint: str) -> int:
+        """Return the depth of what is inside a savepoint; 0 for one that was there before the request wrote."""
+        return self._savepoints.index(savepoint) + 1 if savepoint in self._savepoints else 0
+
+    def begin_savepoint(self, savepoint: str) -> None:
+        """Note a savepoint, by its name."""
+        self._savepoints.append(savepoint)
+
+    def wrote(self) -> None:
+        """Note that something was written."""
+        if self.wrote_at is None:
+            self.wrote_at = self.depth
+
+    def broke(self, error: BaseException, *, ended: bool) -> None:
+        """Note an error that has left nothing to do but to roll back.
+
+        :param ended: whether the database has rolled back everything already, which SQLAlchemy does not know.
+        """
+        if self.broken_at is None:
+            self.broken_at, self.broken_by = 0 if ended else self.depth, error
+        if ended:
+            self.wrote_at = None
+            self._savepoints.clear()
+
+    def roll_back(self, depth: int) -> None:
+        """Forget what was done inside a savepoint.
+
+        :param depth: that of what is inside.
+        """
+        self.flush_of = None
+        if self.wrote_at is not None and self.wrote_at >= depth:
+            self.wrote_at = None
+        if self.broken_at is not None and self.broken_at >= depth:
+            self.broken_at = self.broken_by = None
+        del self._savepoints[max(depth - 1, 0) :]
+
+    def release(self, depth: int) -> None:
+        """Let what was done inside a savepoint be done in what that is in.
+
+        :param depth: that of what is inside.
+        """
+        if self.wrote_at is not None:
+            self.wrote_at = min(self.wrote_at, depth - 1)
+        del self._savepoints[depth - 1 :]
