@@ -171,6 +171,12 @@ class RowClaim(Claim):
         if self.target in self.session.deleted and self.connection is not None:
             self.push(self.connection, depth, Known(ABSENT))
 
+    def roll_back(self, connection: object, depth: int = 0) -> None:
+        """Drop what a transaction, or a savepoint and those inside it, has made of the row."""
+        super().roll_back(connection, depth)
+        if self.expected.fingerprint is not UNREAD:
+            self.unread_after = None
+
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
         super().commit(connection)
@@ -404,22 +410,20 @@ class RowClaim(Claim):
         if self.expected.fingerprint is ABSENT or not is_in_session:
             self.read_back_by_hand(depth)
             return
-        after = self.unread_after
         try:
             known = self._read_back_object(state)
         except InvalidRequestError as error:
             if not databases.is_gone(error):  # the session can load nothing, inside a transaction that has ended
-                self.unread_after = after
                 self.read_back_by_hand(depth)
                 return
             known = Known(ABSENT)  # a statement that the session knows nothing of has deleted it
         self.push(self.connection, depth, known)
+        self.unread_after = None  # only now: what is refused is refused again, should the view try to commit again
 
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
-        after, self.unread_after = self.unread_after, None
         row, self.row = self.row, Row(state.mapper, key_of(state))
         self._is_renamed = self._is_renamed or row != self.row
-        known = self._version_stored(state, after) if self.is_versioned else self._columns_stored(state)
+        known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known
         if self.is_versioned and (self.terms.depends_on_more or hasattr(state.class_, "__etag__")):
@@ -436,10 +440,10 @@ class RowClaim(Claim):
         :raises StaleDataError: as :meth:`read_back`.
         """
         connection: Any = self.connection
-        after, self.unread_after = self.unread_after, None
         if self.expected.fingerprint is ABSENT:
+            self.unread_after = None
             return
-        if self.is_versioned and after == "statement":
+        if self.is_versioned and self.unread_after == "statement":
             known = self._version_after_statement()
         else:
             found = databases.read(connection, self.row, self._names_of_fingerprint())
@@ -448,6 +452,7 @@ class RowClaim(Claim):
         if known is not self.base and known.fingerprint is not ABSENT:
             self._has_moved(known.fingerprint, None)
         self.push(connection, depth, known)
+        self.unread_after = None
 
     def _columns_stored(self, state: InstanceState[Any]) -> Known:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
@@ -465,9 +470,9 @@ class RowClaim(Claim):
             is_same = found is not None and databases.is_same(mapper, self._columns_before, found)
         return self.base if is_same else Known(columns)
 
-    def _version_stored(self, state: InstanceState[Any], after: Writer | None) -> Known:
+    def _version_stored(self, state: InstanceState[Any]) -> Known:
         """Return the version that the row has by now, in memory too: what was sent may be stored otherwise."""
-        if after == "statement":
+        if self.unread_after == "statement":
             return self._version_after_statement()
         name = version_key(state.mapper)
         column: Any = state.mapper.version_id_col

@@ -113,7 +113,10 @@ class SessionUnit:
                 claim.refuse_what_cannot_hold(connection)
             if claim.is_held_before_view:
                 try:
-                    claim.hold(connection, self._depth(connection))
+                    if any(unit.holds(claim, connection) for unit in _units.get()):
+                        claim.push(connection, self._depth(connection), claim.base)
+                    else:
+                        claim.hold(connection, self._depth(connection))
                 except (StaleDataError, DBAPIError) as error:
                     if databases.has_waited(error):
                         raise Refused("busy") from error
@@ -123,12 +126,20 @@ class SessionUnit:
             claim.refuse_hash_of_other_rows()
         return True
 
+    def holds(self, claim: RowClaim, connection: Connection) -> bool:
+        """Tell whether a view that calls another holds the row of that one already."""
+        return any(
+            each is not claim and each.connection is connection and each.row == claim.row for each in self._claims
+        )
+
     def begin_anew(self, *, locked: bool) -> None:
         """Roll back, and forget what was claimed.
 
         :param locked: whether to lock the rows that were claimed before anything is read.
         :raises Refused: if a lock was waited for in vain.
         """
+        if len(_units.get()) > 1:  # the view that has called this one would lose what it has written
+            raise Refused("conflict")
         self.roll_back()
         try:
             if locked:
@@ -591,7 +602,7 @@ class SessionUnit:
 
     def _refuse_behind(self, error: Exception) -> None:
         """Raise :class:`Refused` where an error that leaves the view hides that another writer was first."""
-        was_tried = any(claim.is_doubtful for claim in self._claims)
+        was_tried = any(claim.is_doubtful and not claim.terms.is_reported for claim in self._claims)
         if isinstance(error, SQLAlchemyError):
             for claim in self._claims:
                 claim.is_doubtful = claim.is_doubtful or claim.connection is None
@@ -615,8 +626,9 @@ class SessionUnit:
 
         :param error: what ends the view, so that what it has not committed is lost anyway.
         """
-        open_claims = [claim for claim in self._claims if not (claim.is_pending or claim.terms.is_reported)]
-        tries: list[RowClaim | Creation] = [*open_claims, *self._unmade]
+        claims = [claim for claim in self._claims if not claim.terms.is_reported]
+        undone = [claim for claim in claims if not claim.is_pending or (claim.refusal and claim.unread_after)]
+        tries: list[RowClaim | Creation] = [*undone, *self._unmade]
         for tried in tries:
             if tried.misuse is not None and error is None:
                 raise tried.misuse
