@@ -6,6 +6,7 @@ every change of the target that was committed, in its order, and on whose connec
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -238,6 +239,9 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
         return  # what the view met is not the same, so that it went on in another way
     elif "expunge" in heads(of.trial.steps):
         return  # what is flushed before depends on what is loaded already, which the guard may change
+    elif outcome.swallowed and re.sub(r"\d+", "", f"{outcome.rows}") == re.sub(r"\d+", "", f"{control.rows}"):
+        if re.sub(r"\d+", "", outcome.last_content) != re.sub(r"\d+", "", control.last_content):
+            yield Violation("the target is not as it would be")  # values are counted: not each may have been made
     elif outcome.rows != control.rows:
         yield Violation("other rows are not as they would be")
     elif outcome.last_content != control.last_content:
@@ -293,6 +297,8 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
     """A race is never a 5xx, except where a view reads what is no longer there."""
     if not of.had_rivals or of.outcome.status < 500 or of.outcome.has_advice or of.control.status >= 500:
         return
+    if "autocommit" in of.trial.database and not of.trial.is_enforced:
+        return  # nothing guards it, and it is not refused either
     if _would_fail_anyway(of) or _is_for_the_application(of):
         return
     name = _named(of.outcome)
