@@ -17,6 +17,7 @@ from search.steps import Step, heads, parts
 from search.trial import LAST, Trial
 
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "raw"}
+LOCKED = ("database is locked", "lock timeout", "Lock wait timeout")
 SET_BACK = {"set version", "merge old", "merge kept"}
 GONE = ("ObjectDeletedError", "NoResultFound", "InvalidRequestError: Could not refresh instance")
 
@@ -249,11 +250,11 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
 
 
 def _waits_for_itself(of: Evidence) -> bool:
-    """Say whether one session of the view keeps another from SQLite's file, also without the guard.
+    """Say whether one session of the view keeps another from a row, or from SQLite's file, also without the guard.
 
     Then its write is nowhere, and its 2xx was a lie.
     """
-    return any("database is locked" in mishap.text for mishap in of.control.swallowed)
+    return any(reason in mishap.text for mishap in of.control.swallowed for reason in LOCKED)
 
 
 def _is_stale_to_itself(of: Evidence) -> bool:
