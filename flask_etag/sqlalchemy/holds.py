@@ -78,6 +78,7 @@ class RowClaim(Claim):
     _good: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_known = True  # whether nobody else can have written the row when it is read back
+    _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
     _is_renamed = False  # whether the request has changed the key: the URL names another row, if any
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
@@ -155,6 +156,8 @@ class RowClaim(Claim):
     def written(self, connection: Connection, depth: int, by: Writer) -> None:
         """Note that the row may have been written, in whatever state that has left it."""
         self.enter(connection, depth, Seen(UNREAD))
+        if by == "flush" and self._flush_moves_none:
+            by, self._flush_moves_none = "statement", False
         if self.unread_after != "statement":
             self.unread_after = by
 
@@ -283,6 +286,9 @@ class RowClaim(Claim):
             elif not self._is_compared_by(replaced):
                 self.hold(connection, depth)
                 self._let_compare(replaced)
+        if self.is_versioned and not is_versioned(instance_state(target).mapper):
+            self._keep_image(connection)  # its class knows nothing of the version: the flush moves none
+            self._flush_moves_none = True
         elif self.connection is not None and replaced is not None and self.is_versioned:
             self._let_compare_own(replaced)
         self.flushing = connection
@@ -307,7 +313,12 @@ class RowClaim(Claim):
                 self._adopt(connection, depth, None)
             else:
                 self.hold(connection, depth, whole=True)
-        if self._image is None and not self.is_pending and (self.is_versioned or self.terms.column is not None):
+        if self.is_versioned or self.terms.column is not None:
+            self._keep_image(connection)
+
+    def _keep_image(self, connection: Connection) -> None:
+        """Keep what the row has before something changes it that may not move its version."""
+        if self._image is None and not self.is_pending:
             self._image = databases.read(connection, self.row, names_of_columns(self.row.mapper))
 
     def _is_compared_by(self, replaced: InstanceState[Any] | None) -> bool:
@@ -380,6 +391,7 @@ class RowClaim(Claim):
         """
         state = instance_state(self.target)
         is_in_session = state.persistent and state.session is self.session
+        is_in_session = is_in_session and is_versioned(state.mapper) == self.is_versioned
         if self.expected.fingerprint is ABSENT or not is_in_session:
             self.read_back_by_hand(depth)
             return
@@ -479,7 +491,8 @@ class RowClaim(Claim):
         """Let the object have a version, unless the view has given it another, which is not sent yet."""
         state = instance_state(self.target)
         name = version_key(self.row.mapper)
-        if state.persistent and name not in state.committed_state:
+        is_known = state.persistent and is_versioned(state.mapper)
+        if is_known and name not in state.committed_state:
             set_committed_value(self.target, name, version)
 
     def _version_after_statement(self) -> Seen:

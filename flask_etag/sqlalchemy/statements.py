@@ -73,7 +73,7 @@ def _written_beside(statement: Any) -> frozenset[str]:
 
 def is_plain_insert(statement: Any) -> bool:
     """Tell whether a statement can only make rows: the dialects have classes of their own for more."""
-    return type(statement) is Insert and not statement._prefixes
+    return type(statement) is Insert and not (statement._prefixes or _written_beside(statement))
 
 
 def may_upsert(statement: Any) -> bool:
