@@ -17,6 +17,7 @@ from search.steps import Step, heads, parts
 from search.trial import LAST, Trial
 
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "raw"}
+QUIET = ("rival", "flush", "commit", "query", "try", "savepoint", "no_autoflush", "expire", "again", "refresh")
 LOCKED = ("database is locked", "lock timeout", "Lock wait timeout")
 SET_BACK = {"set version", "merge old", "merge kept"}
 GONE = ("ObjectDeletedError", "NoResultFound", "InvalidRequestError: Could not refresh instance")
@@ -176,6 +177,9 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
     more = of.more_swallowed
     if "die" in heads(of.trial.steps) and not of.control.changes_of(VIEW):
         return  # the deadlock is one of other rows, and nothing was to be written
+    writes = [head for head in heads(of.trial.steps) if not head.startswith(QUIET)]
+    if writes and all(head.startswith("part ") for head in writes):
+        return  # it has read what belongs to the row after the rival, and there was nothing left to be written
     if any(mishap.is_refusal for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
     elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
@@ -269,6 +273,7 @@ def _may_be_refused_alone(trial: Trial) -> bool:
     words = {head.split()[0] for head in heads(trial.steps)}
     return (
         kind.by_hand
+        or (trial.early == "unsent" and kind.etag is not None)  # it is judged by what is not what is stored
         or (trial.kind == "column" and bool(words & (BRINGS_NO_VERSION | {"set", "merge"})))
         or (kind.version not in (None, "version") and bool(SET_BACK & set(heads(trial.steps))))
     )
@@ -399,7 +404,7 @@ def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
 @rule
 def all_is_written_or_nothing(of: Evidence) -> Iterator[Violation]:
     """A 2xx says that everything was written."""
-    if not of.had_rivals or of.foreign:
+    if not of.had_rivals or of.foreign or of.trial.form == "get":
         return
     if not (of.outcome.is_accepted and of.control.is_accepted) or of.outcome.has_advice or of.outcome.gone:
         return
