@@ -364,8 +364,8 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if not outcome.is_accepted or outcome.etag is None or (outcome.changes and outcome.changes[-1].actor != VIEW):
         return
-    if of.trial.form == "get" and of.trial.later:
-        return  # nothing has been committed, nor even sent, when a read is answered
+    if of.trial.form == "get" and (of.trial.later or "autocommit" in of.trial.database):
+        return  # nothing has been committed, nor even sent, when a read is answered; or a ROLLBACK undoes nothing
     if outcome.is_pending or outcome.changed_later:
         return  # it is of what was flushed: the application may commit that in after_request, and the log says so
     if outcome.last_status == 404:

@@ -211,7 +211,7 @@ class World:
         its RELEASE, whatever becomes of the session. A guard that left that so could not undo what it refuses.
         """
         run = self.run
-        if run is not None and not run.decorated and run.trial.form != "get":
+        if run is not None and not run.decorated:
             driver: Any = connection.connection.dbapi_connection
             if not driver.in_transaction:
                 connection.exec_driver_sql("BEGIN")
