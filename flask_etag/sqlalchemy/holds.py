@@ -271,10 +271,10 @@ class RowClaim(Claim):
         :param replaced: the object whose loaded version SQLAlchemy is going to name, if it names any.
         :raises StaleDataError: if the row is in another state.
         """
-        self.target = target
-        self.session = instance_state(target).session or self.session
         self.refuse_what_cannot_hold(connection)
         self.refuse_to_wait(connection, is_row=True)
+        self.target = target
+        self.session = instance_state(target).session or self.session
         self._is_made_again = replaced is None
         is_compared = replaced is None and self.expected.fingerprint is ABSENT  # by the constraint of the key
         if self.connection is None and not is_compared:

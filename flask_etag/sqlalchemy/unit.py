@@ -337,9 +337,6 @@ class SessionUnit:
 
     def after_flush(self, session: Session, _: object) -> None:
         """Note that a flush has written what it was going to."""
-        for transaction in self._transactions.values():
-            if transaction.flush_of is session:
-                transaction.flush_of = None
         for claim in self._claims:
             if claim.flushing is not None and claim.session is session:
                 claim.flushed(self._depth(claim.connection))
@@ -348,6 +345,9 @@ class SessionUnit:
 
     def after_flush_postexec(self, session: Session, _: object) -> None:
         """See whether the URL names something by now; and after the last flush of a commit, read it back."""
+        for each in self._transactions.values():
+            if each.flush_of is session:
+                each.flush_of = None  # only now: objects get their keys after after_flush
         self._claim_what_was_made(session)
         transaction = session.get_transaction()
         if transaction is not None and transaction is self._committed_by:
