@@ -273,7 +273,7 @@ def _may_be_refused_alone(trial: Trial) -> bool:
     words = {head.split()[0] for head in heads(trial.steps)}
     return (
         kind.by_hand
-        or (trial.early == "unsent" and kind.etag is not None)  # it is judged by what is not what is stored
+        or trial.early == "unsent"  # it is judged by what the hook has made of it, in memory or by autoflush
         or (trial.kind == "column" and bool(words & (BRINGS_NO_VERSION | {"set", "merge"})))
         or (kind.version not in (None, "version") and bool(SET_BACK & set(heads(trial.steps))))
     )
