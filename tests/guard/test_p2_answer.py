@@ -309,7 +309,7 @@ def test_p2_a_stale_write_of_another_row_is_the_view_s_own_affair(board: Board, 
         board.db.session.get_one(board.model, 1).text = "mine"
         board.db.session.commit()
 
-    if is_swallowed:
+    if is_swallowed or board.model is Memo:  # which had to be let go of, and the other row with it
         answer = board.save(view)
         assert (answer.status_code, board.get().text) == (200, "mine")
         assert answer.headers["ETag"] == board.get().headers["ETag"]
