@@ -164,6 +164,8 @@ def compose(random: Random, world: World) -> Trial:
     early = ""
     if has_rivals and form == "tag" and random.random() < 0.06:
         early = random.choice(["before", "loader"])
+    elif form in ("tag", "star") and random.random() < 0.05:
+        early = "unsent"
     # A loader has no side effects, says the contract; without a row there is nothing that could survive them.
     loaders = [each for each in LOADERS if form != "create" or each not in ("committing", "rolling", "expired")]
     return Trial(

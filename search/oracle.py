@@ -6,6 +6,7 @@ every change of the target that was committed, in its order, and on whose connec
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from search.steps import Step, heads, parts
 from search.trial import LAST, Trial
 
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "raw"}
+QUIET = ("rival", "flush", "commit", "query", "try", "savepoint", "no_autoflush", "expire", "again", "refresh")
+LOCKED = ("database is locked", "lock timeout", "Lock wait timeout")
 SET_BACK = {"set version", "merge old", "merge kept"}
 GONE = ("ObjectDeletedError", "NoResultFound", "InvalidRequestError: Could not refresh instance")
 
@@ -174,6 +177,9 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
     more = of.more_swallowed
     if "die" in heads(of.trial.steps) and not of.control.changes_of(VIEW):
         return  # the deadlock is one of other rows, and nothing was to be written
+    writes = [head for head in heads(of.trial.steps) if not head.startswith(QUIET)]
+    if writes and all(head.startswith("part ") for head in writes):
+        return  # it has read what belongs to the row after the rival, and there was nothing left to be written
     if any(mishap.is_refusal for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
     elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
@@ -238,6 +244,9 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
         return  # what the view met is not the same, so that it went on in another way
     elif "expunge" in heads(of.trial.steps):
         return  # what is flushed before depends on what is loaded already, which the guard may change
+    elif outcome.swallowed and re.sub(r"\d+", "", f"{outcome.rows}") == re.sub(r"\d+", "", f"{control.rows}"):
+        if re.sub(r"\d+", "", outcome.last_content) != re.sub(r"\d+", "", control.last_content):
+            yield Violation("the target is not as it would be")  # values are counted: not each may have been made
     elif outcome.rows != control.rows:
         yield Violation("other rows are not as they would be")
     elif outcome.last_content != control.last_content:
@@ -245,11 +254,11 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
 
 
 def _waits_for_itself(of: Evidence) -> bool:
-    """Say whether one session of the view keeps another from SQLite's file, also without the guard.
+    """Say whether one session of the view keeps another from a row, or from SQLite's file, also without the guard.
 
     Then its write is nowhere, and its 2xx was a lie.
     """
-    return any("database is locked" in mishap.text for mishap in of.control.swallowed)
+    return any(reason in mishap.text for mishap in of.control.swallowed for reason in LOCKED)
 
 
 def _is_stale_to_itself(of: Evidence) -> bool:
@@ -264,6 +273,7 @@ def _may_be_refused_alone(trial: Trial) -> bool:
     words = {head.split()[0] for head in heads(trial.steps)}
     return (
         kind.by_hand
+        or trial.early == "unsent"  # it is judged by what the hook has made of it, in memory or by autoflush
         or (trial.kind == "column" and bool(words & (BRINGS_NO_VERSION | {"set", "merge"})))
         or (kind.version not in (None, "version") and bool(SET_BACK & set(heads(trial.steps))))
     )
@@ -293,6 +303,8 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
     """A race is never a 5xx, except where a view reads what is no longer there."""
     if not of.had_rivals or of.outcome.status < 500 or of.outcome.has_advice or of.control.status >= 500:
         return
+    if "autocommit" in of.trial.database and not of.trial.is_enforced:
+        return  # nothing guards it, and it is not refused either
     if _would_fail_anyway(of) or _is_for_the_application(of):
         return
     name = _named(of.outcome)
@@ -352,8 +364,8 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if not outcome.is_accepted or outcome.etag is None or (outcome.changes and outcome.changes[-1].actor != VIEW):
         return
-    if of.trial.form == "get" and of.trial.later:
-        return  # nothing has been committed, nor even sent, when a read is answered
+    if of.trial.form == "get" and (of.trial.later or "autocommit" in of.trial.database):
+        return  # nothing has been committed, nor even sent, when a read is answered; or a ROLLBACK undoes nothing
     if outcome.is_pending or outcome.changed_later:
         return  # it is of what was flushed: the application may commit that in after_request, and the log says so
     if outcome.last_status == 404:
@@ -392,7 +404,7 @@ def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
 @rule
 def all_is_written_or_nothing(of: Evidence) -> Iterator[Violation]:
     """A 2xx says that everything was written."""
-    if not of.had_rivals or of.foreign:
+    if not of.had_rivals or of.foreign or of.trial.form == "get":
         return
     if not (of.outcome.is_accepted and of.control.is_accepted) or of.outcome.has_advice or of.outcome.gone:
         return

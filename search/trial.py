@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, defer, joinedload, load_only
 from sqlalchemy.orm.exc import StaleDataError
 
 from search.databases import in_memory
-from search.models import KINDS, Kind
+from search.models import KINDS, Kind, Other
 from search.outcomes import RIVAL, VIEW, Mishap, Outcome, RivalOutcome
 from search.steps import Step, commit_or_roll_back, perform, value_of
 from search.world import World, path_of
@@ -54,7 +54,8 @@ class Trial:
         writes both or none; by a tag, for a view that calls a guarded view.
     :ivar later: whether the commit at the end is left to ``after_request``.
     :ivar expire: the session's ``expire_on_commit``.
-    :ivar early: whether a rival commits before the request, or between its load and its judgement.
+    :ivar early: whether a rival commits before the request, or between its load and its judgement; or a hook of
+        the application has changed the target before, and sent nothing.
     """
 
     database: str = "sqlite"
@@ -201,6 +202,19 @@ class Run:
         if self.trial.early == "loader" and self.loads == 1:
             self.rival("plain")
         return found
+
+    def hook(self) -> None:
+        """Be what an application does before each request: it notes when the user was seen, say."""
+        if self.trial.early == "unsent":
+            found = self.session.get(self.kind.model, self.kind.identity)
+            if found is not None:
+                found.num = self.value("num")
+                self.move(found)
+
+    def note(self) -> None:
+        """Be the outer of two views: it writes something before it calls the inner one."""
+        self.session.add(Other(text="outer"))
+        self.session.flush()
 
     def load_sibling(self) -> Any:
         """Load the other row of the model, which a batch names too."""

@@ -97,6 +97,7 @@ class World:
             self.database.prepare(db.engine, actor)
 
         if actor == VIEW:
+            app.before_request(lambda: self.run.hook() if self.run is not None else None)
             app.after_request(self._see_what_is_pending)
             if self.database.is_without_begin:
                 event.listen(self._engine_of(app, db), "savepoint", self._begin_before_savepoint)
@@ -129,6 +130,8 @@ class World:
             found = self.running.load()
             if found is not None:
                 find.etag_of(found)  # it loads what it needs, and begins a transaction, as the judgement does
+            if self.running.trial.form == "nested":
+                self.running.note()
             return ("not found", 404) if found is None and not self.running.trial.creates else view(found)
 
         def plain_batch() -> Any:
@@ -146,10 +149,15 @@ class World:
             return [(tag, {"is_sibling": bool(number)}) for number, tag in enumerate(tags)]
 
         guarded = self.protect(find)(view)
+
+        def outer(_: Any) -> Any:
+            self.running.note()
+            return guarded()
+
         views: dict[str, Callable[..., Any]] = {
             "guarded": guarded,
             "creating": self.protect(find, create=True)(view),
-            "nested": self.protect(find)(lambda _: guarded()),
+            "nested": self.protect(find)(outer),
             "plain-batch": plain_batch,
             "read": etag_resource(find)(view),
             "plain": plain,
@@ -203,7 +211,7 @@ class World:
         its RELEASE, whatever becomes of the session. A guard that left that so could not undo what it refuses.
         """
         run = self.run
-        if run is not None and not run.decorated and run.trial.form != "get":
+        if run is not None and not run.decorated:
             driver: Any = connection.connection.dbapi_connection
             if not driver.in_transaction:
                 connection.exec_driver_sql("BEGIN")
