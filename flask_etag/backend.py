@@ -31,19 +31,23 @@ class Refused(Exception):
 class Terms:
     """What a write has to hold to, and how its target is found and tagged.
 
+    There are three kinds: a write that names the state which it replaces; one that takes any (``If-Match: *``),
+    and is held before its view runs; and one that is only reported, which takes nothing before its view, and is
+    not refused.
+
     :param find: finds the target from within the view; ``None`` where there is none, or it cannot be looked for.
     :param etag_of: gives the value of its field ETag; ``None`` where it has none.
-    :param names_state: whether the request names the state that it replaces, and not just any that is there.
+    :param takes_any_state: whether the request replaces whatever is there: ``If-Match: *``.
     :param is_reported: whether it names none and is let pass all the same, to replace whatever is there.
-    :param rereads: whether the tag rests on more than the version that the store itself checks.
+    :param depends_on_more: whether the tag rests on more than the version that the store itself checks.
     :param column: the attribute that has to change with the write, if the tag rests on that alone.
     """
 
     find: Callable[[], object]
     etag_of: Callable[[object], str | None]
-    names_state: bool = True
+    takes_any_state: bool = False
     is_reported: bool = False
-    rereads: bool = False
+    depends_on_more: bool = False
     column: str | None = None
 
 

@@ -26,7 +26,7 @@ _SORTABLE = (str, int, UUID)
 
 
 class Batch:
-    """The resources that one request writes, and the condition that it sets on each: a ``Story`` of ``writing``.
+    """The resources that one request writes, and the condition that it sets on each: a ``Subject`` of ``writing``.
 
     The header's conditions are not about the items. They are about what the URL names, a collection: it exists,
     and its tag is not known.

@@ -13,7 +13,7 @@ from flask.views import MethodView, View
 
 from flask_etag import log
 from flask_etag.audit import Protection, mark, protection_of
-from flask_etag.backend import cause_of
+from flask_etag.backend import Refused, cause_of
 from flask_etag.batches import Batch, Item
 from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange
@@ -158,8 +158,8 @@ class ConditionalView(Generic[P, T]):
             if cause is not None:
                 raise WriteConflict(cause) from error  # the loader has waited for a writer's lock in vain (SQLite)
             raise
-        story = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
-        return write(exchange, story, protected=self._protected)
+        subject = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
+        return write(exchange, subject, protected=self._protected)
 
 
 class _BatchView(ConditionalView[P, T]):
@@ -232,7 +232,8 @@ def _decorated(
         try:
             return answer(exchange)
         except ConditionalRequestError as refusal:
-            log.refusal(refusal.reason)
+            behind = refusal.__cause__
+            log.refusal(refusal.reason, behind.__cause__ if isinstance(behind, Refused) else behind)
             raise
 
     mark(view, conditional_view, protection)

@@ -11,10 +11,16 @@ from flask_etag.settings import settings_of
 logger = logging.getLogger("flask_etag")
 
 
-def refusal(reason: str) -> None:
-    """Record that a request was refused, or would have been: by method and endpoint, without tags or values."""
-    if logger.isEnabledFor(logging.INFO):  # looking up the request costs more than all the rest
-        logger.info("%s: %s %s", reason, request.method, request.endpoint)
+def refusal(reason: str, cause: BaseException | None = None) -> None:
+    """Record that a request was refused, or would have been: by method and endpoint, without tags or values.
+
+    :param cause: the error of the store that is behind it: its kind is told, and not its text, which has values.
+    """
+    if not logger.isEnabledFor(logging.INFO):  # looking up the request costs more than all the rest
+        return
+    kinds = [type(each).__name__ for each in (cause, getattr(cause, "orig", None)) if each is not None]
+    behind = f" ({', '.join(kinds)})" if kinds else ""
+    logger.info("%s: %s %s%s", reason, request.method, request.endpoint, behind)
 
 
 def once(notice: str) -> None:

@@ -119,9 +119,9 @@ class Preconditions:
         )
 
     @property
-    def name_state(self) -> bool:
-        """Whether they say which state is to be replaced, and not just any that is there (``If-Match: *``)."""
-        return self.if_match is None or self.if_match.strip(" \t") != "*"
+    def take_any_state(self) -> bool:
+        """Whether they let any state be replaced that is there: ``If-Match: *``."""
+        return self.if_match is not None and self.if_match.strip(" \t") == "*"
 
     def at_a_glance(self, method: str, field: str | None) -> Literal["proceed", "not modified"] | None:
         """Answer the usual request, whose one condition is the current tag as it was sent.

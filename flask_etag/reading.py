@@ -27,34 +27,34 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     target = resource.load(exchange.url_arguments)
     settings = exchange.settings
     is_conditional = exchange.is_conditional()
-    state = resource.validator(target)
-    if state is None:
+    fingerprint = resource.validator(target)
+    if fingerprint is None:
         opaque = etag = None
     else:
-        opaque = resource.opaque(target, state, settings)
-        etag = field_of(opaque, state.weak)
-        if state.content is not None:
-            exchange.environ[HASHED] = resource, target, state.content
+        opaque = resource.opaque(target, fingerprint, settings)
+        etag = field_of(opaque, fingerprint.weak)
+        if fingerprint.content is not None:
+            exchange.environ[HASHED] = resource, target, fingerprint.content
     fields = _NO_FIELDS
     preconditions = exchange.preconditions() if is_conditional else None
     is_unchanged = preconditions is not None and preconditions.at_a_glance(exchange.method, etag) is not None
     if resource.has_fields or (is_conditional and not is_unchanged):
-        current = resource.representation(target, state, settings, opaque)
+        current = resource.representation(target, fingerprint, settings, opaque)
         fields = resource.fields(target, current)
         is_unchanged = preconditions is not None and exchange.is_unchanged(preconditions, current)
     if is_unchanged:
         return exchange.not_modified(etag, fields)
-    store = owner_of(target)
-    if store is None:
+    backend = owner_of(target)
+    if backend is None:
         response = _serve(exchange, resource, target)
     else:
         terms = Terms(
             _nothing,
-            partial(resource.field, settings=settings),
+            partial(resource.etag_field, settings=settings),
             is_reported=True,
-            rereads=resource.validator.rereads,
+            depends_on_more=resource.validator.depends_on_more,
         )
-        with store.watch(target, terms) as watch:
+        with backend.watch(target, terms) as watch:
             response = _serve(exchange, resource, target)
         etag = watch.etag_after(etag)
     if response.status_code // 100 == 2:
@@ -68,7 +68,7 @@ def _serve(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Res
 
 
 def _nothing() -> None:
-    """Find nothing: a read makes nothing."""
+    """Find nothing: a read creates nothing, so that nobody looks for what it made."""
 
 
 def read_body(exchange: Exchange) -> Response:
@@ -116,5 +116,5 @@ def _is_body_unchanged(exchange: Exchange, response: Response, given: Container[
         return True
     current = None if etag is None else TagList.parse(etag).members[0]
     modified = response.last_modified if "last-modified" in given else None
-    state = None if current is None or "etag" in given else current.opaque[:LENGTH]
-    return exchange.is_unchanged(preconditions, Representation(current, modified, state))
+    state_half = None if current is None or "etag" in given else current.opaque[:LENGTH]
+    return exchange.is_unchanged(preconditions, Representation(current, modified, state_half))

@@ -107,7 +107,7 @@ class Resource(Generic[P, T_co]):
                 return f"{fingerprint.digest(settings.key)}.{second_half}"
         return fingerprint.digest(settings.key) if fingerprint.verbatim is None else fingerprint.verbatim
 
-    def field(self, target: Any, settings: Settings) -> str | None:
+    def etag_field(self, target: Any, settings: Settings) -> str | None:
         """Return the value of the field ETag for an object; ``None`` where the object has no tag."""
         fingerprint = self.validator(target)
         if fingerprint is None:

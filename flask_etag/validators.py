@@ -27,7 +27,7 @@ class Validator(ABC):
     source: str
     """Where the tag comes from, in a word or two: ``flask etag routes`` shows it."""
 
-    rereads = True
+    depends_on_more = True
     """Whether the tag depends on more than the version that SQLAlchemy checks. Then the object is read back after
     a write, before its tag is taken: the database may have stored "5" as "5.00", or a trigger set a column."""
 
@@ -42,7 +42,7 @@ class Validator(ABC):
 class Found(Validator):
     """Take what an object says of itself: its ``__etag__()``, or the version that SQLAlchemy keeps of it."""
 
-    rereads = False
+    depends_on_more = False
     source = "version"
 
     def __call__(self, target: Any, /) -> Fingerprint | None:

@@ -23,7 +23,7 @@ _CREATING = ("PUT", "POST")
 _NOTHING_LOCKED = nullcontext()
 
 
-def write(exchange: Exchange, story: Story, *, protected: bool) -> Response:
+def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
     :param protected: whether to refuse a request that sets no condition on what it overwrites.
@@ -32,29 +32,29 @@ def write(exchange: Exchange, story: Story, *, protected: bool) -> Response:
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
     """
     unit = unit_of_write()
-    with story.locked():
+    with subject.locked():
         try:
             with unit:
-                if not _is_held_as_judged(story, unit, protected=protected):
-                    _begin_anew(story, unit)
-                response = exchange.serve(story.handed)
+                if not _load_judge_and_hold(subject, unit, protected=protected):
+                    _begin_anew(subject, unit)
+                response = exchange.serve(subject.handed)
                 unit.settle(is_done=response.status_code < 400)
         except Refused as refusal:
             # Another writer was first. Whether this request was stale is for the state that won to tell; if that
             # cannot be read, or a part of this write is done, the answer is only that they met.
             try:
-                _judge_again(story, unit, refusal)
+                _judge_again(subject, unit, refusal)
             except Exception as error:
                 if isinstance(error, HTTPException) or cause_of(error) is None:
                     raise
             raise WriteConflict(refusal.cause) from refusal
-        story.reload_under_lock()
+        subject.reload_under_lock()
 
     status = response.status_code
     if status // 100 != 2:
         return response
     if _describes_target(status, exchange.method):
-        exchange.tag(response, story.etag, names_in(response.headers))
+        exchange.tag(response, subject.etag, names_in(response.headers))
     if response.is_streamed:
         log.once("its answer is streamed; what it writes while that is sent is not guarded.")
     if unit.is_pending:
@@ -62,16 +62,16 @@ def write(exchange: Exchange, story: Story, *, protected: bool) -> Response:
     return response
 
 
-def _is_held_as_judged(story: Story, unit: Unit, *, protected: bool) -> bool:
+def _load_judge_and_hold(subject: Subject, unit: Unit, *, protected: bool) -> bool:
     """Load and judge the target, and hold what has to be held before the view runs.
 
     :return: whether it is still as it was judged; if not, another writer came in between.
     """
     try:
-        story.load(unit)
+        subject.load(unit)
         if protected:
-            story.require_protection()
-        story.judge()
+            subject.require_protection()
+        subject.judge()
         return unit.hold()
     except HTTPException:
         raise
@@ -83,23 +83,23 @@ def _is_held_as_judged(story: Story, unit: Unit, *, protected: bool) -> bool:
         return False  # what is loaded, or what a hash reads besides, has just been written
 
 
-def _begin_anew(story: Story, unit: Unit) -> None:
+def _begin_anew(subject: Subject, unit: Unit) -> None:
     """Hold what is there now, before the view runs: another writer came between the load and the hold.
 
     Whoever is stale by now is refused without waiting for a lock. The others lock first, and read then: a
     transaction that has read before may see for ever what was there then.
     """
     unit.begin_anew(locked=False)
-    story.load(unit)
-    story.judge()
+    subject.load(unit)
+    subject.judge()
     unit.begin_anew(locked=True)
-    story.load(unit)
-    story.judge()
+    subject.load(unit)
+    subject.judge()
     if not unit.hold():  # the loader answers from a cache, say
         raise Refused("conflict")
 
 
-def _judge_again(story: Story, unit: Unit, refusal: Refused) -> None:
+def _judge_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
     """Judge a refused request by the state that won, once its writer is done.
 
     :raises PreconditionFailed: if a condition no longer holds; a loader's own refusal, if it has one now.
@@ -107,13 +107,13 @@ def _judge_again(story: Story, unit: Unit, refusal: Refused) -> None:
     unit.roll_back(wait=refusal.cause == "conflict")
     try:
         if refusal.cause != "partial":  # where a part is done, it would be wrong to say that nothing was changed
-            story.load(unit)
-            story.judge()
+            subject.load(unit)
+            subject.judge()
     finally:
         unit.roll_back()
 
 
-class Story(Protocol):
+class Subject(Protocol):
     """What a request is going to write, as often as it has to be loaded and judged: one resource, or several."""
 
     @property
@@ -208,9 +208,9 @@ class Target:
         return Terms(
             self._find,
             self._etag_of,
-            names_state=preconditions.name_state,
+            takes_any_state=preconditions.take_any_state,
             is_reported=not (preconditions.protect or preconditions.if_unmodified_since),
-            rereads=validator.rereads,
+            depends_on_more=validator.depends_on_more,
             column=validator.column,
         )
 
@@ -253,7 +253,7 @@ class Target:
             return self._resource.load(self._exchange.url_arguments)
 
     def _etag_of(self, target: Any) -> str | None:
-        return self._resource.field(target, self._exchange.settings)
+        return self._resource.etag_field(target, self._exchange.settings)
 
 
 def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:

@@ -1,4 +1,4 @@
-"""What a request may replace of one row: the state that it has seen, and what it has made of that since.
+"""What a request may replace of one row: the state that it has known, and what it has made of that since.
 
 A claim has a *base*: the state that the request was judged by, or that its own last commit has left. Above the
 base lies one *entry* for each open transaction, or savepoint, in which the request has locked or written the row::
@@ -36,7 +36,7 @@ UNREAD: Final = NoFingerprint.UNREAD
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Known:
     """One state of a row.
 
     :param fingerprint: what tells it from any other state: its version; of a model without one, its columns.
@@ -57,7 +57,7 @@ class _Entry:
 
     connection: object
     depth: int
-    seen: Seen
+    known: Known
 
 
 class Claim:
@@ -70,34 +70,34 @@ class Claim:
         nothing was done.
     """
 
-    def __init__(self, base: Seen) -> None:
+    def __init__(self, base: Known) -> None:
         self.base = self.expected = base
         self.connection: Any = None
         self.has_committed = False
         self._entries: list[_Entry] = []
-        self._committing: tuple[Seen, list[_Entry], bool] | None = None  # what to go back to, should COMMIT fail
+        self._committing: tuple[Known, list[_Entry], bool] | None = None  # what to go back to, should COMMIT fail
 
     @property
     def is_pending(self) -> bool:
         """Whether the request has changed the row, and has not committed that."""
         return self.expected is not self.base
 
-    def begin(self, base: Seen) -> None:
+    def rebase(self, base: Known) -> None:
         """Let a state be the base: the request was judged by it, or takes whatever is there for expected."""
         self.base = base
         self._look_at_top()
 
-    def enter(self, connection: object, depth: int, seen: Seen) -> None:
+    def push(self, connection: object, depth: int, known: Known) -> None:
         """Note that a transaction, or the innermost savepoint of it, has locked or written the row.
 
-        :param seen: the state that this has left.
+        :param known: the state that this has left.
         """
         top = self._entries[-1] if self._entries else None
         if top is not None and top.connection is connection and top.depth >= depth:
-            top.seen = seen
+            top.known = known
         else:
-            self._entries.append(_Entry(connection, depth, seen))
-        self.expected, self.connection = seen, connection
+            self._entries.append(_Entry(connection, depth, known))
+        self.expected, self.connection = known, connection
 
     def roll_back(self, connection: object, depth: int = 0) -> None:
         """Drop what a transaction, or a savepoint and those inside it, has made of the row."""
@@ -109,7 +109,7 @@ class Claim:
         passed_on = [entry for entry in self._entries if entry.connection is connection and entry.depth >= depth]
         if passed_on:
             self.roll_back(connection, depth)
-            self.enter(connection, depth - 1, passed_on[-1].seen)
+            self.push(connection, depth - 1, passed_on[-1].known)
 
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
@@ -123,7 +123,7 @@ class Claim:
         """Go back to the base of before a COMMIT that has failed; tell whether that was to change the row."""
         if self._committing is None or self._committing[1][-1].connection is not connection:
             return False
-        was_pending = self._committing[1][-1].seen is not self._committing[0]
+        was_pending = self._committing[1][-1].known is not self._committing[0]
         self.base, _, self.has_committed = self._committing
         self._committing, self._entries = None, []  # the transaction is over, whatever the driver thinks
         self._look_at_top()
@@ -132,8 +132,8 @@ class Claim:
     def lose_sight(self) -> None:
         """Give up what is known of the row: nobody knows whether the database has committed, and what."""
         self._entries = []
-        self.begin(Seen(UNREAD))
+        self.rebase(Known(UNREAD))
 
     def _look_at_top(self) -> None:
         top = self._entries[-1] if self._entries else None
-        self.expected, self.connection = (self.base, None) if top is None else (top.seen, top.connection)
+        self.expected, self.connection = (self.base, None) if top is None else (top.known, top.connection)

@@ -16,7 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from flask_etag import log
 from flask_etag.backend import Terms
 from flask_etag.sqlalchemy import databases, statements
-from flask_etag.sqlalchemy.claims import UNREAD, Seen
+from flask_etag.sqlalchemy.claims import UNREAD, Known
 from flask_etag.sqlalchemy.databases import Cause, Row
 from flask_etag.sqlalchemy.holds import RowClaim
 from flask_etag.sqlalchemy.models import is_stored_as_sent, is_versioned, key_of, names_of_columns, version_key
@@ -55,7 +55,7 @@ class Creation:
     """Why nothing can be guarded by its connection."""
 
     is_doubtful = False
-    """Whether a try failed, and it is still to be seen whether another has made it."""
+    """Whether a try failed, and it is still to be known whether another has made it."""
 
     def __init__(self, terms: Terms, session: Session | None) -> None:
         self.terms = terms
@@ -207,7 +207,7 @@ class Creation:
         if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
             claim.has_committed = True
             versions = [version for made, version in self._versions.items() if _names(made, claim.row)]
-            claim.begin(Seen(versions[-1] if versions else UNREAD))
+            claim.rebase(Known(versions[-1] if versions else UNREAD))
         return claim
 
     def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:

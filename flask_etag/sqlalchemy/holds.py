@@ -19,7 +19,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from flask_etag import log
 from flask_etag.backend import Terms
 from flask_etag.sqlalchemy import databases, statements
-from flask_etag.sqlalchemy.claims import ABSENT, UNREAD, Claim, NoFingerprint, Seen
+from flask_etag.sqlalchemy.claims import ABSENT, UNREAD, Claim, Known, NoFingerprint
 from flask_etag.sqlalchemy.databases import OWN, Cause, Row
 from flask_etag.sqlalchemy.models import (
     Versioned,
@@ -64,7 +64,7 @@ class RowClaim(Claim):
     """Why the last try to write the row was refused."""
 
     is_doubtful = False
-    """Whether a try to write the row failed, and it is still to be seen whether another writer is the reason."""
+    """Whether a try to write the row failed, and it is still to be known whether another writer is the reason."""
 
     misuse: RuntimeError | None = None
     """Why the row cannot be guarded at all."""
@@ -75,17 +75,19 @@ class RowClaim(Claim):
     unread_after: Writer | None = None
     """What has written the row since it was last read back."""
 
-    _good: Connection | None = None  # the last connection that was found to hold statements together
+    _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
-    _is_known = True  # whether nobody else can have written the row when it is read back
+    _is_ours_alone = True  # whether nobody else can have written the row when it is read back
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
     _is_renamed = False  # whether the request has changed the key: the URL names another row, if any
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
-    _image: dict[str, Any] | None = None  # the columns of the base, once a statement may have changed some of them
+    _columns_before: dict[str, Any] | None = (
+        None  # the columns of the base, once a statement may have changed some of them
+    )
 
     def __init__(self, terms: Terms, target: object, session: Session) -> None:
-        super().__init__(Seen(ABSENT))
+        super().__init__(Known(ABSENT))
         state = instance_state(target)
         self.terms = terms
         self.target = target
@@ -97,7 +99,7 @@ class RowClaim(Claim):
     def judged(self, etag: str | None) -> None:
         """Note that the target was judged by what is loaded of it, and the tag of that."""
         state = instance_state(self.target)
-        self.begin(Seen(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
+        self.rebase(Known(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
         self._note_version()
 
     def _note_version(self) -> None:
@@ -112,7 +114,7 @@ class RowClaim(Claim):
     @property
     def is_held_before_view(self) -> bool:
         """Whether to keep others from the row while the view runs: nothing in its WHERE would tell of them."""
-        return not self.terms.is_reported and not (self.is_versioned and self.terms.names_state)
+        return not self.terms.is_reported and (self.terms.takes_any_state or not self.is_versioned)
 
     @property
     def version_to_replace(self) -> object | None:
@@ -120,7 +122,7 @@ class RowClaim(Claim):
         is_any = self.connection is not None or self.terms.is_reported
         return None if is_any else self.expected.fingerprint
 
-    def is_to(self, mapper: Mapper[Any], state: InstanceState[Any]) -> bool:
+    def is_of(self, mapper: Mapper[Any], state: InstanceState[Any]) -> bool:
         """Tell whether an object is one of the row."""
         if state.obj() is self.target:
             return True
@@ -155,7 +157,7 @@ class RowClaim(Claim):
 
     def written(self, connection: Connection, depth: int, by: Writer) -> None:
         """Note that the row may have been written, in whatever state that has left it."""
-        self.enter(connection, depth, Seen(UNREAD))
+        self.push(connection, depth, Known(UNREAD))
         if by == "flush" and self._flush_moves_none:
             by, self._flush_moves_none = "statement", False
         if self.unread_after != "statement":
@@ -167,12 +169,18 @@ class RowClaim(Claim):
         if self.is_pending:
             self.refusal, self.is_doubtful = None, False
         if self.target in self.session.deleted and self.connection is not None:
-            self.enter(self.connection, depth, Seen(ABSENT))
+            self.push(self.connection, depth, Known(ABSENT))
+
+    def roll_back(self, connection: object, depth: int = 0) -> None:
+        """Drop what a transaction, or a savepoint and those inside it, has made of the row."""
+        super().roll_back(connection, depth)
+        if self.expected.fingerprint is not UNREAD:
+            self.unread_after = None
 
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
         super().commit(connection)
-        self._image = None
+        self._columns_before = None
         self._note_version()
 
     # How it is held.
@@ -200,9 +208,9 @@ class RowClaim(Claim):
         if not self._is_met_by(found):
             self.refuse()
         if whole:
-            self._image = found
+            self._columns_before = found
         if lock == "exclusive":
-            self.enter(connection, depth, self.expected)
+            self.push(connection, depth, self.expected)
 
     def refuse(self) -> None:
         """Refuse the write.
@@ -217,17 +225,17 @@ class RowClaim(Claim):
 
         :raises RuntimeError: if it is one.
         """
-        if connection is self._good:
+        if connection is self._checked:
             return
         if self.terms.is_reported:  # then nothing is refused; but what others leave there is not told apart
-            self._is_known = not databases.commits_by_itself(connection)
+            self._is_ours_alone = not databases.commits_by_itself(connection)
             return
         try:
             databases.refuse_what_cannot_hold(connection, self.row.mapper, needs_lock=not self.is_versioned)
         except RuntimeError as error:
             self.misuse = error
             raise
-        self._good = connection
+        self._checked = connection
 
     def refuse_to_wait(self, connection: Connection, *, is_row: bool) -> None:
         """Refuse a write that would wait for what the same request holds: neither would ever go on.
@@ -241,7 +249,7 @@ class RowClaim(Claim):
         if databases.would_wait(connection, holding, is_row=is_row):
             raise RuntimeError(WAITS_FOR_ITSELF.format(f"holds a {self.row.mapper.class_.__name__}"))
 
-    def refuse_what_moves_no_row(self) -> None:
+    def refuse_hash_of_other_rows(self) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded.
 
         :raises TypeError: if it does.
@@ -249,7 +257,7 @@ class RowClaim(Claim):
         state = instance_state(self.target)
         mapper = state.mapper
         others = names_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
-        if not others or not self.terms.rereads or self.terms.column is not None:
+        if not others or not self.terms.depends_on_more or self.terms.column is not None:
             return
         self.session.flush()  # what is not sent yet of these would be lost
         self.session.expire(self.target, others)
@@ -267,6 +275,13 @@ class RowClaim(Claim):
     ) -> None:
         """See to it that a flush replaces what is expected.
 
+        ========================================  =================================================================
+        the row is not held, and only reported    take what it has for what was expected
+        not held, WHERE names what is expected    nothing: SQLAlchemy compares
+        not held, WHERE names another version     hold it; if it is as expected, let WHERE name that
+        held, and written by a statement          let WHERE name the version that this has left
+        ========================================  =================================================================
+
         :param target: the object that it writes; the last one stands for the row.
         :param replaced: the object whose loaded version SQLAlchemy is going to name, if it names any.
         :raises StaleDataError: if the row is in another state.
@@ -275,9 +290,9 @@ class RowClaim(Claim):
         self.refuse_to_wait(connection, is_row=True)
         self.target = target
         self.session = instance_state(target).session or self.session
-        self._is_made_again = replaced is None
-        is_compared = replaced is None and self.expected.fingerprint is ABSENT  # by the constraint of the key
-        if self.connection is None and not is_compared:
+        self._is_made_again = replaced is None  # any INSERT; only looked at where there was a version before
+        is_constrained = replaced is None and self.expected.fingerprint is ABSENT  # an INSERT: its key is compared
+        if self.connection is None and not is_constrained:
             is_written = replaced is None or _is_changed(replaced)
             if not is_written:
                 self._is_to_be_held = not self._is_compared_by(replaced)  # should a listener change it by then
@@ -318,8 +333,8 @@ class RowClaim(Claim):
 
     def _keep_image(self, connection: Connection) -> None:
         """Keep what the row has before something changes it that may not move its version."""
-        if self._image is None and not self.is_pending:
-            self._image = databases.read(connection, self.row, names_of_columns(self.row.mapper))
+        if self._columns_before is None and not self.is_pending:
+            self._columns_before = databases.read(connection, self.row, names_of_columns(self.row.mapper))
 
     def _is_compared_by(self, replaced: InstanceState[Any] | None) -> bool:
         """Tell whether SQLAlchemy's own WHERE names the version that is expected.
@@ -341,16 +356,16 @@ class RowClaim(Claim):
 
     def _let_compare_own(self, replaced: InstanceState[Any]) -> None:
         """Let SQLAlchemy's own WHERE name what the request has made of the row, which is held, by a statement."""
-        seen = self.expected.fingerprint
-        if seen is UNREAD and self.unread_after == "flush":
+        known = self.expected.fingerprint
+        if known is UNREAD and self.unread_after == "flush":
             return  # the object knows it
         name = version_key(self.row.mapper)
-        if seen is UNREAD:
+        if known is UNREAD:
             connection: Any = self.connection
             row = Row(replaced.mapper, key_of(replaced))  # by a new name, if its key was changed
-            seen = (databases.read(connection, row, (name,)) or {name: ABSENT})[name]
-        if seen is not ABSENT and is_versioned(replaced.mapper) and loaded_version_of(replaced) != seen:
-            let_loaded_version_be(replaced, seen)
+            known = (databases.read(connection, row, (name,)) or {name: ABSENT})[name]
+        if known is not ABSENT and is_versioned(replaced.mapper) and loaded_version_of(replaced) != known:
+            let_loaded_version_be(replaced, known)
 
     def _adopt(self, connection: Connection, depth: int, replaced: InstanceState[Any] | None) -> None:
         """Take whatever the row has for what was expected: the request names no state, and is let pass."""
@@ -362,9 +377,9 @@ class RowClaim(Claim):
             return
         if replaced is not None:
             let_loaded_version_be(replaced, found[name])
-        self._image = found
-        self.begin(Seen(found[name]))
-        self.enter(connection, depth, self.base)
+        self._columns_before = found
+        self.rebase(Known(found[name]))
+        self.push(connection, depth, self.base)
 
     def _names_of_fingerprint(self) -> Sequence[str]:
         """Name the attributes that tell the states of the row apart."""
@@ -395,31 +410,29 @@ class RowClaim(Claim):
         if self.expected.fingerprint is ABSENT or not is_in_session:
             self.read_back_by_hand(depth)
             return
-        after = self.unread_after
         try:
-            seen = self._read_back_object(state)
+            known = self._read_back_object(state)
         except InvalidRequestError as error:
             if not databases.is_gone(error):  # the session can load nothing, inside a transaction that has ended
-                self.unread_after = after
                 self.read_back_by_hand(depth)
                 return
-            seen = Seen(ABSENT)  # a statement that the session knows nothing of has deleted it
-        self.enter(self.connection, depth, seen)
+            known = Known(ABSENT)  # a statement that the session knows nothing of has deleted it
+        self.push(self.connection, depth, known)
+        self.unread_after = None  # only now: what is refused is refused again, should the view try to commit again
 
-    def _read_back_object(self, state: InstanceState[Any]) -> Seen:
-        after, self.unread_after = self.unread_after, None
+    def _read_back_object(self, state: InstanceState[Any]) -> Known:
         row, self.row = self.row, Row(state.mapper, key_of(state))
         self._is_renamed = self._is_renamed or row != self.row
-        seen = self._version_stored(state, after) if self.is_versioned else self._columns_stored(state)
-        if seen is self.base or seen.fingerprint is ABSENT:
-            return seen
-        if self.is_versioned and (self.terms.rereads or hasattr(state.class_, "__etag__")):
+        known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
+        if known is self.base or known.fingerprint is ABSENT:
+            return known
+        if self.is_versioned and (self.terms.depends_on_more or hasattr(state.class_, "__etag__")):
             self.session.refresh(self.target, _names_of_what_was_sent(state))
             expire_parts(self.session, self.target)
         etag = self.terms.etag_of(self.target)
-        has_moved = self._has_moved(seen.fingerprint, etag)
-        is_tagged = has_moved and self._is_known and not self._is_renamed
-        return Seen(seen.fingerprint, etag if is_tagged else None)
+        has_moved = self._has_moved(known.fingerprint, etag)
+        is_tagged = has_moved and self._is_ours_alone and not self._is_renamed
+        return Known(known.fingerprint, etag if is_tagged else None)
 
     def read_back_by_hand(self, depth: int) -> None:
         """Learn what the database has made of the row without the object; its tag is not known then.
@@ -427,38 +440,39 @@ class RowClaim(Claim):
         :raises StaleDataError: as :meth:`read_back`.
         """
         connection: Any = self.connection
-        after, self.unread_after = self.unread_after, None
         if self.expected.fingerprint is ABSENT:
+            self.unread_after = None
             return
-        if self.is_versioned and after == "statement":
-            seen = self._version_after_statement()
+        if self.is_versioned and self.unread_after == "statement":
+            known = self._version_after_statement()
         else:
             found = databases.read(connection, self.row, self._names_of_fingerprint())
             version = found and found[version_key(self.row.mapper)] if self.is_versioned else found
-            seen = Seen(ABSENT if found is None else version)
-        if seen is not self.base and seen.fingerprint is not ABSENT:
-            self._has_moved(seen.fingerprint, None)
-        self.enter(connection, depth, seen)
+            known = Known(ABSENT if found is None else version)
+        if known is not self.base and known.fingerprint is not ABSENT:
+            self._has_moved(known.fingerprint, None)
+        self.push(connection, depth, known)
+        self.unread_after = None
 
-    def _columns_stored(self, state: InstanceState[Any]) -> Seen:
+    def _columns_stored(self, state: InstanceState[Any]) -> Known:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
         mapper = self.row.mapper
         self.session.refresh(self.target, _names_of_what_was_sent(state))
         columns = columns_of(state)
         base = self.base.fingerprint
         if not isinstance(base, dict):
-            return Seen(columns)
+            return Known(columns)
         columns = {name: value for name, value in columns.items() if name in base}
         is_same = base.keys() == columns.keys() and databases.is_same(mapper, base, columns)
-        if is_same and self._image is not None:  # a statement may have changed what was never loaded
+        if is_same and self._columns_before is not None:  # a statement may have changed what was never loaded
             connection: Any = self.connection
             found = databases.read(connection, self.row, names_of_columns(mapper))
-            is_same = found is not None and databases.is_same(mapper, self._image, found)
-        return self.base if is_same else Seen(columns)
+            is_same = found is not None and databases.is_same(mapper, self._columns_before, found)
+        return self.base if is_same else Known(columns)
 
-    def _version_stored(self, state: InstanceState[Any], after: Writer | None) -> Seen:
+    def _version_stored(self, state: InstanceState[Any]) -> Known:
         """Return the version that the row has by now, in memory too: what was sent may be stored otherwise."""
-        if after == "statement":
+        if self.unread_after == "statement":
             return self._version_after_statement()
         name = version_key(state.mapper)
         column: Any = state.mapper.version_id_col
@@ -467,13 +481,13 @@ class RowClaim(Claim):
             connection: Any = self.connection
             found = databases.read(connection, self.row, (name,))
             if found is None:
-                return Seen(ABSENT)
+                return Known(ABSENT)
             version = found[name]
             set_committed_value(self.target, name, version)
         latest = self._latest
         if self._is_made_again and latest is not ABSENT and not is_newer(version, latest):
             version = self._set_version(next_version(state.mapper, latest))
-        return Seen(version)
+        return Known(version)
 
     def _set_version(self, version: object) -> object:
         """Give the row a version, in memory too; return it as it is stored."""
@@ -495,24 +509,24 @@ class RowClaim(Claim):
         if is_known and name not in state.committed_state:
             set_committed_value(self.target, name, version)
 
-    def _version_after_statement(self) -> Seen:
+    def _version_after_statement(self) -> Known:
         """Move the version of a row that a statement has changed, if that has not done so; tell what it is now."""
         connection: Any = self.connection
         mapper, name = self.row.mapper, version_key(self.row.mapper)
         state = instance_state(self.target)
         found = databases.read(connection, self.row, names_of_columns(mapper))
         if found is None:
-            return Seen(ABSENT)
-        if self._image is not None and databases.is_same(mapper, self._image, found):
+            return Known(ABSENT)
+        if self._columns_before is not None and databases.is_same(mapper, self._columns_before, found):
             return self.base
         version = found[name]
         is_given = issubclass(mapper.class_, Versioned) and version != state.dict.get(name)
         if version == self.base.fingerprint or is_given:  # of Versioned, no statement gives the version
             following = next_version(mapper, version)
             if following is not None:
-                return Seen(self._set_version(following))
+                return Known(self._set_version(following))
         self._put_into_memory(version)
-        return Seen(version)
+        return Known(version)
 
     def _has_moved(self, fingerprint: object, etag: str | None) -> bool:
         """Tell whether a write has moved on what tells the states apart; refuse it, if it has not.

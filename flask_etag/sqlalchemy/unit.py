@@ -6,7 +6,7 @@ told of them. For one write by a flush and a commit, they come in this order::
     the view changes the object, and commits
         Session.before_commit         the last flush is about to come; what was written is read back then
         Mapper.before_update          SQLAlchemy's own WHERE compares what is expected; or the row is held
-        Engine.before_cursor_execute  UPDATE: it is one of the flush, which is seen to
+        Engine.before_cursor_execute  UPDATE: it is one of the flush, which is known to
         Engine.after_cursor_execute   the row is written, and the claim held, by this transaction
         Session.after_flush           the flush is done
         Session.after_flush_postexec  what was stored is read back, and the tag is taken, inside the transaction
@@ -61,14 +61,15 @@ class SessionUnit:
     def __init__(self, session: Session | None) -> None:
         self._claims: list[RowClaim] = []
         self._creations: list[Creation] = []
-        self._open: list[Creation] = []  # those of which nothing is made yet
+        self._unmade: list[Creation] = []  # those that have made nothing yet
         self._of_application = session
         self._sessions: list[Session] = [] if session is None else [session]
         self._transactions: defaultdict[Connection, Transaction] = defaultdict(Transaction)
-        self._executing: tuple[Connection, list[RowClaim]] | None = None  # and the claims that it may write to
+        # The connection that executes a statement, and the claims whose rows this may write.
+        self._executing: tuple[Connection, list[RowClaim]] | None = None
         self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
         self._committed_by: SessionTransaction | None = None  # a session is committing: its next flush is the last
-        self._met: Cause | None = None  # what the last refusal said, of whatever statement
+        self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
 
     # What the story of a write asks for.
 
@@ -84,7 +85,7 @@ class SessionUnit:
                 self._refuse_behind(error)
                 self._read_back_all()
         except StaleDataError as stale:
-            self._refuse(stale)
+            self._raise_if_refused(stale)
         finally:
             _units.reset(self._token)
 
@@ -93,7 +94,7 @@ class SessionUnit:
         if target is None:
             creation = Creation(terms, self._of_application)
             self._creations.append(creation)
-            self._open.append(creation)
+            self._unmade.append(creation)
             return creation
         session = session_of(target)
         self._note_session(session)
@@ -112,15 +113,24 @@ class SessionUnit:
                 claim.refuse_what_cannot_hold(connection)
             if claim.is_held_before_view:
                 try:
-                    claim.hold(connection, self._depth(connection))
+                    if any(unit.holds(claim, connection) for unit in _units.get()):
+                        claim.push(connection, self._depth(connection), claim.base)
+                    else:
+                        claim.hold(connection, self._depth(connection))
                 except (StaleDataError, DBAPIError) as error:
                     if databases.has_waited(error):
                         raise Refused("busy") from error
                     if databases.cause_of(error) is None:
                         raise
                     return False
-            claim.refuse_what_moves_no_row()
+            claim.refuse_hash_of_other_rows()
         return True
+
+    def holds(self, claim: RowClaim, connection: Connection) -> bool:
+        """Tell whether a view that calls another holds the row of that one already."""
+        return any(
+            each is not claim and each.connection is connection and each.row == claim.row for each in self._claims
+        )
 
     def begin_anew(self, *, locked: bool) -> None:
         """Roll back, and forget what was claimed.
@@ -128,6 +138,8 @@ class SessionUnit:
         :param locked: whether to lock the rows that were claimed before anything is read.
         :raises Refused: if a lock was waited for in vain.
         """
+        if len(_units.get()) > 1:  # the view that has called this one would lose what it has written
+            raise Refused("conflict")
         self.roll_back()
         try:
             if locked:
@@ -137,11 +149,11 @@ class SessionUnit:
             if cause is None:
                 raise
             raise Refused(cause) from error
-        for forgotten in (self._claims, self._creations, self._open):
+        for forgotten in (self._claims, self._creations, self._unmade):
             forgotten.clear()
 
     def settle(self, *, is_done: bool) -> None:
-        """Come to terms with what the view has done; take the tags.
+        """Send what the view left unsent, read back what was stored, and take the tags.
 
         :param is_done: whether the view answers that it has: then what it left unsent is sent now.
         :raises Refused: if a write was refused, whatever the view has made of that.
@@ -150,7 +162,7 @@ class SessionUnit:
             if session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
         self._read_back_all()
-        self._refuse()
+        self._raise_if_refused()
 
     def _read_back_all(self) -> None:
         """Read back what was sent, whatever is answered: the application may commit it all the same."""
@@ -164,7 +176,7 @@ class SessionUnit:
         try:
             session.flush()
         except StaleDataError as error:
-            self._refuse(error)
+            self._raise_if_refused(error)
 
     def roll_back(self, *, wait: bool = False) -> None:
         """Roll back every session that the request has used.
@@ -208,7 +220,7 @@ class SessionUnit:
 
     def before_flush(self, session: Session, *_: object) -> None:
         """See whether statements have made what the URL names, before a flush writes that."""
-        if self._open:
+        if self._unmade:
             self._claim_what_was_made(session)
 
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
@@ -218,7 +230,7 @@ class SessionUnit:
         self._transactions[connection].flush_of = state.session
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, state.session)
-        for creation in self._open:
+        for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.inserting(state, key, replaced)
         for claim in self._claims:
@@ -231,11 +243,11 @@ class SessionUnit:
         self._claim_awaited()
         state = instance_state(target)
         self._transactions[connection].flush_of = state.session
-        for creation in self._open:
+        for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(state)
         for claim in self._claims:
-            if claim.is_to(mapper, state):
+            if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, self._depth(connection), target, state)
 
     def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
@@ -243,17 +255,17 @@ class SessionUnit:
         self._claim_awaited()
         state = instance_state(target)
         self._transactions[connection].flush_of = state.session
-        for creation in self._open:
+        for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(state)
         for claim in self._claims:
-            if claim.is_to(mapper, state):
+            if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, self._depth(connection), target, state)
 
     def before_cursor_execute(
         self, connection: Connection, _cursor: object, _sql: str, parameters: Any, context: Any, is_many: bool
     ) -> None:
-        """See to a statement of the view's own that may write what is claimed; those of a flush are seen to."""
+        """See to a statement of the view's own that may write what is claimed; those of a flush are known to."""
         compiled, options = context.compiled, context.execution_options
         if compiled is None or OWN in options:
             return
@@ -282,7 +294,7 @@ class SessionUnit:
                 concerned.append(claim)
                 see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
                 see_to(connection, self._depth(connection))
-        for creation in self._open:
+        for creation in self._unmade:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
                 rows = len(parameters) if is_many else 1
@@ -300,7 +312,7 @@ class SessionUnit:
         is_of_flush = self._is_of_flush(connection, options)
         for claim in self._executing[1]:
             claim.written(connection, self._depth(connection), "flush" if is_of_flush else "statement")
-        for creation in self._open:
+        for creation in self._unmade:
             if not is_of_flush:
                 creation.executed(cursor.rowcount)
 
@@ -310,7 +322,7 @@ class SessionUnit:
         if connection is None or error is None:
             return
         cause = databases.cause_of(error)
-        self._met = cause or self._met
+        self._last_cause = cause or self._last_cause
         executing, self._executing = self._executing, None
         if context.statement is None and self._committing is connection:
             self._commit_failed(connection, error)
@@ -319,7 +331,7 @@ class SessionUnit:
         elif executing is not None and executing[0] is connection:
             for claim in executing[1]:
                 claim.note(error)
-        for creation in self._open:
+        for creation in self._unmade:
             creation.is_doubtful = True
         self._note_end(connection, error)
 
@@ -380,7 +392,7 @@ class SessionUnit:
         broken_by = self._transactions[connection].broken_by
         for claim in self._claims:
             if claim.connection is connection:
-                if broken_by is not None:
+                if broken_by is not None:  # PostgreSQL would answer COMMIT by a ROLLBACK, and not say so
                     self._give_up(claim, broken_by)
                     raise broken_by
                 if claim.unread_after:  # by now no session can load anything any more
@@ -423,7 +435,7 @@ class SessionUnit:
     # How it does it.
 
     def _claim_awaited(self) -> None:
-        """Claim what is claimed only if anything is written: nothing, for a request that writes."""
+        """Claim nothing more: :class:`ReadUnit` claims the target of a read here, at its first write."""
 
     def _note_session(self, session: Session) -> None:
         if session not in self._sessions:
@@ -445,7 +457,7 @@ class SessionUnit:
                 raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
 
     def _depth(self, connection: Any) -> int:
-        """Return how many savepoints the unit has seen begin on a connection, and not end."""
+        """Return how many savepoints the unit has known begin on a connection, and not end."""
         return self._transactions[connection].depth
 
     def _lock_rows(self) -> None:
@@ -462,12 +474,15 @@ class SessionUnit:
         if session is self._of_application or any(claim.session is session for claim in self._claims):
             return True
         unsent = [instance_state(each) for each in (*session.new, *session.dirty, *session.deleted)]
-        if unsent and self._open:
+        if unsent and self._unmade:
             return True
-        return any(claim.is_to(state.mapper, state) for claim in self._claims for state in unsent)
+        return any(claim.is_of(state.mapper, state) for claim in self._claims for state in unsent)
 
     def _rolled_back(self, connection: Connection, depth: int) -> None:
         """Forget what was done in a transaction, or in a savepoint and what is in that.
+
+        No error of the database tells of an UPDATE that has found no row of the version it names: SQLAlchemy
+        raises that itself. It is seen here, since the flush that was about to write the row is rolled back.
 
         :param depth: how many savepoints were open there.
         """
@@ -482,7 +497,7 @@ class SessionUnit:
             if made is not None and not (made.is_pending or made.has_committed):  # it is to be made again
                 creation.claim = None
                 self._claims.remove(made)
-                self._open.append(creation)
+                self._unmade.append(creation)
 
     def _commit_failed(self, connection: Connection, error: BaseException) -> None:
         """Go back to what was before a COMMIT; where nobody knows whether it was done, nothing more is known."""
@@ -520,12 +535,12 @@ class SessionUnit:
         return any(transaction.wrote_at is not None for transaction in self._transactions.values())
 
     def _claim_what_was_made(self, session: Session | None) -> None:
-        """See whether the URL names something by now, and claim that.
+        """Under ``create=True``, see whether the URL names something by now, and claim that.
 
         :param session: the one that has sent something; ``None`` for whatever did.
         :raises StaleDataError: if another has made it.
         """
-        for creation in list(self._open):
+        for creation in list(self._unmade):
             is_flushing = any(transaction.flush_of is not None for transaction in self._transactions.values())
             if is_flushing or not creation.has_written:
                 continue
@@ -551,7 +566,7 @@ class SessionUnit:
         if claim is None:
             return
         self._claims.append(claim)
-        self._open.remove(creation)
+        self._unmade.remove(creation)
         if not claim.has_committed:
             connection = claim.connection_of_session()
             claim.written(connection, self._depth(connection), "flush")
@@ -587,18 +602,18 @@ class SessionUnit:
 
     def _refuse_behind(self, error: Exception) -> None:
         """Raise :class:`Refused` where an error that leaves the view hides that another writer was first."""
-        was_tried = any(claim.is_doubtful for claim in self._claims)
+        was_tried = any(claim.is_doubtful and not claim.terms.is_reported for claim in self._claims)
         if isinstance(error, SQLAlchemyError):
             for claim in self._claims:
                 claim.is_doubtful = claim.is_doubtful or claim.connection is None
-        self._refuse(error)
+        self._raise_if_refused(error)
         if isinstance(error, StaleDataError) and (was_tried or databases.is_of_merge(error)):
             return  # the target is as it was judged: the view has written from a state of long ago
         cause = databases.cause_of(error)
-        if any(creation.is_key_taken(error) for creation in self._open):
+        if any(creation.is_key_taken(error) for creation in self._unmade):
             cause = "conflict"
         elif databases.follows_another(error):  # the view has swallowed the error that says why
-            cause = self._met
+            cause = self._last_cause
         if cause is not None:
             raise Refused("partial" if self._has_committed else cause) from error
 
@@ -606,13 +621,14 @@ class SessionUnit:
     def _has_committed(self) -> bool:
         return any(claim.has_committed for claim in self._claims)
 
-    def _refuse(self, error: Exception | None = None) -> None:
+    def _raise_if_refused(self, error: Exception | None = None) -> None:
         """Raise :class:`Refused` where a write of a target was refused, and was not done after that.
 
         :param error: what ends the view, so that what it has not committed is lost anyway.
         """
-        open_claims = [claim for claim in self._claims if not (claim.is_pending or claim.terms.is_reported)]
-        tries: list[RowClaim | Creation] = [*open_claims, *self._open]
+        claims = [claim for claim in self._claims if not claim.terms.is_reported]
+        undone = [claim for claim in claims if not claim.is_pending or (claim.refusal and claim.unread_after)]
+        tries: list[RowClaim | Creation] = [*undone, *self._unmade]
         for tried in tries:
             if tried.misuse is not None and error is None:
                 raise tried.misuse
@@ -623,7 +639,7 @@ class SessionUnit:
             raise Refused("partial" if self._has_committed else causes[0]) from error
 
     def _look_again(self, tried: RowClaim | Creation, *, has_raised: bool) -> None:
-        """See whether a try that failed has met another writer: the state of the row tells, not the error.
+        """Hold the row once more, to see whether a try that failed has met another writer: no error tells that.
 
         :param has_raised: whether an error ends the view.
         """
@@ -663,7 +679,7 @@ class SessionUnit:
 
 
 class ReadUnit(SessionUnit):
-    """What a read does to its target, which may be counted, or marked as seen: the last writer wins, as ever.
+    """What a read does to its target, which may be counted, or marked as known: the last writer wins, as ever.
 
     :param target: what its view is handed; it is claimed as soon as anything is written.
     :param terms: of a claim that is only reported.

@@ -380,7 +380,7 @@ def test_a_version_that_the_database_makes(empty_database: Callable[[str], str])
         "add",
         "add from the other side",
         "remove",
-        pytest.param("delete", marks=pytest.mark.xfail(reason="of a label whose books are not loaded")),
+        "delete",
     ],
 )
 def test_a_relationship_by_way_of_another_table(empty_database: Callable[[str], str], change: str) -> None:

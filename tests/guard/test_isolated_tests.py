@@ -193,7 +193,6 @@ def deferred_on(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("model", [Checked, Memo])
-@pytest.mark.xfail(reason="the claim goes back to what was before the commit that was done")
 def test_p2_a_later_commit_of_other_rows_that_fails_takes_nothing_back(
     world_on: Callable[[str], str], model: Any
 ) -> None:

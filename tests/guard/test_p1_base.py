@@ -243,10 +243,8 @@ def write_by_a_text_that_begins_with_with(session: Any, model: Any) -> None:
     ],
 )
 def test_p1_a_writing_cte_is_held_to_what_was_judged(
-    request: pytest.FixtureRequest, board_on: Callable[..., Board], model: Any, write: Write, has_rival: bool
+    board_on: Callable[..., Board], model: Any, write: Write, has_rival: bool
 ) -> None:
-    if write is insert_beside_an_update and not has_rival:
-        request.applymarker(pytest.mark.xfail(reason="an INSERT is taken for one that writes nothing beside"))
     save(board_on("postgresql", model), write, has_rival=has_rival)
 
 

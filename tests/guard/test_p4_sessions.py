@@ -281,7 +281,6 @@ def update_by(other: Any) -> Callable[[Any], object]:
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_p5_two_classes_mapped_to_one_table_are_one_row(
-    request: pytest.FixtureRequest,
     board_on: Callable[..., Board],
     kind: str,
     model: Any,
@@ -289,8 +288,6 @@ def test_p5_two_classes_mapped_to_one_table_are_one_row(
     write: Any,
     has_rival: bool,
 ) -> None:
-    if (other, write, has_rival) == (CheckedCarelessly, change_by, False):
-        request.applymarker(pytest.mark.xfail(reason="the version is looked for in the class that has none"))
     board = board_on(kind, model)
     board.has_rival = has_rival
 

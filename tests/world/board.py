@@ -31,7 +31,7 @@ class Checked(Versioned, Base):
 class Counted(Base):
     """With a version that counts."""
 
-    __tablename__ = "counted"
+    __tablename__ = "tally"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(String(80))
