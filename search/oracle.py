@@ -148,8 +148,8 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
 @rule
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
-    if of.outcome.changed_later:
-        return  # by a listener of a commit in after_request, when it was refused already
+    if of.outcome.changed_later or (of.trial.early == "unsent" and "autocommit" in of.trial.database):
+        return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before that
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
@@ -381,7 +381,7 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
 def _is_left_to_the_view(of: Evidence) -> bool:
     """Say whether it is the view's affair that the version moves, and nothing refuses what it makes of that."""
     kind = KINDS[of.trial.kind]
-    if of.trial.kind == "column" and SET_BACK & set(heads(of.trial.steps)):
+    if of.trial.kind in ("column", "uuid", "programmatic") and SET_BACK & set(heads(of.trial.steps)):
         return True  # it can be compared with what was committed last, and not with all that it ever was
     return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column")
 

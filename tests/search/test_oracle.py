@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import wraps
 from random import Random
 from typing import Any
@@ -24,6 +25,10 @@ from search.world import World
 TAG, OTHER_TAG = '"one"', '"two"'
 MINE, THEIRS = Change(VIEW, "note", "U", "a", "v1"), Change(RIVAL, "note", "U", "a", "r1")
 STALE = Mishap("StaleDataError", "", is_refusal=True)
+LOCKED = Mishap("OperationalError", "database is locked", is_of_commit=True)
+OLDER = Mishap("StaleDataError", "Version id on merged state does not match", is_refusal=True)
+MY_SIBLING, THEIR_SIBLING = replace(MINE, is_of_sibling=True), replace(THEIRS, is_of_sibling=True)
+READER = RivalOutcome("reads", 200)
 COMMITTED, AFTERWARDS = RivalOutcome("put", 200, 0, "r1"), RivalOutcome("put fresh", 200, 1, "r1")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what SQLAlchemy warns of, the views do on purpose
@@ -149,6 +154,13 @@ def evidence(outcome: Outcome, control: Outcome | None = None, **trial: Any) -> 
         (evidence(Outcome(200, etag=OTHER_TAG, first_etag=TAG, last_etag=TAG)), "the tag of another state"),
         (evidence(Outcome(200, etag=TAG, last_status=404)), "the tag of what is gone"),
         (evidence(Outcome(500, error=Mishap("KeyError", "", is_ours=True)), Outcome(500)), "5xx of our own"),
+        (evidence(Outcome(409, reason="partial", rivals=[COMMITTED])), "partial, and nothing was committed"),
+        (evidence(Outcome(200, swallowed=[LOCKED], rivals=[READER])), "accepted, and its write is nowhere"),
+        (evidence(Outcome(500, error=OLDER)), "the view is stale to itself"),
+        (
+            evidence(Outcome(200, changes=[THEIR_SIBLING, MY_SIBLING], rivals=[COMMITTED]), form="batch"),
+            "lost update",
+        ),
     ],
 )
 def test_each_rule_sees_what_it_is_for(found: Evidence, rule: str) -> None:
@@ -165,6 +177,12 @@ def test_each_rule_sees_what_it_is_for(found: Evidence, rule: str) -> None:
         evidence(Outcome(500, error=Mishap("RuntimeError", "Commit first.", is_advice=True))),
         evidence(Outcome(200, changes=[THEIRS, MINE], rivals=[COMMITTED]), form="unprotected"),
         evidence(Outcome(200, etag=TAG, last_etag=OTHER_TAG, changes=[MINE, THEIRS], rivals=[AFTERWARDS])),
+        evidence(Outcome(200, changes=[THEIR_SIBLING, MINE], rivals=[RivalOutcome("sibling", 200)]), form="batch"),
+        evidence(Outcome(200, etag=OTHER_TAG, first_etag=TAG, last_etag=TAG, is_pending=True), Outcome(200)),
+        evidence(Outcome(200, swallowed=[LOCKED], rivals=[READER], changes=[MINE])),
+        evidence(Outcome(409, reason="busy"), Outcome(200, swallowed=[LOCKED])),
+        evidence(Outcome(500, failed_later=True, error=STALE), Outcome(404), ending="abort 404", later=True),
+        evidence(Outcome(412, reason="stale"), early="unsent"),
     ],
 )
 def test_what_is_right_is_no_finding(found: Evidence) -> None:
