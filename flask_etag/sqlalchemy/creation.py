@@ -211,6 +211,8 @@ class Creation:
             )
             self.refuse()
         self.is_doubtful, self.refusal, self.claim = False, None, claim
+        if not any(state is made for made in self._made) and state.persistent and not state.modified:
+            state.session.expire(target)  # the view has not asked for it, and is going to see what it then has
         if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
             claim.has_committed = True
             versions = [version for made, version in self._versions.items() if _names(made, claim.row)]
