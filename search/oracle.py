@@ -149,7 +149,7 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
     if of.outcome.changed_later or (of.trial.early == "unsent" and "autocommit" in of.trial.database):
-        return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before that
+        return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before it
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
