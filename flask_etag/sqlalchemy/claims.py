@@ -101,6 +101,9 @@ class Claim:
 
     def roll_back(self, connection: object, depth: int = 0) -> None:
         """Drop what a transaction, or a savepoint and those inside it, has made of the row."""
+        self._drop(connection, depth)
+
+    def _drop(self, connection: object, depth: int) -> None:
         self._entries = [each for each in self._entries if each.connection is not connection or each.depth < depth]
         self._look_at_top()
 
@@ -108,7 +111,7 @@ class Claim:
         """Let what a savepoint has made of the row be that of what it is in."""
         passed_on = [entry for entry in self._entries if entry.connection is connection and entry.depth >= depth]
         if passed_on:
-            self.roll_back(connection, depth)
+            self._drop(connection, depth)
             self.push(connection, depth - 1, passed_on[-1].known)
 
     def commit(self, connection: object) -> None:

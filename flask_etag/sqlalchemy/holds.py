@@ -521,8 +521,9 @@ class RowClaim(Claim):
             return self.base
         version = found[name]
         is_given = issubclass(mapper.class_, Versioned) and version != state.dict.get(name)
-        if version == self.base.fingerprint or is_given:  # of Versioned, no statement gives the version
-            following = next_version(mapper, version)
+        is_behind = self._latest is not ABSENT and not is_newer(version, self._latest)
+        if is_behind or is_given:  # of Versioned, no statement gives the version
+            following = next_version(mapper, self._latest if is_behind else version)
             if following is not None:
                 return Known(self._set_version(following))
         self._put_into_memory(version)

@@ -345,14 +345,7 @@ def test_2_14_a_version_that_a_view_sends_back_is_ignored(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("is_flushed", [False, True])
-@pytest.mark.parametrize(
-    "by",
-    [
-        "ORM",
-        pytest.param("statement", marks=pytest.mark.xfail(reason="answered 409: it did not move on")),
-        pytest.param("insert", marks=pytest.mark.xfail(reason="answered 409: it did not move on")),
-    ],
-)
+@pytest.mark.parametrize("by", ["ORM", "statement", "insert"])
 def test_2_14_a_version_that_begins_again_goes_on_from_the_base(
     board_on: Callable[..., Board], kind: str, is_flushed: bool, by: str
 ) -> None:

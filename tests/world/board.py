@@ -42,7 +42,7 @@ class Counted(Base):
 class Player(Base):
     __tablename__ = "player"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(80), default="")
 
 

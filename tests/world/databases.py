@@ -37,6 +37,12 @@ class ServerWorld:
         self._engine = create_engine(self.url)
         Base.metadata.create_all(self._engine)
         self._tables = list(reversed(Base.metadata.sorted_tables))
+        self._not_empty = text(
+            " UNION ALL ".join(
+                f"SELECT {number} WHERE EXISTS (SELECT 1 FROM {table.name})"
+                for number, table in enumerate(self._tables)
+            )
+        )
 
     def empty(self) -> str:
         with self._engine.begin() as connection:
@@ -52,6 +58,10 @@ class ServerWorld:
     def close(self) -> None:
         self._engine.dispose()
 
+    def _with_rows(self, connection: Connection) -> list[Table]:
+        """Return the tables that have rows, parts before what they belong to: to empty each is slow."""
+        return [self._tables[number] for number in sorted(connection.scalars(self._not_empty))]
+
     def _empty_postgresql(self, connection: Connection) -> None:
         others = "datname = current_database() AND pid <> pg_backend_pid()"
         counters = ", ".join(
@@ -61,13 +71,13 @@ class ServerWorld:
         )
         connection.exec_driver_sql(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others};"  # of a test that failed
-            + "".join(f"DELETE FROM {table.name};" for table in self._tables)
+            + "".join(f"DELETE FROM {table.name};" for table in self._with_rows(connection))
             + f"SELECT {counters}"
         )
 
     def _empty_mariadb(self, connection: Connection) -> None:
         connection.exec_driver_sql("SET foreign_key_checks = 0")
-        for table in self._tables:
+        for table in self._with_rows(connection):
             connection.exec_driver_sql(f"DELETE FROM {table.name}")
         counted = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'world'"
         for name in connection.scalars(text(f"{counted} AND auto_increment > 1")):
