@@ -392,7 +392,7 @@ def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if of.trial.form == "get" or not outcome.first_etag or outcome.last_status != 200:
         return
-    if _is_left_to_the_view(of) or of.is_unanswered:
+    if _is_left_to_the_view(of) or of.is_unanswered or outcome.changed_later:
         return
     changes = [change for change in outcome.changes if not change.is_of_sibling]
     if not changes or changes[-1].actor != VIEW:
