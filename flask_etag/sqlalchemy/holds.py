@@ -100,6 +100,10 @@ class RowClaim(Claim):
         """Note that the target was judged by what is loaded of it, and the tag of that."""
         state = instance_state(self.target)
         self.rebase(Known(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
+
+    def rebase(self, base: Known) -> None:
+        """Let a state be the base: the request was judged by it, or takes whatever is there for expected."""
+        super().rebase(base)
         self._note_version()
 
     def _note_version(self) -> None:
@@ -293,12 +297,13 @@ class RowClaim(Claim):
         self._is_made_again = replaced is None  # any INSERT; only looked at where there was a version before
         is_constrained = replaced is None and self.expected.fingerprint is ABSENT  # an INSERT: its key is compared
         if self.connection is None and not is_constrained:
-            is_written = replaced is None or _is_changed(replaced)
-            if not is_written:
-                self._is_to_be_held = not self._is_compared_by(replaced)  # should a listener change it by then
+            if self._is_compared_by(replaced) and not self.terms.is_reported:
+                pass
+            elif replaced is not None and not _is_changed(replaced):
+                self._is_to_be_held = True  # should a listener change it after this
             elif self.terms.is_reported:
                 self._adopt(connection, depth, replaced)
-            elif not self._is_compared_by(replaced):
+            else:
                 self.hold(connection, depth)
                 self._let_compare(replaced)
         if self.is_versioned and not is_versioned(instance_state(target).mapper):

@@ -166,6 +166,8 @@ class SessionUnit:
 
     def _read_back_all(self) -> None:
         """Read back what was sent, whatever is answered: the application may commit it all the same."""
+        if not (self._unmade or self._has_written()):
+            return
         for session in self._sessions:
             if session.is_active:
                 with session.no_autoflush:
