@@ -93,7 +93,9 @@ class Creation:
             self.misuse = error
             raise
 
-    def inserting(self, state: InstanceState[Any], key: tuple[Any, ...], replaced: object | None) -> None:
+    def inserting(
+        self, connection: Connection, state: InstanceState[Any], key: tuple[Any, ...], replaced: object | None
+    ) -> None:
         """Note an object that a flush is about to insert, and one of the same key that it deletes."""
         self.session = self.session or state.session
         self._made.append(state)
@@ -101,7 +103,7 @@ class Creation:
         if None not in key:
             self._rows.append(Row(state.mapper, key))
         if replaced is not None:
-            self.replacing(instance_state(replaced))
+            self.replacing(connection, instance_state(replaced))
 
     def flushed(self, session: Session) -> None:
         """Note what tells the states of what a session has made, while its objects know that."""
@@ -114,16 +116,21 @@ class Creation:
                 )
                 continue
             column: Any = made.mapper.version_id_col
-            version = made.dict.get(version_key(made.mapper))
-            if is_stored_as_sent(column, version):
+            name = version_key(made.mapper)
+            version = made.dict.get(name)
+            if not is_stored_as_sent(column, version) and session is not self.session:
+                row = Row(made.mapper, tuple(made.mapper.primary_key_from_instance(made.obj())))
+                connection = databases.connection_to_write(session, made.mapper)
+                version = (databases.read(connection, row, (name,)) or {name: None})[name]
+            if version is not None:
                 self._versions[made] = version
 
-    def replacing(self, state: InstanceState[Any]) -> None:
+    def replacing(self, connection: Connection, state: InstanceState[Any]) -> None:
         """Note an object that a flush is about to change or delete, unless the request has made it."""
         is_own = any(state is made for made in self._made)
         if not is_own and state.key is not None:
             row = Row(state.mapper, key_of(state))
-            is_own = any(_names(made, row) for made in self._made)
+            is_own = any(_names(made, row) for made in self._made) or self._has_inserted(connection, row)
         if not is_own:
             self._replaced.append(state)
 
@@ -228,13 +235,19 @@ class Creation:
         """
         if any(_names(each, row) for each in self._replaced):
             return False
-        on_table = [each for each in self._executed if each.tables & {row.table, *statements.ANY_TABLE}]
-        executed = [each for each in on_table if each.rowcount is not None]
+        executed = self._executed_on(row)
         if any(statements.may_delete(each.statement) and each.rowcount for each in executed):
             return False
-        if any(_names(each, row) for each in self._made):
-            return True
-        inserts = [each for each in executed if statements.may_insert(each.statement)]
+        return any(_names(each, row) for each in self._made) or self._has_inserted(connection, row)
+
+    def _executed_on(self, row: Row) -> list[_Executed]:
+        """Return the statements that were executed, and may have written a row."""
+        on_table = [each for each in self._executed if each.tables & {row.table, *statements.ANY_TABLE}]
+        return [each for each in on_table if each.rowcount is not None]
+
+    def _has_inserted(self, connection: Connection, row: Row) -> bool:
+        """Tell whether a statement of the request's has inserted a row, and not replaced it."""
+        inserts = [each for each in self._executed_on(row) if statements.may_insert(each.statement)]
         return bool(inserts) and not any(
             statements.may_upsert(each.statement)
             and databases.has_replaced(connection, row, each.rowcount or 0, each.rows)

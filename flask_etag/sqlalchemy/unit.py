@@ -220,11 +220,6 @@ class SessionUnit:
         if session._is_clean():
             self._read_back(session)
 
-    def before_flush(self, session: Session, *_: object) -> None:
-        """See whether statements have made what the URL names, before a flush writes that."""
-        if self._unmade:
-            self._claim_what_was_made(session)
-
     def before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
         self._claim_awaited()
@@ -234,7 +229,7 @@ class SessionUnit:
         replaced = _deleted_under(mapper, key, state.session)
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.inserting(state, key, replaced)
+            creation.inserting(connection, state, key, replaced)
         for claim in self._claims:
             if claim.row.is_named_by(mapper, key):  # delete() and add() of one key become an UPDATE
                 deleted = None if replaced is None else instance_state(replaced)
@@ -247,7 +242,7 @@ class SessionUnit:
         self._transactions[connection].flush_of = state.session
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.replacing(state)
+            creation.replacing(connection, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, self._depth(connection), target, state)
@@ -259,7 +254,7 @@ class SessionUnit:
         self._transactions[connection].flush_of = state.session
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.replacing(state)
+            creation.replacing(connection, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, self._depth(connection), target, state)
@@ -776,7 +771,6 @@ _tell(
     "after_begin",
     "transient_to_pending",
     "before_commit",
-    "before_flush",
     "after_flush",
     "after_flush_postexec",
 )
