@@ -166,8 +166,9 @@ def compose(random: Random, world: World) -> Trial:
         early = random.choice(["before", "loader"])
     elif form in ("tag", "star") and random.random() < 0.05:
         early = "unsent"
-    # A loader has no side effects, says the contract; without a row there is nothing that could survive them.
-    loaders = [each for each in LOADERS if form != "create" or each not in ("committing", "rolling", "expired")]
+    # A loader has no side effects, says the contract; here something is there that would not survive them.
+    is_at_stake = form in ("create", "nested") or early == "unsent"
+    loaders = [each for each in LOADERS if not is_at_stake or each not in ("committing", "rolling", "expired")]
     return Trial(
         database=world.database.name,
         kind=name,

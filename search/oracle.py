@@ -149,7 +149,7 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
     if of.outcome.changed_later or (of.trial.early == "unsent" and "autocommit" in of.trial.database):
-        return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before that
+        return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before it
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
@@ -383,7 +383,8 @@ def _is_left_to_the_view(of: Evidence) -> bool:
     kind = KINDS[of.trial.kind]
     if of.trial.kind in ("column", "uuid", "programmatic") and SET_BACK & set(heads(of.trial.steps)):
         return True  # it can be compared with what was committed last, and not with all that it ever was
-    return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column")
+    is_set_back = kind.version != "version" and bool(SET_BACK & set(heads(of.trial.steps)))
+    return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column" or is_set_back)
 
 
 @rule
@@ -392,7 +393,7 @@ def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
     outcome = of.outcome
     if of.trial.form == "get" or not outcome.first_etag or outcome.last_status != 200:
         return
-    if _is_left_to_the_view(of) or of.is_unanswered:
+    if _is_left_to_the_view(of) or of.is_unanswered or outcome.changed_later:
         return
     changes = [change for change in outcome.changes if not change.is_of_sibling]
     if not changes or changes[-1].actor != VIEW:

@@ -495,8 +495,10 @@ def _in_another(run: Run, another: Session, how: str) -> None:
         elif how == "delete":
             another.delete(found)
         elif how == "part":
-            if run.kind.parts:
-                run.world.change(another, run.kind, found, run.value("text"), in_part=True)
+            if run.kind.line is not None:
+                found.lines.append(run.kind.line(text=run.value("text")))
+            elif run.kind.parts:
+                found.tags = [another.get(Tag, 1)]  # another than a rival's
         else:
             found.text = run.value("text")
             run.move(found)
