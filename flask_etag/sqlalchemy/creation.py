@@ -28,6 +28,7 @@ class _Executed:
 
     :param connection: by which it was executed.
     :param depth: how many savepoints were open on that.
+    :param found: the keys of what an upsert was going to find, as far as that could be looked for.
     :param rows: of how many rows it was.
     :param rowcount: what the database has answered; ``None`` where it has refused.
     """
@@ -36,6 +37,7 @@ class _Executed:
     tables: frozenset[str]
     connection: Connection
     depth: int
+    found: list[tuple[Any, ...]]
     rows: int
     rowcount: int | None = None
 
@@ -135,16 +137,17 @@ class Creation:
             self._replaced.append(state)
 
     def executing(
-        self, connection: Connection, depth: int, statement: Any, tables: frozenset[str], parameters: int
+        self, connection: Connection, depth: int, statement: Any, tables: frozenset[str], parameters: Any
     ) -> None:
         """Note a statement that is about to be executed.
 
         :param depth: how many savepoints are open.
-        :param parameters: how many sets of parameters it has.
+        :param parameters: its sets of parameters, by name.
         :raises StaleDataError: if it may replace or delete what another has made by now.
         """
-        rows = statements.rows_of(statement, parameters)
-        self._executed.append(_Executed(statement, tables, connection, depth, rows))
+        rows = statements.rows_of(statement, len(parameters))
+        found = databases.found_by_upsert(connection, statement, parameters)
+        self._executed.append(_Executed(statement, tables, connection, depth, found, rows))
         is_sqlite = connection.dialect.name == "sqlite"
         if statements.may_delete(statement) or (is_sqlite and statements.may_upsert(statement)):
             if is_sqlite and not statements.is_text(statement):
@@ -252,7 +255,7 @@ class Creation:
         inserts = [each for each in self._executed_on(row) if statements.may_insert(each.statement)]
         return bool(inserts) and not any(
             statements.may_upsert(each.statement)
-            and databases.has_replaced(connection, row, each.rowcount or 0, each.rows)
+            and (row.key in each.found or databases.has_replaced(connection, row, each.rowcount or 0, each.rows))
             for each in inserts
         )
 

@@ -29,6 +29,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, Pend
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
+from flask_etag.sqlalchemy import statements
+
 OWN = "flask_etag"
 """The execution option of the statements that Flask-ETag itself sends."""
 
@@ -325,6 +327,26 @@ def _codes_of(error: DBAPIError) -> tuple[str, int]:
 
 
 # What an upsert has done.
+
+
+def found_by_upsert(
+    connection: Connection, statement: Any, parameters: Sequence[Mapping[str, Any]]
+) -> list[tuple[Any, ...]]:
+    """Return the keys of the rows that an upsert is going to find, as far as its parameters tell; lock them.
+
+    MariaDB alone has to be asked: of what an upsert leaves as it was, it counts one row, as of an INSERT.
+    """
+    if connection.dialect.name not in _MYSQL or not statements.may_upsert(statement):
+        return []
+    columns = list(statement.table.primary_key.columns)
+    keys = [tuple(each.get(column.key) for column in columns) for each in parameters]
+    found = []
+    for key in keys:
+        where = [column == value for column, value in zip(columns, key, strict=True)]
+        look = select(*columns).where(*where).with_for_update(read=True)
+        if None not in key and connection.execute(look, execution_options=_OWN).first() is not None:
+            found.append(key)
+    return found
 
 
 def has_replaced(connection: Connection, row: Row, rowcount: int, rows: int) -> bool:

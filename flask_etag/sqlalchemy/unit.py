@@ -260,7 +260,7 @@ class SessionUnit:
                 claim.before_flush_writes(connection, self._depth(connection), target, state)
 
     def before_cursor_execute(
-        self, connection: Connection, _cursor: object, _sql: str, parameters: Any, context: Any, is_many: bool
+        self, connection: Connection, _cursor: object, _sql: str, _parameters: object, context: Any, _: bool
     ) -> None:
         """See to a statement of the view's own that may write what is claimed; those of a flush are known to."""
         compiled, options = context.compiled, context.execution_options
@@ -294,8 +294,8 @@ class SessionUnit:
         for creation in self._unmade:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
-                rows = len(parameters) if is_many else 1
-                creation.executing(connection, self._depth(connection), statement, tables, rows)
+                depth = self._depth(connection)
+                creation.executing(connection, depth, statement, tables, context.compiled_parameters)
         self._executing = connection, concerned  # only now: what was asked for meanwhile is none of it
 
     def after_cursor_execute(
