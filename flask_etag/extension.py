@@ -42,5 +42,5 @@ class ETag:
         audit(app)
         if (
             find_spec("sqlalchemy") is not None
-        ):  # pragma: no branch - held by tests/test_package.py, without SQLAlchemy
+        ):  # pragma: no branch - held by tests/package/test_package.py, without SQLAlchemy
             import flask_etag.sqlalchemy  # noqa: F401, PLC0415 - importing it registers the backend

@@ -224,9 +224,9 @@ class Creation:
 
     def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:
         """Tell whether the transaction that is going on has made a row, and not another of the request."""
-        return any(each.session is claim.session for each in self._made if _names(each, claim.row)) or any(
-            each.connection is connection for each in self._executed if each.rowcount is not None
-        )
+        if any(each.session is claim.session for each in self._made if _names(each, claim.row)):
+            return True
+        return any(each.connection is connection for each in self._executed_on(claim.row))
 
     def is_key_taken(self, error: BaseException) -> bool:
         """Tell whether an error means that another has made what the request was going to make first."""

@@ -581,7 +581,7 @@ class SessionUnit:
                 with suppress(SQLAlchemyError):
                     found = session.connection(bind_arguments={"bind": connection.engine})
                     has_sent = has_sent or found is connection
-        if has_sent or session.new or session.dirty or session.deleted:
+        if has_sent or session.in_nested_transaction() or session.new or session.dirty or session.deleted:
             return False
         session.rollback()
         return True
