@@ -124,10 +124,8 @@ class Resource(Generic[P, T_co]):
         """
         modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
-        if fingerprint is None:
+        if fingerprint is None or opaque is None:
             return Representation(None, modified, shows_last_modified=shown)
-        if opaque is None:
-            opaque = self.opaque(target, fingerprint, settings)
         etag = EntityTag.trusted(opaque, fingerprint.weak)
         return Representation(etag, modified, fingerprint.digest(settings.key), fingerprint.verbatim, shown)
 

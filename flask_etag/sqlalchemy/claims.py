@@ -1,4 +1,4 @@
-"""What a request may replace of one row: the state that it has known, and what it has made of that since.
+"""What a request may replace of one row: the state that it has seen, and what it has made of that since.
 
 A claim has a *base*: the state that the request was judged by, or that its own last commit has left. Above the
 base lies one *entry* for each open transaction, or savepoint, in which the request has locked or written the row::

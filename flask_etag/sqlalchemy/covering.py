@@ -196,8 +196,6 @@ def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
 
 def _move_what_is_linked(session: Session, *_: object) -> None:
     """Move the wholes whose links a flush adds or removes, from whichever side of the relationship."""
-    if not _links:
-        return
     for deleted in session.deleted:  # its links go before it does
         state = instance_state(deleted)
         for link in _links:

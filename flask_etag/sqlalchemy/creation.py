@@ -57,7 +57,7 @@ class Creation:
     """Why nothing can be guarded by its connection."""
 
     is_doubtful = False
-    """Whether a try failed, and it is still to be known whether another has made it."""
+    """Whether a try failed, and it is still to be seen whether another has made it."""
 
     def __init__(self, terms: Terms, session: Session | None) -> None:
         self.terms = terms

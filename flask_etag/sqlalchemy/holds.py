@@ -64,7 +64,7 @@ class RowClaim(Claim):
     """Why the last try to write the row was refused."""
 
     is_doubtful = False
-    """Whether a try to write the row failed, and it is still to be known whether another writer is the reason."""
+    """Whether a try to write the row failed, and it is still to be seen whether another writer is the reason."""
 
     misuse: RuntimeError | None = None
     """Why the row cannot be guarded at all."""

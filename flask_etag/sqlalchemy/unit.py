@@ -6,7 +6,7 @@ told of them. For one write by a flush and a commit, they come in this order::
     the view changes the object, and commits
         Session.before_commit         the last flush is about to come; what was written is read back then
         Mapper.before_update          SQLAlchemy's own WHERE compares what is expected; or the row is held
-        Engine.before_cursor_execute  UPDATE: it is one of the flush, which is known to
+        Engine.before_cursor_execute  UPDATE: it is one of the flush, which is seen to
         Engine.after_cursor_execute   the row is written, and the claim held, by this transaction
         Session.after_flush           the flush is done
         Session.after_flush_postexec  what was stored is read back, and the tag is taken, inside the transaction
@@ -262,7 +262,7 @@ class SessionUnit:
     def before_cursor_execute(
         self, connection: Connection, _cursor: object, _sql: str, _parameters: object, context: Any, _: bool
     ) -> None:
-        """See to a statement of the view's own that may write what is claimed; those of a flush are known to."""
+        """See to a statement of the view's own that may write what is claimed; those of a flush are seen to."""
         compiled, options = context.compiled, context.execution_options
         if compiled is None or OWN in options:
             return
@@ -454,7 +454,7 @@ class SessionUnit:
                 raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
 
     def _depth(self, connection: Any) -> int:
-        """Return how many savepoints the unit has known begin on a connection, and not end."""
+        """Return how many savepoints the unit has seen begin on a connection, and not end."""
         return self._transactions[connection].depth
 
     def _lock_rows(self) -> None:
@@ -676,7 +676,7 @@ class SessionUnit:
 
 
 class ReadUnit(SessionUnit):
-    """What a read does to its target, which may be counted, or marked as known: the last writer wins, as ever.
+    """What a read does to its target, which may be counted, or marked as seen: the last writer wins, as ever.
 
     :param target: what its view is handed; it is claimed as soon as anything is written.
     :param terms: of a claim that is only reported.
