@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_c
 from sqlalchemy.types import UserDefinedType
 
 from flask_etag import resource
-from flask_etag.sqlalchemy import Versioned, covers, touch
+from flask_etag.sqlalchemy import Versioned, covering, covers, touch
 from tests.world.models import Base, Line, Order, Paper
 from tests.world.orders import Orders
 
@@ -502,3 +502,45 @@ def test_rows_that_name_their_parent_only_after_they_are_written_are_refused() -
     PostBase.registry.configure()
     with pytest.raises(TypeError, match="without post_update"):
         covers(Tree.leaves)
+
+
+def test_links_that_name_one_side_by_something_else_than_its_key_are_refused() -> None:
+    class LinkBase(DeclarativeBase):
+        pass
+
+    links = Table(
+        "links",
+        LinkBase.metadata,
+        Column("crate", ForeignKey("crate.id"), primary_key=True),
+        Column("code", ForeignKey("article.code"), primary_key=True),
+    )
+
+    class Crate(Versioned, LinkBase):
+        __tablename__ = "crate"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        articles: Mapped[list[Article]] = relationship(secondary=links)
+
+    class Article(LinkBase):
+        __tablename__ = "article"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        code: Mapped[str] = mapped_column(String(10), unique=True)
+
+    LinkBase.registry.configure()
+    with pytest.raises(TypeError, match="links name both sides by their primary keys"):
+        covers(Crate.articles)
+
+
+@pytest.mark.parametrize("names", [["_links"], ["_links", "_coverings"]])
+def test_where_no_links_are_covered_none_are_looked_for(
+    orders: Orders, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """As in an application that covers nothing of a many-to-many relationship, unlike this one."""
+    for name in names:
+        monkeypatch.setattr(covering, name, [])
+    before = orders.etags()
+    with Session(orders.engine) as session:
+        set_text(session)
+        session.commit()
+    assert orders.etags()[0] != before[0]

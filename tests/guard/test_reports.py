@@ -59,3 +59,12 @@ def test_who_names_a_state_is_guarded_all_the_same(
     assert slow.answer().status_code == 412
     assert world.body() == "fast"
     world.close()
+
+
+def test_what_another_has_deleted_is_met_as_without_a_guard(reporting: World) -> None:
+    """SQLAlchemy's own version finds no row: that is an error, and no refusal."""
+    slow, hold = reporting.held("before commit", lambda: reporting.put("slow", hold="before commit"))
+    assert reporting.delete().status_code == 204
+    hold.released.set()
+    assert slow.answer().status_code == 500
+    assert reporting.get().status_code == 404

@@ -10,9 +10,9 @@ import pytest
 from flask import request
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
-from flask_etag import require_if_match
+from flask_etag import etag_resource, require_if_match
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Memo
@@ -376,3 +376,49 @@ def test_2_14_a_version_that_begins_again_goes_on_from_the_base(
     assert answer.headers.get("ETag") in (None, board.get().headers["ETag"])
     with Session(board.engine) as session:
         assert session.scalar(select(Counted.revision)) == before + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_2_14_a_version_that_is_set_before_it_was_loaded_is_ignored(
+    board_on: Callable[..., Board], kind: str
+) -> None:
+    board = board_on(kind, Checked)
+
+    def view(_: Any) -> None:
+        board.db.session.expunge_all()
+        found = board.db.session.scalars(select(Checked).options(load_only(Checked.text))).one()
+        found.version = "sent back"
+        found.text = "mine"
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+    with Session(board.engine) as session:
+        assert session.scalar(select(Checked.version)) != "sent back"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_2_11_what_is_only_reported_may_make_and_delete_as_it_did(
+    board_on: Callable[..., Board], kind: str, model: Any
+) -> None:
+    """Another has deleted the row meanwhile: what the view does then fails as it would without Flask-ETag."""
+    board = board_on(kind, model)
+
+    def remove() -> None:
+        with Session(board.engine) as session:
+            session.execute(delete(model))
+            session.commit()
+
+    def view(_: Any) -> str:
+        board.db.session.rollback()
+        in_thread(remove)
+        board.db.session.execute(update(model).values(text="of nobody"))
+        board.db.session.commit()
+        return "done"
+
+    board.app.put("/reported/<int:number>")(etag_resource(board.find)(view))
+    answer = board.send("PUT", "/reported/1", {})
+    assert (answer.status_code, board.get().status_code) == (200, 404)
+    assert "ETag" not in answer.headers

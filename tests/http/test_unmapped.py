@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask, abort, request
 
-from flask_etag import ETag, content_hash, require_if_match, resource, version_column
+from flask_etag import ETag, backend, content_hash, require_if_match, resource, version_column
 from tests.world.racing import Racer
 
 
@@ -142,3 +142,14 @@ def test_without_a_lock_it_is_judged_and_the_log_says_so_once(caplog: pytest.Log
         assert answer.status_code == 200
         assert "ETag" not in answer.headers
     assert [message.partition(",")[0] for message in caplog.messages] == ["replace: judged"]
+
+
+def test_where_no_sqlalchemy_is_installed_a_lock_guards_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_backend", None)
+    memo = Memo()
+    made = memo.put("new", "two", if_none_match="*")
+    assert (made.status_code, made.headers["ETag"]) == (201, memo.etag("two"))
+    assert memo.put("again", "two", if_none_match="*").status_code == 412
+    answer = memo.put("second", "two", if_match=made.headers["ETag"])
+    assert (answer.status_code, answer.headers["ETag"]) == (200, memo.etag("two"))
+    assert memo.put("stale", "two", if_match=made.headers["ETag"]).status_code == 412

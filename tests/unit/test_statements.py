@@ -1,0 +1,80 @@
+"""What a statement may write, as far as its text and its parts tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    column,
+    delete,
+    insert,
+    select,
+    table,
+    text,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+
+from flask_etag.sqlalchemy.statements import ANY_TABLE, tables_written_by
+
+META = MetaData()
+ONE = Table("one", META, Column("id", Integer, primary_key=True), Column("body", String))
+TWO = Table("two", META, Column("id", Integer, primary_key=True))
+CHANGED = update(ONE).values(body="").returning(ONE.c.id).cte("changed")
+
+
+def written(statement: Any) -> frozenset[str] | None:
+    return tables_written_by(statement.compile(dialect=sqlite.dialect()))
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        (update(ONE).values(body=""), {"one"}),
+        (delete(ONE), {"one"}),
+        (insert(ONE).values(id=1), {"one"}),
+        (sqlite.insert(ONE).values(id=1).on_conflict_do_nothing(), {"one"}),
+        (update(table("one", column("body"))).values(body=""), {"one"}),
+        (select(CHANGED.c.id), {"one"}),
+        (select(CHANGED.c.id).union(select(TWO.c.id)), {"one"}),
+        (insert(TWO).from_select(["id"], select(CHANGED.c.id)), {"one", "two"}),
+    ],
+)
+def test_a_statement_writes_to_the_tables_that_it_names(statement: Any, tables: set[str]) -> None:
+    assert set(written(statement) or ()) == tables
+
+
+@pytest.mark.parametrize("statement", [select(ONE), select(ONE.c.id).union(select(TWO.c.id)), text("SELECT 1")])
+def test_a_select_writes_to_none(statement: Any) -> None:
+    assert written(statement) is None
+
+
+def test_a_text_that_is_no_select_may_write_to_any() -> None:
+    assert written(text("UPDATE one SET body = ''")) is ANY_TABLE
+    assert written(text("UPDATE one SET body = '' RETURNING id").columns(ONE.c.id)) is ANY_TABLE
+    assert written(text("SELECT id FROM one").columns(ONE.c.id)) is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_read"),
+    [
+        ("select 1", True),
+        ("  \n-- update one\nSELECT 1", True),
+        ("/* update\none */ select 1", True),
+        ("PRAGMA user_version", True),
+        ("WITH one AS (SELECT 1) SELECT 1", False),
+        ("-- select\nDELETE FROM one", False),
+        ("(SELECT 1)", False),
+        ("CALL something()", False),
+        ("", False),
+    ],
+)
+def test_a_text_is_known_by_its_first_word(sql: str, is_read: bool) -> None:
+    """One that is not known to write nothing may write."""
+    assert (written(text(sql)) is None) == is_read
