@@ -61,10 +61,10 @@ def test_who_names_a_state_is_guarded_all_the_same(
     world.close()
 
 
-def test_what_another_has_deleted_is_met_as_without_a_guard(reporting: World) -> None:
-    """SQLAlchemy's own version finds no row: that is an error, and no refusal."""
+def test_what_another_has_deleted_meanwhile_is_not_found(reporting: World) -> None:
+    """There is nothing that could be overwritten."""
     slow, hold = reporting.held("before commit", lambda: reporting.put("slow", hold="before commit"))
     assert reporting.delete().status_code == 204
     hold.released.set()
-    assert slow.answer().status_code == 500
+    assert slow.answer().status_code == 404
     assert reporting.get().status_code == 404

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapp
 from flask_etag import ETag, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 from tests.world.application import World
-from tests.world.board import Checked
 from tests.world.models import Base, Memo, Note
 
 
@@ -257,18 +255,3 @@ def test_1_9_answers_that_do_not_speak_of_the_target_have_no_tag(world: World, m
     answer = world.app.test_client().open("/later/1", method=method, headers={"If-Match": world.etag()})
     assert answer.status_code == status
     assert "ETag" not in answer.headers
-
-
-def test_2_14_a_version_that_is_sent_back_to_a_row_which_has_none_is_ignored(tmp_path: Path) -> None:
-    """A table that got its column later has rows without one, which get theirs at their next change."""
-    engine = create_engine(f"sqlite:///{tmp_path / 'later.db'}")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE checked (id INTEGER PRIMARY KEY, text TEXT, version TEXT)"))
-        connection.execute(text("INSERT INTO checked (id, text) VALUES (1, 'first')"))
-    with Session(engine) as session:
-        row = session.get_one(Checked, 1)
-        row.text, row.version = "second", "sent back"
-        session.commit()
-        assert row.text == "second"
-        assert row.version not in (None, "sent back")
-    engine.dispose()
