@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import pymysql
 import pytest
 from flask import request
 from sqlalchemy import event, func, select, text, update
@@ -27,7 +26,7 @@ def test_2_5_a_transaction_that_cannot_even_be_rolled_back_is_given_up(
     def fail_once(connection: Any) -> None:
         roll_back(connection)
         for code in failures:
-            raise pymysql.err.OperationalError(code, "Deadlock found when trying to get lock")
+            raise board.engine.dialect.loaded_dbapi.OperationalError(code, "Deadlock found when trying to get lock")
 
     def view(_: Any) -> None:
         board.db.session.rollback()
