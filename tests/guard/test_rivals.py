@@ -15,6 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import content_hash, resource
 from tests.conftest import KINDS
+from tests.guard.test_p1_base import NEW_VERSION
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Memo
 from tests.world.racing import in_thread
@@ -102,7 +103,7 @@ def test_what_is_made_in_a_savepoint_after_something_else_is_tagged(board: Board
 
 def test_what_a_view_has_made_and_undone_by_a_connection_of_its_own_is_made_anew(any_board: Board) -> None:
     board = any_board
-    version: dict[str, Any] = {Checked: {"version": "undone"}, Counted: {"revision": 1}}.get(board.model, {})
+    version = NEW_VERSION.get(board.model, {})
 
     def view(found: Any) -> None:
         with board.engine.connect() as connection:
