@@ -61,10 +61,10 @@ def test_who_names_a_state_is_guarded_all_the_same(
     world.close()
 
 
-def test_what_another_has_deleted_is_met_as_without_a_guard(reporting: World) -> None:
-    """SQLAlchemy's own version finds no row: that is an error, and no refusal."""
+def test_what_another_has_deleted_is_not_there_any_more(reporting: World) -> None:
+    """SQLAlchemy's own version finds no row: without a guard that would be an error of the server."""
     slow, hold = reporting.held("before commit", lambda: reporting.put("slow", hold="before commit"))
     assert reporting.delete().status_code == 204
     hold.released.set()
-    assert slow.answer().status_code == 500
+    assert slow.answer().status_code == 404
     assert reporting.get().status_code == 404
