@@ -83,8 +83,6 @@ def _ignore_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> 
     loaded = state.committed_state[name]
     if isinstance(loaded, str):
         set_committed_value(target, name, loaded)
-    elif loaded is None:  # of a table that got the column later
-        setattr(target, name, _next_version(None))
     elif state.session is not None:  # it was set before it was loaded
         state.session.expire(target, [name])
 
