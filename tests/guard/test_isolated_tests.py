@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from flask import Flask, request
-from sqlalchemy import Connection, Engine, create_engine, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, create_engine, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm import scoped_session, sessionmaker
 from werkzeug.test import TestResponse
 
@@ -226,3 +226,28 @@ def test_p2_a_later_commit_of_other_rows_that_fails_takes_nothing_back(
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP TABLE late")
         engine.dispose()
+
+
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_a_mistake_on_the_connection_of_the_test_breaks_that_and_changes_nothing(
+    world_on: Callable[[str], str], model: Any
+) -> None:
+    """PostgreSQL takes nothing more then, not even a savepoint; the view has swallowed why."""
+    engine = create_engine(world_on("postgresql"))
+    joined = Joined(engine, model, "create_savepoint")
+    with engine.connect() as connection, connection.begin():
+        joined.session.configure(bind=connection)
+        joined.session.add(model(id=1, text="made by the test"))
+        joined.session.commit()
+        seen = joined.get().headers["ETag"]
+
+        def write(found: Any, number: int) -> str:
+            joined.session.commit()
+            with suppress(ProgrammingError):
+                connection.execute(text(f"UPDATE {model.__tablename__} SET nothing = 1"))
+            return "not saved"
+
+        joined.write = write  # type: ignore[method-assign]
+        answer = joined.put("", seen)
+        assert (answer.status_code, answer.text) == (200, "not saved")
+    engine.dispose()

@@ -12,10 +12,11 @@ from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from flask_etag import content_hash, resource
+from flask_etag import content_hash, require_if_match, resource
 from tests.world.application import World
+from tests.world.board import Board, Checked, Player
 from tests.world.models import Paper
-from tests.world.racing import Racer
+from tests.world.racing import Racer, in_thread
 
 SQLITE = ["sqlite", "sqlite, WAL", "sqlite, real BEGINs", "sqlite, WAL, real BEGINs"]
 KINDS = [*SQLITE, "postgresql", "mariadb"]
@@ -225,6 +226,76 @@ def test_2_2_a_loader_that_ends_its_transaction_leaves_no_gap(
     hold.released.set()
     assert {slow.answer().status_code, fast.answer().status_code} == {200, 412}
     assert world.paper_body() == "firstx"
+
+
+@pytest.mark.parametrize("has_rival", [False, True], ids=["alone", "rival"])
+def test_2_1_a_version_is_compared_also_where_its_loader_has_ended_its_transaction(
+    any_board: Board, has_rival: bool
+) -> None:
+    board = any_board
+    board.has_rival = has_rival
+
+    def find(number: int) -> Any:
+        found = board.db.session.get(board.model, number)
+        board.db.session.commit()
+        return found
+
+    board.find = board.found_by(find)
+
+    def view(found: Any) -> None:
+        board.let_go()
+        board.meanwhile("PUT", If_Match="*")
+        found.text = "mine"
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == ((412, "theirs") if has_rival else (200, "mine"))
+    assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+def test_2_2_a_view_that_holds_a_row_may_call_another_for_the_same(any_board: Board) -> None:
+    board = any_board
+
+    @require_if_match(board.find)
+    def replace(found: Any, **_: int) -> str:
+        found.text = "mine"
+        board.db.session.commit()
+        return "done"
+
+    answer = board.save(lambda _: replace(number=1), If_Match="*")
+    assert (answer.status_code, board.get().text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+
+
+def test_2_2_what_a_view_was_judged_by_is_not_given_up_for_another_that_it_calls(world_url: str) -> None:
+    """The second view meets another writer before it begins: it cannot begin anew without the first."""
+    board = Board(world_url, Checked)
+    moves = iter(["theirs"])
+
+    def rename() -> None:
+        for name in moves:
+            with Session(board.engine) as session:
+                session.execute(update(Player).values(name=name))
+                session.commit()
+
+    @resource(etag=content_hash(lambda player: player.name))
+    def find_player(number: int) -> Player | None:
+        player = board.db.session.get(Player, number)
+        in_thread(rename)
+        return player
+
+    @require_if_match(find_player)
+    def replace(player: Any, **_: int) -> str:
+        raise AssertionError("The view ran.")
+
+    with board.app.test_request_context():
+        tags = [str(board.find.etag_of(board.db.session.get(Checked, 1)))]
+        tags.append(str(find_player.etag_of(board.db.session.get(Player, 1))))
+    answer = board.save(lambda _: replace(number=1), If_Match=", ".join(tags))
+    assert answer.status_code == 412
+    with Session(board.engine) as session:
+        assert session.scalars(select(Player.name)).all() == ["theirs"]
+    board.close()
 
 
 def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(world: World) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from flask import Response, g, request
 from sqlalchemy import String, Uuid, event, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.pool import StaticPool
 
 from flask_etag import content_hash, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
@@ -322,3 +324,105 @@ def test_p5_a_part_of_the_request_may_write_other_rows_of_the_table(any_board: B
     assert (answer.status_code, answer.headers["ETag"]) == (200, board.seen)
     assert board.get().headers["ETag"] == board.seen
     assert board.get(2).text == "changed"
+
+
+# What an application does with its sessions and connections.
+
+
+def test_p4_what_is_written_by_another_session_and_not_committed_yet_is_not_held_by_the_first(
+    any_board: Board,
+) -> None:
+    board = any_board
+
+    def view(found: Any) -> None:
+        board.let_go()
+        another = Session(board.engine)
+        another.add(Comment(body="beside"))
+        another.flush()
+        board.db.session.commit()
+        another.commit()
+        another.close()
+
+    answer = board.save(view)
+    assert (answer.status_code, answer.headers["ETag"]) == (200, board.seen)
+
+
+@pytest.mark.parametrize("model", [Checked, Counted, Memo])
+def test_p4_sessions_that_share_one_connection_do_not_wait_for_each_other(
+    board_on: Callable[..., Board], model: Any
+) -> None:
+    """As with SQLite's database in memory, of which there is one connection."""
+    shared = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    board = board_on("sqlite", model, **shared)
+
+    def view(found: Any) -> None:
+        found.text = "flushed"
+        board.db.session.flush()
+        with Session(board.engine) as another:
+            another.execute(update(model).values(text="mine"))
+            another.commit()
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "mine")
+    assert answer.headers.get("ETag") in (None, board.get().headers["ETag"])
+    assert board.get().headers["ETag"] != board.seen
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_p4_a_savepoint_that_began_before_the_request_was_judged(any_board: Board, is_undone: bool) -> None:
+    board = any_board
+
+    @board.app.before_request
+    def begin() -> None:
+        g.savepoint = board.db.session.begin_nested() if request.path.startswith("/mine") else None
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.flush()
+        if is_undone:
+            g.savepoint.rollback()
+        else:
+            g.savepoint.commit()
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "first" if is_undone else "mine")
+    assert answer.headers["ETag"] == board.get().headers["ETag"]
+    assert (answer.headers["ETag"] == board.seen) is is_undone
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_p4_a_session_whose_own_transaction_is_over_does_not_matter_to_another_connection(
+    board_on: Callable[..., Board], kind: str
+) -> None:
+    """A transaction for each request, which the view commits itself, before it goes on by a connection."""
+    board = board_on(kind, Memo)
+    left: list[Any] = []
+
+    @board.app.before_request
+    def begin() -> None:
+        g.transaction = None
+        if request.path.startswith("/mine"):
+            g.transaction = board.db.session.begin()
+            g.transaction.__enter__()
+
+    @board.app.after_request
+    def end(response: Response) -> Response:
+        for connection in left:
+            connection.commit()
+            connection.close()
+        if g.transaction is not None:
+            g.transaction.__exit__(None, None, None)
+        return response
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.commit()
+        left.append(board.engine.connect())
+        left[0].execute(update(Memo).values(text="mine again"))
+
+    answer = board.save(view)
+    left.clear()
+    assert (answer.status_code, board.get().text) == (200, "mine again")
+    assert answer.headers.get("ETag") in (None, board.get().headers["ETag"])

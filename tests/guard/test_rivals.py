@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from flask import Response, after_this_request, g, request
-from sqlalchemy import delete, select
-from sqlalchemy.exc import InvalidRequestError, NoResultFound
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, NoResultFound
 from sqlalchemy.orm import Session, make_transient
+from sqlalchemy.orm.exc import StaleDataError
 
-from tests.world.board import Board, Player
+from flask_etag import content_hash, resource
+from tests.conftest import KINDS
+from tests.world.board import Board, Checked, Counted, Player
+from tests.world.models import Memo
+from tests.world.racing import in_thread
 
 
 def merge(session: Any, model: type[Any]) -> None:
@@ -56,6 +62,123 @@ def test_what_is_changed_or_deleted_beside_what_is_made_is_no_conflict(board: Bo
     answer = board.save(view, 2, create=True, If_None_Match="*")
     assert (answer.status_code, answer.headers["ETag"]) == (200, board.get(2).headers["ETag"])
     assert board.get().text == "changed"
+
+
+def test_what_is_deleted_before_something_is_made_is_no_conflict(board: Board) -> None:
+    def view(found: Any) -> None:
+        board.db.session.delete(board.db.session.get_one(board.model, 1))
+        board.db.session.flush()
+        board.db.session.add(board.model(id=2, text="mine"))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, answer.headers["ETag"]) == (200, board.get(2).headers["ETag"])
+    assert board.get().status_code == 404
+
+
+def test_what_a_statement_deletes_of_the_table_of_what_is_made_may_have_been_that(board: Board) -> None:
+    """Nobody can tell which rows a statement has deleted: it is refused, rather than lose another's."""
+
+    def view(found: Any) -> None:
+        board.db.session.execute(delete(board.model).where(board.model.id == 1))
+        board.db.session.add(board.model(id=2, text="mine"))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, answer.get_json()["reason"]) == (409, "conflict")
+    assert (board.get().text, board.get(2).status_code) == ("first", 404)
+
+
+def test_what_is_made_in_a_savepoint_after_something_else_is_tagged(board: Board) -> None:
+    def view(found: Any) -> None:
+        board.db.session.execute(insert(Player).values(id=2, name=""))
+        with board.db.session.begin_nested():
+            board.db.session.add(board.model(id=2, text="mine"))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, answer.headers["ETag"]) == (200, board.get(2).headers["ETag"])
+
+
+def test_what_a_view_has_made_and_undone_by_a_connection_of_its_own_is_made_anew(any_board: Board) -> None:
+    board = any_board
+    version: dict[str, Any] = {Checked: {"version": "undone"}, Counted: {"revision": 1}}.get(board.model, {})
+
+    def view(found: Any) -> None:
+        with board.engine.connect() as connection:
+            connection.execute(insert(board.model).values(id=2, text="undone", **version))
+            connection.rollback()
+            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+        board.db.session.add(board.model(id=2, text="mine"))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get(2).headers["ETag"]
+
+
+def test_a_loader_that_writes_when_it_finds_something_finds_what_is_made(board: Board) -> None:
+    """It notes who has been looked for first, say."""
+
+    def find(number: int) -> Any:
+        found = board.db.session.get(board.model, number)
+        if found is not None and "noted" not in g:
+            g.noted = True
+            board.db.session.execute(update(Player).values(name="found"))
+        return found
+
+    board.find = board.found_by(find)
+
+    def view(found: Any) -> None:
+        board.db.session.add(board.model(id=2, text="mine"))
+        board.db.session.flush()
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, answer.headers["ETag"]) == (200, board.get(2).headers["ETag"])
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "mariadb"])
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_a_creation_whose_view_swallows_a_mistake_of_its_own_and_makes_nothing_has_no_tag(
+    board_on: Callable[..., Board], kind: str, model: Any
+) -> None:
+    board = board_on(kind, model)
+
+    def view(found: Any) -> None:
+        with suppress(IntegrityError):
+            board.db.session.execute(insert(Player).values(id=1, name="there already"))
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert answer.status_code == 200
+    assert "ETag" not in answer.headers
+    assert board.get(2).status_code == 404
+
+
+def test_what_another_has_made_is_met_also_where_its_loader_returns_no_object(board: Board) -> None:
+    """A loader of columns finds a dictionary, once there is something."""
+
+    def find(number: int) -> Any:
+        found = board.db.session.execute(select(board.model.text).filter_by(id=number)).mappings().first()
+        return None if found is None else dict(found)
+
+    board.find = resource(etag=content_hash(dict))(find)
+
+    def view(found: Any) -> None:
+        board.db.session.rollback()
+        in_thread(lambda: make(board))
+        with suppress(IntegrityError):
+            board.db.session.add(board.model(id=2, text="mine"))
+            board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, answer.get_json()["reason"]) == (412, "exists")
+
+
+def make(board: Board) -> None:
+    with Session(board.engine) as session:
+        session.add(board.model(id=2, text="theirs"))
+        session.commit()
 
 
 def test_what_is_made_under_another_name_and_then_gets_its_own_is_tagged(board: Board) -> None:
@@ -257,3 +380,23 @@ def test_what_is_let_go_of_between_two_writes_is_held_to_the_first(board: Board,
     answer = board.save(view)
     assert (answer.status_code, board.get().text) == ((409, "theirs") if has_rival else (200, "mine again"))
     assert has_rival or answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", [Checked, Counted])
+def test_what_the_request_itself_has_deleted_elsewhere_cannot_be_changed(
+    board_on: Callable[..., Board], kind: str, model: Any
+) -> None:
+    """That is a mistake of the view's own, and no conflict."""
+    board = board_on(kind, model)
+
+    def view(found: Any) -> None:
+        with Session(board.engine) as another:
+            another.delete(another.get_one(model, 1))
+            another.commit()
+        found.text = "mine"
+        board.db.session.commit()
+
+    with pytest.raises(StaleDataError):
+        board.save(view)
+    assert board.get().status_code == 404

@@ -12,10 +12,11 @@ from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, load_only
 
-from flask_etag import etag_resource, require_if_match
+from flask_etag import etag_resource, require_if_match, resource, version_column
 from tests.conftest import KINDS
+from tests.world.application import World
 from tests.world.board import Board, Checked, Counted, Player
-from tests.world.models import Memo
+from tests.world.models import Memo, Paper
 from tests.world.racing import Racer, in_thread
 from tests.world.statements import statements_of
 from tests.world.upserts import upsert
@@ -422,3 +423,59 @@ def test_2_11_what_is_only_reported_may_make_and_delete_as_it_did(
     answer = board.send("PUT", "/reported/1", {})
     assert (answer.status_code, board.get().status_code) == (200, 404)
     assert "ETag" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_2_14_a_version_that_a_statement_has_counted_on_is_the_one_that_a_flush_replaces(
+    board_on: Callable[..., Board], kind: str
+) -> None:
+    board = board_on(kind, Counted)
+
+    def view(found: Any) -> None:
+        counted = update(Counted).values(text="half of it", revision=Counted.revision + 1)
+        board.db.session.execute(counted, execution_options={"synchronize_session": False})
+        found.text = "mine"
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_2_14_a_statement_that_changes_what_was_never_loaded_has_to_move_the_version_column(
+    world: World, moves: bool
+) -> None:
+    @resource(etag=version_column("revision"))
+    def find(name: str) -> Paper | None:
+        return world.db.session.scalar(select(Paper).filter_by(name=name).options(load_only(Paper.revision)))
+
+    def write(paper: Paper) -> str:
+        values = {"body": "second", "revision": Paper.revision + 1} if moves else {"body": "second"}
+        world.db.session.execute(update(Paper).values(values))
+        world.db.session.commit()
+        return ""
+
+    world.put_paper_view(write, find)
+    with world.app.test_request_context():
+        etag = str(find.etag_of(find("plan")))
+    answer = world.put("", "/other/plan", if_match=etag)
+    assert (answer.status_code, world.paper_body()) == ((200, "second") if moves else (409, "first"))
+
+
+@pytest.mark.parametrize("body", ["first", "of no paper"])
+def test_2_14_a_statement_that_leaves_all_as_it_is_leaves_the_tag(world: World, body: str) -> None:
+    @resource(etag=version_column("revision"))
+    def find(name: str) -> Paper | None:
+        return world.db.session.scalar(select(Paper).filter_by(name=name).options(load_only(Paper.revision)))
+
+    def write(paper: Paper) -> str:
+        world.db.session.execute(update(Paper).where(Paper.body == body).values(body="first"))
+        world.db.session.commit()
+        return ""
+
+    world.put_paper_view(write, find)
+    with world.app.test_request_context():
+        etag = str(find.etag_of(find("plan")))
+    answer = world.put("", "/other/plan", if_match=etag)
+    assert (answer.status_code, answer.headers["ETag"]) == (200, etag)

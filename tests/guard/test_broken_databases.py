@@ -1,0 +1,158 @@
+"""Rule 2.5, where a database fails in the middle of a write: what it has not done is not answered as done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from flask import request
+from sqlalchemy import event, func, select, text, update
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from tests.world.board import Board, Checked, Player
+from tests.world.models import Memo
+
+
+def test_2_5_a_transaction_that_cannot_even_be_rolled_back_is_given_up(
+    board_on: Callable[..., Board], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of a cluster has ended it for another's, and says so to ROLLBACK as well."""
+    board = board_on("mariadb", Memo)
+    roll_back = board.engine.dialect.do_rollback
+    failures = iter([1213])
+
+    def fail_once(connection: Any) -> None:
+        roll_back(connection)
+        for code in failures:
+            raise board.engine.dialect.loaded_dbapi.OperationalError(code, "Deadlock found when trying to get lock")
+
+    def view(_: Any) -> None:
+        board.db.session.rollback()
+        board.meanwhile("PUT", If_Match="*")
+        monkeypatch.setattr(board.engine.dialect, "do_rollback", fail_once)
+        board.db.session.execute(update(Memo).values(text="mine"))
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (412, "theirs")
+    assert next(failures, None) is None
+
+
+def test_2_5_a_lock_timeout_after_which_the_server_is_gone_leaves_nothing(board_on: Callable[..., Board]) -> None:
+    """Whether it has rolled back all, or the statement alone, cannot be asked any more."""
+    impatient = {"init_command": "SET SESSION innodb_lock_wait_timeout=1"}
+    board = board_on("mariadb", Checked, connect_args=impatient)
+
+    def kill(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "innodb_rollback_on_timeout" in statement:
+            with board.engine.connect() as other:
+                other.exec_driver_sql(f"KILL {connection.connection.dbapi_connection.thread_id()}")
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.flush()
+        with board.engine.connect() as other:
+            other.execute(update(Player).values(name="held"))
+            board.db.session.execute(update(Player).values(name="waited for in vain"))
+
+    event.listen(board.engine, "before_cursor_execute", kill)
+    answer = board.save(view)
+    assert (answer.status_code, answer.get_json()["reason"]) == (409, "busy")
+    assert (board.get().text, board.get().headers["ETag"]) == ("first", board.seen)
+
+
+def test_2_5_nothing_is_written_after_a_commit_of_which_nobody_knows_the_end(
+    board_on: Callable[..., Board],
+) -> None:
+    board = board_on("postgresql", Checked)
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.flush()
+        backend = board.db.session.scalar(select(func.pg_backend_pid()))
+        with board.engine.connect() as other:
+            other.execute(select(func.pg_terminate_backend(backend, 5000)))
+        with pytest.raises(OperationalError):
+            board.db.session.commit()
+        board.db.session.rollback()
+        board.db.session.get_one(Checked, 1).text = "mine again"
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, answer.get_json()["reason"]) == (409, "conflict")
+    assert (board.get().text, board.get().headers["ETag"]) == ("first", board.seen)
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_2_5_a_database_that_takes_no_writes_any_more_is_no_conflict(
+    board_on: Callable[..., Board], call: int
+) -> None:
+    """Also where another writer was met just before."""
+    board = board_on("sqlite", Memo)
+    calls: list[int] = []
+
+    def find(number: int) -> Any:
+        found = board.db.session.get(Memo, number)
+        if request.path.startswith("/mine"):
+            calls.append(number)
+            if len(calls) == 1 and call == 2:
+                board.db.session.rollback()
+                board.meanwhile("PUT", If_Match="*")
+            if len(calls) == call:
+                board.db.session.connection().exec_driver_sql("PRAGMA query_only = ON")
+        return found
+
+    board.find = board.found_by(find)
+    with pytest.raises(OperationalError, match="readonly"):
+        board.save(lambda _: None, If_Match="*")
+    with board.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
+
+
+def test_2_5_a_write_that_failed_and_cannot_be_looked_into_is_an_error(board_on: Callable[..., Board]) -> None:
+    """Nobody knows whether another writer was the reason."""
+    board = board_on("sqlite", Checked)
+
+    def view(found: Any) -> None:
+        board.db.session.connection().exec_driver_sql("PRAGMA query_only = ON")
+        found.text = "mine"
+        with suppress(OperationalError):
+            board.db.session.commit()
+        board.db.session.rollback()
+
+    with pytest.raises(OperationalError, match="readonly"):
+        board.save(view)
+
+
+def test_2_5_a_statement_that_failed_and_is_swallowed_is_the_view_s_own_affair(
+    board_on: Callable[..., Board],
+) -> None:
+    """PostgreSQL takes nothing more in its transaction, so that it is looked into by another."""
+    board = board_on("postgresql", Checked)
+
+    def view(_: Any) -> None:
+        with suppress(SQLAlchemyError):
+            board.db.session.execute(text("UPDATE checked SET nothing = 1"))
+
+    answer = board.save(view)
+    assert (answer.status_code, answer.headers["ETag"]) == (200, board.seen)
+
+
+def test_2_5_a_connection_whose_transaction_is_broken_tells_it_at_its_commit(
+    board_on: Callable[..., Board],
+) -> None:
+    """PostgreSQL would answer COMMIT by a ROLLBACK, and not say so."""
+    board = board_on("postgresql", Checked)
+
+    def view(_: Any) -> None:
+        with board.engine.connect() as connection:
+            connection.execute(update(Checked).values(text="mine"))
+            with suppress(SQLAlchemyError):
+                connection.execute(text("SELECT nothing"))
+            with pytest.raises(SQLAlchemyError, match="nothing"):
+                connection.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "first")
+    assert answer.headers["ETag"] == board.get().headers["ETag"] == board.seen
