@@ -599,13 +599,12 @@ class SessionUnit:
 
     def _refuse_behind(self, error: Exception) -> None:
         """Raise :class:`Refused` where an error that leaves the view hides that another writer was first."""
-        was_tried = any(claim.is_doubtful and not claim.terms.is_reported for claim in self._claims)
         if isinstance(error, SQLAlchemyError):
             for claim in self._claims:
                 claim.is_doubtful = claim.is_doubtful or claim.connection is None
         self._raise_if_refused(error)
-        if isinstance(error, StaleDataError) and (was_tried or databases.is_of_merge(error)):
-            return  # the target is as it was judged: the view has written from a state of long ago
+        if isinstance(error, StaleDataError) and databases.is_of_merge(error):
+            return  # the target is as it was judged: the view has merged a state of long ago
         cause = databases.cause_of(error)
         if any(creation.is_key_taken(error) for creation in self._unmade):
             cause = "conflict"

@@ -61,8 +61,8 @@ def test_who_names_a_state_is_guarded_all_the_same(
     world.close()
 
 
-def test_what_another_has_deleted_meanwhile_is_not_found(reporting: World) -> None:
-    """There is nothing that could be overwritten."""
+def test_what_another_has_deleted_is_not_there_any_more(reporting: World) -> None:
+    """SQLAlchemy's own version finds no row: without a guard that would be an error of the server."""
     slow, hold = reporting.held("before commit", lambda: reporting.put("slow", hold="before commit"))
     assert reporting.delete().status_code == 204
     hold.released.set()

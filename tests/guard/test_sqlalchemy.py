@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapp
 from flask_etag import ETag, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
 from tests.world.application import World
+from tests.world.board import Checked
 from tests.world.models import Base, Memo, Note
 
 
@@ -255,3 +257,19 @@ def test_1_9_answers_that_do_not_speak_of_the_target_have_no_tag(world: World, m
     answer = world.app.test_client().open("/later/1", method=method, headers={"If-Match": world.etag()})
     assert answer.status_code == status
     assert "ETag" not in answer.headers
+
+
+def test_2_14_a_version_that_is_sent_back_before_the_row_is_loaded_is_ignored(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'sent.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE checked (id INTEGER PRIMARY KEY, text TEXT, version TEXT)"))
+        connection.execute(text("INSERT INTO checked (id, text, version) VALUES (1, 'first', 'of before')"))
+    with Session(engine) as session:
+        row = session.get_one(Checked, 1)
+        session.expire(row)
+        row.version = "sent back"
+        row.text = "second"
+        session.commit()
+        assert row.text == "second"
+        assert row.version not in ("of before", "sent back")
+    engine.dispose()
