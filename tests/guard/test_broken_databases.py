@@ -101,14 +101,14 @@ def test_2_5_a_database_that_takes_no_writes_any_more_is_no_conflict(
             if len(calls) == 1 and call == 2:
                 board.meanwhile("PUT", If_Match="*")
             if len(calls) == call:
-                board.db.session.connection().exec_driver_sql("PRAGMA query_only = ON")
+                event.listen(board.engine, "checkout", lambda each, *_: each.execute("PRAGMA query_only = ON"))
+                board.db.session.rollback()
+                found = board.db.session.get(Memo, number)
         return found
 
     board.find = board.found_by(find)
     with pytest.raises(OperationalError, match="readonly"):
         board.save(lambda _: None, If_Match="*")
-    with board.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA query_only = OFF")
 
 
 def test_2_5_a_write_that_failed_and_cannot_be_looked_into_is_an_error(board_on: Callable[..., Board]) -> None:
@@ -147,10 +147,13 @@ def test_2_5_a_connection_whose_transaction_is_broken_tells_it_at_its_commit(
     board = board_on("postgresql", Checked)
 
     def view(_: Any) -> None:
-        with pytest.raises(SQLAlchemyError, match="nothing"), board.engine.begin() as connection:
+        with board.engine.connect() as connection:
             connection.execute(update(Checked).values(text="mine"))
             with suppress(SQLAlchemyError):
                 connection.execute(text("SELECT nothing"))
+            with pytest.raises(SQLAlchemyError, match="nothing"):
+                connection.commit()
+            connection.rollback()
 
     answer = board.save(view)
     assert (answer.status_code, board.get().text) == (200, "first")
