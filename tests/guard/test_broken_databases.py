@@ -26,7 +26,9 @@ def test_2_5_a_transaction_that_cannot_even_be_rolled_back_is_given_up(
     def fail_once(connection: Any) -> None:
         roll_back(connection)
         for code in failures:
-            raise board.engine.dialect.loaded_dbapi.OperationalError(code, "Deadlock found when trying to get lock")
+            raise board.engine.dialect.loaded_dbapi.OperationalError(
+                code, "Deadlock found when trying to get lock"
+            )
 
     def view(_: Any) -> None:
         board.db.session.rollback()

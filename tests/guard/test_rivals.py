@@ -102,7 +102,8 @@ def test_what_is_made_in_a_savepoint_after_something_else_is_tagged(board: Board
 
 def test_what_a_view_has_made_and_undone_by_a_connection_of_its_own_is_made_anew(any_board: Board) -> None:
     board = any_board
-    version: dict[str, Any] = {Checked: {"version": "undone"}, Counted: {"revision": 1}}.get(board.model, {})
+    versions: dict[Any, dict[str, Any]] = {Checked: {"version": "undone"}, Counted: {"revision": 1}}
+    version = versions.get(board.model, {})
 
     def view(found: Any) -> None:
         with board.engine.connect() as connection:
