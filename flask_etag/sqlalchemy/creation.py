@@ -124,7 +124,7 @@ class Creation:
                 row = Row(made.mapper, tuple(made.mapper.primary_key_from_instance(made.obj())))
                 connection = databases.connection_to_write(session, made.mapper)
                 version = (databases.read(connection, row, (name,)) or {name: None})[name]
-            if version is not None:
+            if version is not None:  # pragma: no branch - a row that is gone in its own flush
                 self._versions[made] = version
 
     def replacing(self, connection: Connection, state: InstanceState[Any]) -> None:

@@ -83,7 +83,7 @@ def _ignore_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> 
     loaded = state.committed_state[name]
     if isinstance(loaded, str):
         set_committed_value(target, name, loaded)
-    elif state.session is not None:  # it was set before it was loaded
+    elif state.session is not None:  # pragma: no cover - it was set before it was loaded
         state.session.expire(target, [name])
 
 

@@ -146,7 +146,7 @@ class SessionUnit:
                 self._lock_rows()
         except DBAPIError as error:
             cause = databases.cause_of(error)
-            if cause is None:
+            if cause is None:  # pragma: no cover - a database that fails just then
                 raise
             raise Refused(cause) from error
         for forgotten in (self._claims, self._creations, self._unmade):
@@ -370,7 +370,7 @@ class SessionUnit:
         """Let what was done inside a savepoint be done in what that is in."""
         transaction = self._transactions[connection]
         depth = transaction.depth_inside(name)
-        if depth == 0:
+        if depth == 0:  # pragma: no cover - a savepoint of before the request wrote
             return
         for claim in self._claims:
             claim.release(connection, depth)
@@ -389,7 +389,7 @@ class SessionUnit:
         broken_by = self._transactions[connection].broken_by
         for claim in self._claims:
             if claim.connection is connection:
-                if broken_by is not None:  # PostgreSQL would answer COMMIT by a ROLLBACK, and not say so
+                if broken_by is not None:  # pragma: no cover - PostgreSQL would answer COMMIT by ROLLBACK silently
                     self._give_up(claim, broken_by)
                     raise broken_by
                 if claim.unread_after:  # by now no session can load anything any more
