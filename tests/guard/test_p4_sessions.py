@@ -376,8 +376,8 @@ def test_p4_a_savepoint_that_began_before_the_request_was_judged(any_board: Boar
     @board.app.before_request
     def begin() -> None:
         if request.path.startswith("/mine"):
-            board.db.session.get(Player, 1)
             g.savepoint = board.db.session.begin_nested()
+            board.db.session.get(Player, 1)
 
     def view(found: Any) -> None:
         found.text = "mine"
