@@ -304,6 +304,17 @@ def leaves_transaction_open(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite" and _has_begun(connection)
 
 
+def roll_back_by_hand(connection: Connection) -> None:
+    """Roll back what a connection is not to commit: SQLAlchemy sends no ROLLBACK where its event "commit" raises.
+
+    The pool would have the connection back with everything that was written, for its next user to commit.
+    """
+    try:
+        connection.dialect.do_rollback(connection.connection)
+    except Exception:  # whatever the driver raises: nothing is known of the connection any more
+        connection.invalidate()
+
+
 def has_broken_transaction(connection: Connection, error: BaseException) -> bool:
     """Tell whether an error leaves nothing to do but to roll back, to a savepoint at least."""
     return connection.dialect.name == "postgresql" and isinstance(error, DBAPIError)

@@ -146,7 +146,7 @@ class SessionUnit:
                 self._lock_rows()
         except DBAPIError as error:
             cause = databases.cause_of(error)
-            if cause is None:  # pragma: no cover - a database that fails just then
+            if cause is None:
                 raise
             raise Refused(cause) from error
         for forgotten in (self._claims, self._creations, self._unmade):
@@ -370,7 +370,7 @@ class SessionUnit:
         """Let what was done inside a savepoint be done in what that is in."""
         transaction = self._transactions[connection]
         depth = transaction.depth_inside(name)
-        if depth == 0:  # pragma: no cover - a savepoint of before the request wrote
+        if depth == 0:
             return
         for claim in self._claims:
             claim.release(connection, depth)
@@ -386,17 +386,27 @@ class SessionUnit:
 
     def commit(self, connection: Connection, *_: object) -> None:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
+        try:
+            self._raise_if_not_to_be_committed(connection)
+        except BaseException:
+            databases.roll_back_by_hand(connection)
+            self.rollback(connection)
+            raise
+        for claim in self._claims:
+            claim.commit(connection)
+        self._transactions.pop(connection, None)
+        self._committing = connection
+
+    def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
+        """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
         broken_by = self._transactions[connection].broken_by
         for claim in self._claims:
             if claim.connection is connection:
-                if broken_by is not None:  # pragma: no cover - PostgreSQL would answer COMMIT by ROLLBACK silently
+                if broken_by is not None:  # PostgreSQL would answer COMMIT by ROLLBACK, silently
                     self._give_up(claim, broken_by)
                     raise broken_by
                 if claim.unread_after:  # by now no session can load anything any more
                     claim.read_back_by_hand(0)
-            claim.commit(connection)
-        self._transactions.pop(connection, None)
-        self._committing = connection
 
     rollback_twophase, commit_twophase = rollback, commit
 
