@@ -66,3 +66,24 @@ def test_2_5_a_connection_whose_transaction_is_broken_is_not_left_to_the_next_on
 
     assert board.save(view).status_code == 200
     assert board.get().text == "first"
+
+
+def test_2_5_a_connection_that_is_gone_when_it_is_rolled_back_is_not_used_again(
+    board_on: Callable[..., Board],
+) -> None:
+    board = board_on("postgresql", Checked)
+
+    def view(_: Any) -> None:
+        with board.engine.connect() as connection:
+            session_id = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            connection.execute(update(Checked).values(text="mine"))
+            with suppress(SQLAlchemyError):
+                connection.execute(text("SELECT nothing"))
+            with board.engine.connect() as other:
+                other.execute(text("SELECT pg_terminate_backend(:id, 5000)"), {"id": session_id})
+            with pytest.raises(SQLAlchemyError, match="nothing"):
+                connection.commit()
+            assert connection.invalidated
+
+    assert board.save(view).status_code == 200
+    assert board.get().text == "first"
