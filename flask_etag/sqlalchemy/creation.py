@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -69,6 +68,7 @@ class Creation:
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
         self._executed: list[_Executed] = []
+        self._is_finding = False
 
     @property
     def etag(self) -> str | None:
@@ -152,7 +152,7 @@ class Creation:
         if statements.may_delete(statement) or (is_sqlite and statements.may_upsert(statement)):
             if is_sqlite and not statements.is_text(statement):
                 databases.lock_file(connection, statement.table)  # so that nobody makes it before that
-            if self.terms.find() is not None:
+            if self._find() is not None:
                 self.refuse()
 
     def executed(self, rowcount: int) -> None:
@@ -183,9 +183,24 @@ class Creation:
 
     def find(self) -> object | None:
         """Return what the URL names by now; ``None`` where that cannot be asked."""
-        with suppress(InvalidRequestError):  # its session can load nothing now, as while it commits
+        try:
+            return self._find()
+        except InvalidRequestError:  # its session can load nothing now, as while it commits
+            return None
+        except DBAPIError as error:
+            if databases.follows_another(error):  # nothing can be asked, or made, in a transaction that is broken
+                return None
+            raise
+
+    def _find(self) -> object | None:
+        """Ask the loader; not for what it writes itself meanwhile, which is seen to when it has answered."""
+        if self._is_finding:
+            return None
+        self._is_finding = True
+        try:
             return self.terms.find()
-        return None
+        finally:
+            self._is_finding = False
 
     @property
     def has_written(self) -> bool:

@@ -78,13 +78,8 @@ def _ignore_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> 
     """Put back the version that was loaded: SQLAlchemy would store the one that was set, and make none."""
     state = instance_state(target)
     name = version_key(mapper)
-    if name not in state.committed_state:
-        return
-    loaded = state.committed_state[name]
-    if isinstance(loaded, str):
-        set_committed_value(target, name, loaded)
-    elif state.session is not None:  # pragma: no cover - it was set before it was loaded
-        state.session.expire(target, [name])
+    if name in state.committed_state:
+        set_committed_value(target, name, state.committed_state[name])
 
 
 @event.listens_for(Mapper, "mapper_configured")
