@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import FunctionType
@@ -38,7 +39,7 @@ class Resource(Generic[P, T_co]):
 
     A resource can be called, which calls the loader as the plain function that it was: so loaders compose.
 
-    :ivar arguments: the names of the loader's parameters.
+    :ivar parameters: the names of the loader's parameters.
     :ivar has_fields: whether a read has to ask for more than the tag: declared fields, or Last-Modified.
     """
 
@@ -64,7 +65,7 @@ class Resource(Generic[P, T_co]):
         self.has_lock = lock is not None
         self.validator = validator
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
-        self.arguments = names_of_parameters(loader)
+        self.parameters = Parameters.of(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""
@@ -293,14 +294,34 @@ def _mapping(value: Any) -> Any:
     return _function(value, "headers", " or a mapping")
 
 
-def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of a function's parameters, without ``*args`` and ``**kwargs``."""
-    if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() is slow
-        code = function.__code__
-        return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The names of a function's parameters.
+
+    :param required: those that a URL has to give.
+    :param optional: those with a default, which are no variables of a URL, unless it gives them.
+    :param is_open: whether it takes any others too: ``**kwargs``.
+    """
+
+    required: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    is_open: bool = False
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Parameters:
+        """Read the parameters of a function."""
+        if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() is slow
+            code = function.__code__
+            if not (function.__defaults__ or code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS):
+                return cls(frozenset(code.co_varnames[: code.co_argcount]))
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        named = [each for each in parameters if each.kind not in kinds]
+        return cls(
+            frozenset(each.name for each in named if each.default is each.empty),
+            frozenset(each.name for each in named if each.default is not each.empty),
+            any(each.kind is each.VAR_KEYWORD for each in parameters),
+        )
 
 
 def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:
