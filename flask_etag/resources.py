@@ -41,6 +41,7 @@ class Resource(Generic[P, T_co]):
 
     :ivar parameters: the names of the loader's parameters.
     :ivar has_fields: whether a read has to ask for more than the tag: declared fields, or Last-Modified.
+    :ivar swaps: whether its views write by a compare-and-set of their own.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Resource(Generic[P, T_co]):
         headers: Callable[[Any], Mapping[str, str]] | None = None,
         variant: Callable[[Any], str | None] | None = None,
         lock: Callable[P, AbstractContextManager[Any]] | None = None,
+        swaps: bool = False,
     ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
@@ -63,6 +65,7 @@ class Resource(Generic[P, T_co]):
         self._variant = variant
         self._lock = lock
         self.has_lock = lock is not None
+        self.swaps = swaps
         self.validator = validator
         self.name = loader.__qualname__.rpartition("<locals>.")[2]
         self.parameters = Parameters.of(loader)
@@ -233,6 +236,7 @@ def resource(
     headers: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
     variant: Callable[[Any], str | None] | None = None,
     lock: Callable[..., AbstractContextManager[Any]] | None = None,
+    swaps: bool = False,
 ) -> Declaration: ...
 def resource(
     loader: Callable[..., Any] | None = None,
@@ -243,6 +247,7 @@ def resource(
     headers: object = None,
     variant: object = None,
     lock: object = None,
+    swaps: object = False,
 ) -> Resource[..., Any] | Declaration:
     """Declare what a URL names: a decorator for the function that loads it.
 
@@ -263,6 +268,9 @@ def resource(
     :param lock: a function of the URL's variables that returns a context manager, held from the load to the end
         of a view that writes: for objects that are not kept by SQLAlchemy. A lock that raises
         :class:`TimeoutError` when it is entered makes the request a 409.
+    :param swaps: whether the views that write do that by a compare-and-set of their own, for a store that has one,
+        and raise :class:`~flask_etag.Stale` when it finds another state. Then they count as guarded, and put the
+        new ETag on their answers themselves.
     :raises TypeError: if ``loader`` is no function, or an option has another type.
     """
     options = {
@@ -271,7 +279,10 @@ def resource(
         "headers": _mapping(headers),
         "variant": _function(variant, "variant"),
         "lock": _function(lock, "lock"),
+        "swaps": swaps,
     }
+    if not isinstance(swaps, bool):
+        raise TypeError(f"swaps= takes True or False, and was given {swaps!r}.")
     declaration = Declaration(options)
     return declaration if loader is None else declaration(loader)
 
