@@ -21,15 +21,13 @@ def environment(wheel: Path, tmp_path: Path) -> dict[str, str]:
     python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3").symlink_to(python)
-    constraint = tmp_path / "constraint.txt"
-    constraint.write_text(f"Flask-ETag @ {wheel.as_uri()}\n")
     kept = {
         key: os.environ[key] for key in ("HOME", "LANG", "PIP_CONFIG_FILE", "PIP_INDEX_URL") if key in os.environ
     }
     return {
         **kept,
         "PATH": f"{tmp_path / 'bin'}:{os.defpath}:/usr/local/bin:/usr/bin:/bin",
-        "PIP_CONSTRAINT": str(constraint),
+        "PIP_FIND_LINKS": str(wheel.parent),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_QUIET": "1",
     }
