@@ -85,6 +85,7 @@ def read_body(exchange: Exchange) -> Response:
     given = names_in(response.headers)
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
+        exchange.outcome = "unchanged"
         response = without_content(response, given)
     exchange.tag(response, etag, given)
     return response
