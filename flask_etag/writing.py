@@ -196,12 +196,16 @@ class Target:
         self._claim = None
         if target is None or owner_of(target) is not None:
             self._claim = unit.claim(target, self._terms())
-        elif not (self._resource.has_lock or (self._exchange.method == "POST" and _is_collection(target))):
-            # To add to a collection overwrites nothing of it.
+        elif not (
+            self._resource.has_lock
+            or self._resource.swaps
+            or (self._exchange.method == "POST" and _is_collection(target))  # which overwrites nothing
+        ):
             log.once(
                 "judged, not guarded. What its loader returns is not one object of a store that can refuse a "
                 "stale write, so two requests at the same moment may still overwrite each other, and its answer "
-                "has no ETag. Give its resource a lock: @resource(lock=...)."
+                "has no ETag. Give its resource a lock: @resource(lock=...); or let the view write by a "
+                "compare-and-set of the store's, raise Stale() when that fails, and say so: @resource(swaps=True)."
             )
 
     def _terms(self) -> Terms:
