@@ -233,6 +233,8 @@ def _decorated(
         except Exception:
             tell_answer(exchange, protection.resource, None)
             raise
+        if isinstance(response, Unmade) and protection.resource is None:
+            return response.to_make()  # it is tagged, and told of, once it is made
         if decided.receivers or not exchange.is_read or exchange.settings.shows_decisions:
             tell_answer(exchange, protection.resource, response)
         return response.to_make() if isinstance(response, Unmade) else response

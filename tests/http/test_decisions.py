@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort, request
 from flask.testing import FlaskClient
+from flask.views import MethodView
 
 from flask_etag import (
     ConditionalRequestError,
@@ -322,3 +323,41 @@ def test_in_debug_mode_the_answer_of_an_own_handler_says_why_too() -> None:
 
 def test_out_of_debug_mode_no_answer_says_why() -> None:
     assert "ETag-Decision" not in served(TESTING=True).test_client().get("/pages/home").headers
+
+
+class Represented(MethodView):
+    """What Flask-RESTful does: the class makes the response."""
+
+    def dispatch_request(self, **kwargs: Any) -> Any:
+        answer: Any = super().dispatch_request(**kwargs)
+        return Response(answer[0], answer[1]) if isinstance(answer, tuple) else answer
+
+
+def test_where_a_framework_makes_the_response_each_request_is_one_decision_too() -> None:
+    app = served(DEBUG=True)
+
+    class ReportView(Represented):
+        @etag_resource
+        def get(self) -> tuple[str, int]:
+            return "report", 200
+
+        @require_if_match(find_page)
+        def put(self, page: dict[str, str]) -> tuple[str, int]:
+            return page["version"], 200
+
+    app.add_url_rule("/made", view_func=ReportView.as_view("made"), defaults={})
+    app.add_url_rule("/made/<name>", view_func=ReportView.as_view("made_too"))
+    client = app.test_client()
+    with listening(app) as told:
+        etag = client.get("/made").headers["ETag"]
+        unchanged = client.get("/made", headers={"If-None-Match": etag})
+        refused = client.get("/made", headers={"If-Match": '"other"'})
+        client.put("/made/home", headers={"If-Match": '"v1"'})
+    assert told == [
+        Decision("served", etag=etag),
+        Decision("unchanged", etag=etag, sent=etag),
+        Decision("refused", "stale", etag=etag, sent='"other"'),
+        Decision("accepted", etag='"v1"', sent='"v1"', resource="find_page"),
+    ]
+    assert unchanged.headers["ETag-Decision"] == "unchanged; by=body"
+    assert refused.headers["ETag-Decision"] == "refused; reason=stale; by=body"
