@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from collections.abc import Set as AbstractSet
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import Headers
@@ -28,6 +28,9 @@ _NO_NAMES: frozenset[str] = frozenset()
 
 _READS = frozenset({"GET", "HEAD"})
 
+_IN_ORDER = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
+"""The conditional fields, in the order in which they are judged (RFC 9110 section 13.2.2)."""
+
 
 class Exchange:
     """The request that is being answered, and its application; each looked up once.
@@ -36,6 +39,8 @@ class Exchange:
     :param url_arguments: the URL's variables, by name.
     :param view_arguments: what the view takes besides.
     :param is_made_above: whether the view's framework makes the response of what the view returns, and not Flask.
+    :ivar outcome: what became of the request, where its answer does not tell: see ``decisions``.
+    :ivar has_passed: whether the conditions of a write held when they were judged first.
     :raises RuntimeError: if the extension was never initialised for the application.
     """
 
@@ -45,9 +50,11 @@ class Exchange:
         "_view",
         "_view_arguments",
         "environ",
+        "has_passed",
         "has_run_view",
         "is_read",
         "method",
+        "outcome",
         "settings",
         "url_arguments",
     )
@@ -71,6 +78,8 @@ class Exchange:
         self.method: str = current.method
         self.is_read: bool = self.method in _READS
         self.has_run_view: bool = False
+        self.has_passed: bool = False
+        self.outcome: Literal["unchanged", "reported", "replayed"] | None = None
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
@@ -91,6 +100,19 @@ class Exchange:
             or "HTTP_IF_MATCH" in fields
             or "HTTP_IF_UNMODIFIED_SINCE" in fields
         )
+
+    def sent(self, outcome: str, reason: str | None = None) -> str | None:
+        """Return the field of the request that a decision rests on, as it came; ``None`` where there is none.
+
+        :param outcome: what became of the request.
+        :param reason: why it was refused.
+        """
+        rests_on_none_match = reason == "exists" or outcome == "unchanged"
+        for name in _IN_ORDER[2:] if rests_on_none_match else _IN_ORDER:
+            if name in self.environ:
+                sent: str = self.environ[name]
+                return sent
+        return None
 
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.
@@ -121,6 +143,7 @@ class Exchange:
 
         Werkzeug leaves out the Content-Type that it gives to every response.
         """
+        self.outcome = "unchanged"
         response = self._app.response_class(status=304, content_type="")
         self.describe(response, etag, fields)
         return response
