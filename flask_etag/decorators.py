@@ -11,10 +11,10 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overl
 from flask import Response, request
 from flask.views import MethodView, View
 
-from flask_etag import log
 from flask_etag.audit import Protection, mark, protection_of
-from flask_etag.backend import Refused, cause_of
+from flask_etag.backend import cause_of
 from flask_etag.batches import Batch, Item
+from flask_etag.decisions import decided, tell_answer, tell_refusal
 from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange, Unmade
 from flask_etag.reading import read, read_body
@@ -228,9 +228,15 @@ def _decorated(
         try:
             response = answer(exchange)
         except ConditionalRequestError as refusal:
-            behind = refusal.__cause__
-            log.refusal(refusal.reason, behind.__cause__ if isinstance(behind, Refused) else behind)
+            tell_refusal(exchange, protection.resource, refusal)
             raise
+        except Exception:
+            tell_answer(exchange, protection.resource, None)
+            raise
+        if isinstance(response, Unmade) and protection.resource is None:
+            return response.to_make()  # it is tagged, and told of, once it is made
+        if decided.receivers or not exchange.is_read or exchange.settings.shows_decisions:
+            tell_answer(exchange, protection.resource, response)
         return response.to_make() if isinstance(response, Unmade) else response
 
     mark(view, conditional_view, protection)

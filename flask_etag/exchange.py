@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import Headers
@@ -17,20 +17,13 @@ from flask_etag.errors import PreconditionFailed
 from flask_etag.preconditions import Preconditions, Representation, keeps_range
 from flask_etag.settings import Settings, settings_of
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
 
 _SHOWING = (200, 206, 304)
-
-_CONDITIONS = frozenset(
-    {
-        "HTTP_IF_MATCH",
-        "HTTP_IF_NONE_MATCH",
-        "HTTP_IF_MODIFIED_SINCE",
-        "HTTP_IF_UNMODIFIED_SINCE",
-        "HTTP_IF_RANGE",
-    }
-)
 
 TAGGED = "flask_etag.tagged"
 """The key of the environ where the tag of the answer is found, in debug and testing mode."""
@@ -41,6 +34,11 @@ _NO_NAMES: frozenset[str] = frozenset()
 
 _READS = frozenset({"GET", "HEAD"})
 
+_IN_ORDER = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
+"""The conditional fields, in the order in which they are judged (RFC 9110 section 13.2.2)."""
+
+_CONDITIONS = frozenset({*_IN_ORDER, "HTTP_IF_RANGE"})
+
 
 class Exchange:
     """The request that is being answered, and its application; each looked up once.
@@ -49,6 +47,8 @@ class Exchange:
     :param url_arguments: the URL's variables, by name.
     :param view_arguments: what the view takes besides.
     :param is_made_above: whether the view's framework makes the response of what the view returns, and not Flask.
+    :ivar outcome: what became of the request, where its answer does not tell: see ``decisions``.
+    :ivar has_passed: whether the conditions of a write held when they were judged first.
     :raises RuntimeError: if the extension was never initialised for the application.
     """
 
@@ -58,9 +58,11 @@ class Exchange:
         "_view",
         "_view_arguments",
         "environ",
+        "has_passed",
         "has_run_view",
         "is_read",
         "method",
+        "outcome",
         "settings",
         "url_arguments",
     )
@@ -76,14 +78,16 @@ class Exchange:
         self._view = view
         self._is_made_above = is_made_above
         self._view_arguments = view_arguments
-        self.url_arguments = url_arguments
+        self.url_arguments: dict[str, Any] = url_arguments
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         self.settings: Settings = settings_of(self._app)
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        self.environ = current.environ
-        self.method = current.method
-        self.is_read = self.method in _READS
-        self.has_run_view = False
+        self.environ: WSGIEnvironment = current.environ
+        self.method: str = current.method
+        self.is_read: bool = self.method in _READS
+        self.has_run_view: bool = False
+        self.has_passed: bool = False
+        self.outcome: Literal["unchanged", "reported", "replayed"] | None = None
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
@@ -123,6 +127,19 @@ class Exchange:
             request.environ = self.environ
             self.environ.update(hidden)  # what the view has put there
 
+    def sent(self, outcome: str, reason: str | None = None) -> str | None:
+        """Return the field of the request that a decision rests on, as it came; ``None`` where there is none.
+
+        :param outcome: what became of the request.
+        :param reason: why it was refused.
+        """
+        rests_on_none_match = reason == "exists" or outcome == "unchanged"
+        for name in _IN_ORDER[2:] if rests_on_none_match else _IN_ORDER:
+            if name in self.environ:
+                sent: str = self.environ[name]
+                return sent
+        return None
+
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.
 
@@ -152,6 +169,7 @@ class Exchange:
 
         Werkzeug leaves out the Content-Type that it gives to every response.
         """
+        self.outcome = "unchanged"
         response = self._app.response_class(status=304, content_type="")
         self.describe(response, etag, fields)
         return response
@@ -204,7 +222,7 @@ class Unmade(Response):
     :param answer: what the view has returned: data, or a tuple of data, and a status, fields, or both.
     """
 
-    default_mimetype = None
+    default_mimetype: str | None = None
 
     def __init__(self, answer: Any) -> None:
         self._data, *rest = answer if isinstance(answer, tuple) else (answer,)

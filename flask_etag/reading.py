@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Response, after_this_request, current_app
 
-from flask_etag import log
 from flask_etag.audit import serve_watched
 from flask_etag.backend import Terms, owner_of
+from flask_etag.decisions import tell_answer, tell_refusal
 from flask_etag.entity_tags import TagList, field_of
 from flask_etag.errors import ConditionalRequestError
 from flask_etag.exchange import Exchange, Unmade, names_in, without_content
@@ -103,9 +103,11 @@ def read_body(exchange: Exchange) -> Response:
 def _once_made(exchange: Exchange, response: Response) -> Response:
     """Tag a response that the view's framework has made, when it is; a refusal is handled here, as Flask would."""
     try:
-        return _tagged_by_body(exchange, response)
+        tagged = _tagged_by_body(exchange, response)
+        tell_answer(exchange, None, tagged)
+        return tagged
     except ConditionalRequestError as refusal:
-        log.refusal(refusal.reason)
+        tell_refusal(exchange, None, refusal)
         return current_app.make_response(current_app.handle_user_exception(refusal))
 
 
@@ -115,6 +117,7 @@ def _tagged_by_body(exchange: Exchange, response: Response) -> Response:
     given = names_in(response.headers)
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
+        exchange.outcome = "unchanged"
         response = without_content(response, given)
     exchange.tag(response, etag, given)
     return response
