@@ -44,10 +44,14 @@ class Protection:
 
     :param resource: the resource that the view serves; ``None`` where its tag is the digest of the body.
     :param required: whether a write has to name the state that it overwrites, or is answered 428.
+    :param creates: whether a PUT or POST may create what the loader does not find.
+    :param is_batch: whether one request writes several resources: ``each=``.
     """
 
     resource: Resource[..., Any] | None
     required: bool = False
+    creates: bool = False
+    is_batch: bool = False
 
 
 def mark(view: Callable[..., Any], conditional: Callable[..., Any], protection: Protection) -> None:
@@ -68,14 +72,14 @@ def protection_of(view: Callable[..., Any]) -> Protection | None:
     return getattr(view, _PROTECTION, None)
 
 
-def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any]]]:
-    """Yield for every route of an application its rule, a method, and the view that answers that method."""
+def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any], str]]:
+    """Yield for every route of an application its rule, a method, the view that answers that, and the endpoint."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions.get(rule.endpoint)
         if view is None:
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield rule.rule, method, _answering(view, method)
+            yield rule.rule, method, _answering(view, method), rule.endpoint
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -208,7 +212,7 @@ def routes(check: bool) -> None:
     """Show every route: its resource, where its tag comes from, and how it is protected."""
     configured = settings_of(current_app)
     rows, unprotected = [], []
-    for rule, method, view in views_of(current_app):
+    for rule, method, view, _ in views_of(current_app):
         protection = protection_of(view)
         rows.append((rule, method, *_described(method, protection, configured)))
         if method in _WRITES and not _is_protected(protection, configured):
