@@ -3,7 +3,9 @@
 # make smoke        less than a minute of them: the units, HTTP, and two writers at once on each database
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
+# make test-frameworks one story with each framework above Flask, at its newest and its lowest version that works
 # make test-torture client processes against gunicorn, while workers and databases die
+# make test-clusters Galera with three nodes, under fire
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
@@ -13,6 +15,8 @@
 # make costs        how many function calls each kind of request costs
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
+# make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
+#                   for Quart, Starlette and Django; in .venv-stores, an environment of its own; part of test-all
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -23,7 +27,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-release test-all dist docs fuzz torture search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -40,13 +44,24 @@ test: $(VENV)/.test
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
 
-test-proxies test-browser test-torture: test-%: $(VENV)/.test
+test-proxies test-browser test-torture test-clusters: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-proxies test-browser test-torture test-release
+test-all: test test-proxies test-browser test-torture test-clusters test-release
+
+# In environments of their own: what they need differs, and is much.
+FRAMEWORKS := $(VENV)-frameworks
+test-frameworks: $(FRAMEWORKS)/newest/.made $(FRAMEWORKS)/lowest/.made
+	@set -e; for each in $^; do $$(dirname $$each)/bin/python -m pytest -c tests/frameworks/pytest.ini --rootdir . \
+		--confcutdir tests/frameworks -p no:cacheprovider tests/frameworks; done
+
+$(FRAMEWORKS)/%/.made: tests/frameworks/%.txt
+	$(PYTHON) -m venv --clear --without-pip $(@D)
+	$(PYTHON) -m pip --disable-pip-version-check --python $(@D)/bin/python install --quiet --no-deps --requirement $<
+	@touch $@
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
@@ -54,6 +69,12 @@ docs: $(VENV)/.test
 dist: $(VENV)/.test
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+
+.PHONY: test-stores
+test-all: test-stores
+test-stores:
+	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
+	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
@@ -94,6 +115,10 @@ $(VENV)/.release: $(VENV)/.test
 	$(PIP) --group release
 	@touch $@
 
+$(VENV)/.stores: $(VENV)/.run
+	$(PIP) --group stores
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.run
 	$(PIP) --no-build-isolation --editable '.[bench]'
 	@touch $@
@@ -103,8 +128,8 @@ $(VENV)/.bench: $(VENV)/.run
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info
+	rm -rf $(VENV) .venv-stores build dist docs/_build *.egg-info
