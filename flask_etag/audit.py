@@ -199,6 +199,8 @@ def _guard_of(resource: Resource[..., Any]) -> str:
         return ", or ".join(sorted(filter(None, guards)))
     if resource.has_lock:
         return "locked: lock="
+    if resource.swaps:
+        return "guarded: its view's own compare-and-set"
     return "judged only" if loaded else "guarded if mapped: the loader's annotation does not say"
 
 

@@ -6,12 +6,14 @@ from collections.abc import Container, Mapping
 from functools import partial
 from typing import Any
 
-from flask import Response
+from flask import Response, after_this_request, current_app
 
 from flask_etag.audit import serve_watched
 from flask_etag.backend import Terms, owner_of
+from flask_etag.decisions import tell_answer, tell_refusal
 from flask_etag.entity_tags import TagList, field_of
-from flask_etag.exchange import Exchange, names_in, without_content
+from flask_etag.errors import ConditionalRequestError
+from flask_etag.exchange import Exchange, Unmade, names_in, without_content
 from flask_etag.fingerprints import LENGTH, digest_of_body
 from flask_etag.preconditions import Representation
 from flask_etag.resources import HASHED, Resource
@@ -80,11 +82,30 @@ def read_body(exchange: Exchange) -> Response:
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
     response = exchange.serve()
+    if isinstance(response, Unmade):
+        after_this_request(partial(_once_made, exchange))
+        return response
+    return _tagged_by_body(exchange, response)
+
+
+def _once_made(exchange: Exchange, response: Response) -> Response:
+    """Tag a response that the view's framework has made, when it is; a refusal is handled here, as Flask would."""
+    try:
+        tagged = _tagged_by_body(exchange, response)
+        tell_answer(exchange, None, tagged)
+        return tagged
+    except ConditionalRequestError as refusal:
+        tell_refusal(exchange, None, refusal)
+        return current_app.make_response(current_app.handle_user_exception(refusal))
+
+
+def _tagged_by_body(exchange: Exchange, response: Response) -> Response:
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
     given = names_in(response.headers)
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
+        exchange.outcome = "unchanged"
         response = without_content(response, given)
     exchange.tag(response, etag, given)
     return response

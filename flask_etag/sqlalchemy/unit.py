@@ -33,7 +33,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import SavepointClause
 
-from flask_etag.backend import Refused, Terms
+from flask_etag.backend import Refused, Stale, Terms
 from flask_etag.sqlalchemy import databases, statements
 from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
@@ -81,6 +81,8 @@ class SessionUnit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if isinstance(error, Stale) and self._has_committed:
+                raise Refused("partial") from error
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
                 self._read_back_all()

@@ -409,7 +409,7 @@ def test_a_deadline_ends_the_attempts(proxy: Proxy, url: str) -> None:
     assert 1 < proxy.count("PUT") < 100
 
 
-@pytest.mark.parametrize("wait", ["1", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)])
+@pytest.mark.parametrize("wait", ["60", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)])
 def test_a_server_that_asks_for_longer_than_there_is_time_is_not_waited_for(
     proxy: Proxy, url: str, wait: str
 ) -> None:
@@ -417,17 +417,15 @@ def test_a_server_that_asks_for_longer_than_there_is_time_is_not_waited_for(
     proxy.faults = {"PUT": [busy]}
     start = time.monotonic()
     with pytest.raises(client.GaveUp):
-        update(requests.Session(), url, add, deadline=0.9)
-    assert time.monotonic() - start < 0.9
+        update(requests.Session(), url, add, deadline=30)
+    assert time.monotonic() - start < 30
     assert proxy.count("PUT") == 1
 
 
 def test_a_server_that_asks_to_wait_is_waited_for(proxy: Proxy, url: str) -> None:
     long_ago = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
-    waits: list[Fault | None] = [
-        {"status": 429, "headers": {"Retry-After": wait}} for wait in ("1", "soon", long_ago)
-    ]
-    proxy.faults = {"PUT": waits}
+    waits = ("1", "soon", long_ago)
+    proxy.faults = {"PUT": [{"status": 429, "headers": {"Retry-After": wait}} for wait in waits]}
     start = time.monotonic()
     assert update(requests.Session(), url, add).content["n"] == 2
     assert time.monotonic() - start > 1
