@@ -409,7 +409,9 @@ def test_a_deadline_ends_the_attempts(proxy: Proxy, url: str) -> None:
     assert 1 < proxy.count("PUT") < 100
 
 
-@pytest.mark.parametrize("wait", ["60", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)])
+@pytest.mark.parametrize(
+    "wait", ["60", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)], ids=["seconds", "date"]
+)
 def test_a_server_that_asks_for_longer_than_there_is_time_is_not_waited_for(
     proxy: Proxy, url: str, wait: str
 ) -> None:
