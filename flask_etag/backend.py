@@ -27,6 +27,19 @@ class Refused(Exception):
         self.cause: Cause = cause
 
 
+class Stale(Refused):
+    """Raise it in a view that writes by a compare-and-set of its own, when that has found another state.
+
+    The request is judged again by the state that won, as when a database refuses: it is answered 412 with the
+    current ETag, or the loader's own 404; or 409, should its conditions hold all the same. Let nothing be written
+    by then: what was done in a SQLAlchemy session is rolled back. Tell the resource too:
+    ``@resource(swaps=True)``. A GET is not judged again: there it is an error like any other.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("conflict")
+
+
 @dataclass(slots=True)  # not frozen: each write makes one, and that would triple its cost
 class Terms:
     """What a write has to hold to, and how its target is found and tagged.

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import FunctionType
@@ -38,8 +39,9 @@ class Resource(Generic[P, T_co]):
 
     A resource can be called, which calls the loader as the plain function that it was: so loaders compose.
 
-    :ivar arguments: the names of the loader's parameters.
+    :ivar parameters: the names of the loader's parameters.
     :ivar has_fields: whether a read has to ask for more than the tag: declared fields, or Last-Modified.
+    :ivar swaps: whether its views write by a compare-and-set of their own.
     """
 
     def __init__(
@@ -51,20 +53,22 @@ class Resource(Generic[P, T_co]):
         headers: Callable[[Any], Mapping[str, str]] | None = None,
         variant: Callable[[Any], str | None] | None = None,
         lock: Callable[P, AbstractContextManager[Any]] | None = None,
+        swaps: bool = False,
     ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
-        self.is_async = inspect.iscoroutinefunction(loader)
+        self.is_async: bool = inspect.iscoroutinefunction(loader)
         self._load: Callable[..., Any] = in_sync(loader) if self.is_async else loader
         self._last_modified = last_modified
         self._headers = headers
-        self.has_fields = headers is not None or last_modified is not None
+        self.has_fields: bool = headers is not None or last_modified is not None
         self._variant = variant
         self._lock = lock
-        self.has_lock = lock is not None
+        self.has_lock: bool = lock is not None
+        self.swaps = swaps
         self.validator = validator
-        self.name = loader.__qualname__.rpartition("<locals>.")[2]
-        self.arguments = names_of_parameters(loader)
+        self.name: str = loader.__qualname__.rpartition("<locals>.")[2]
+        self.parameters: Parameters = Parameters.of(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""
@@ -232,6 +236,7 @@ def resource(
     headers: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
     variant: Callable[[Any], str | None] | None = None,
     lock: Callable[..., AbstractContextManager[Any]] | None = None,
+    swaps: bool = False,
 ) -> Declaration: ...
 def resource(
     loader: Callable[..., Any] | None = None,
@@ -242,6 +247,7 @@ def resource(
     headers: object = None,
     variant: object = None,
     lock: object = None,
+    swaps: object = False,
 ) -> Resource[..., Any] | Declaration:
     """Declare what a URL names: a decorator for the function that loads it.
 
@@ -262,6 +268,9 @@ def resource(
     :param lock: a function of the URL's variables that returns a context manager, held from the load to the end
         of a view that writes: for objects that are not kept by SQLAlchemy. A lock that raises
         :class:`TimeoutError` when it is entered makes the request a 409.
+    :param swaps: whether the views that write do that by a compare-and-set of their own, for a store that has one,
+        and raise :class:`~flask_etag.Stale` when it finds another state. Then they count as guarded, and put the
+        new ETag on their answers themselves.
     :raises TypeError: if ``loader`` is no function, or an option has another type.
     """
     options = {
@@ -270,7 +279,10 @@ def resource(
         "headers": _mapping(headers),
         "variant": _function(variant, "variant"),
         "lock": _function(lock, "lock"),
+        "swaps": swaps,
     }
+    if not isinstance(swaps, bool):
+        raise TypeError(f"swaps= takes True or False, and was given {swaps!r}.")
     declaration = Declaration(options)
     return declaration if loader is None else declaration(loader)
 
@@ -293,14 +305,34 @@ def _mapping(value: Any) -> Any:
     return _function(value, "headers", " or a mapping")
 
 
-def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of a function's parameters, without ``*args`` and ``**kwargs``."""
-    if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() is slow
-        code = function.__code__
-        return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The names of a function's parameters.
+
+    :param required: those that a URL has to give.
+    :param optional: those with a default, which are no variables of a URL, unless it gives them.
+    :param is_open: whether it takes any others too: ``**kwargs``.
+    """
+
+    required: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    is_open: bool = False
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Parameters:
+        """Read the parameters of a function."""
+        if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() is slow
+            code = function.__code__
+            if not (function.__defaults__ or code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS):
+                return cls(frozenset(code.co_varnames[: code.co_argcount]))
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        named = [each for each in parameters if each.kind not in kinds]
+        return cls(
+            frozenset(each.name for each in named if each.default is each.empty),
+            frozenset(each.name for each in named if each.default is not each.empty),
+            any(each.kind is each.VAR_KEYWORD for each in parameters),
+        )
 
 
 def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:
