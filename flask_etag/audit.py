@@ -181,7 +181,8 @@ def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], targe
     """Run the view of a read, and warn of the rows that it has loaded and that can change without the tag.
 
     Rows that name the target (an order's lines) count whoever loads them. Rows that the target names (its
-    customer) count if the view loads them: a loader may look at those only to see who may read.
+    customer) count if the view loads them: a loader may look at those only to see who may read. What a variant
+    shows of either is in the tag.
     """
     owner = owner_of(target) if isinstance(resource.validator, Found) else None
     if owner is None or hasattr(type(target), "__etag__"):
@@ -189,7 +190,7 @@ def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], targe
     before = owner.uncovered(target)
     response = exchange.serve(target)
     for part, (advice, is_content) in owner.uncovered(target).items():
-        if is_content or part not in before:
+        if part not in before or (is_content and not resource.shows_more):
             log.once(
                 f"{part} is loaded for its answer, and what changes there does not change the ETag, so that a 304 "
                 f"can be stale: {advice}. This is told in debug and testing mode only."
