@@ -117,6 +117,44 @@ def _unwrapped(view: Callable[..., Any] | None) -> Iterator[Callable[..., Any]]:
         view = getattr(view, "__wrapped__", None)
 
 
+# By the package of the decorator: what is wrong with an answer for which it does not run.
+_STRANGERS = "so that strangers are answered"
+_WRONG_BELOW = {
+    "flask_httpauth": _STRANGERS,
+    "flask_jwt_extended": _STRANGERS,
+    "flask_login": _STRANGERS,
+    "flask_principal": _STRANGERS,
+    "flask_security": _STRANGERS,
+    "flask_limiter": "so that they are not limited",
+    "flask_cors": "so that scripts from elsewhere cannot read them",
+}
+
+
+def guards_below(app: Flask) -> list[str]:
+    """Say which views have a known guard of access below our decorator, where it does not run for every answer."""
+    return [
+        f"{endpoint}: a decorator of {package} stands below etag_resource or require_if_match. It does not run "
+        f"for a 304, 404, 412 or 428, {_WRONG_BELOW[package]}. Write it above, below the route."
+        for endpoint, view in app.view_functions.items()
+        for package in sorted(_WRONG_BELOW.keys() & _packages_below(view))
+    ]
+
+
+def _packages_below(view: Callable[..., Any]) -> set[str]:
+    """Return the packages whose decorators stand below ours, in a view or in the methods of its class."""
+    view_class = getattr(view, "view_class", None)
+    methods = [getattr(view_class, name.lower(), None) for name in getattr(view_class, "methods", None) or ()]
+    found: set[str] = set()
+    for answering in (view, *methods):
+        is_below = False
+        for step in _unwrapped(answering):  # each decorator has wrapped the one below in a function of its own
+            module = getattr(step, "__globals__", {}).get("__name__", "")
+            if is_below:
+                found.add(module.partition(".")[0])
+            is_below = is_below or module == "flask_etag.decorators"
+    return found
+
+
 def _check_views(app: Flask, **_: Any) -> None:
     """Refuse an application in which a view is decorated above its route. Its first request asks, and no other."""
     unreachable = _unreachable_views(app, list(_apps))
@@ -126,6 +164,8 @@ def _check_views(app: Flask, **_: Any) -> None:
             "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
         )
     request_started.disconnect(_check_views, app)
+    for warning in guards_below(app):
+        log.logger.warning(warning)
     if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
         request_finished.connect(_check_tag, app)
