@@ -61,3 +61,16 @@ def test_its_server_is_where_the_store_is_registered(tmp_path: Path) -> None:
         assert document["servers"] == [{"url": prefix or "/"}]
         assert "412" in document["paths"]["/products/{sku}"]["put"]["responses"]
         engine_of(app).dispose()
+
+
+def test_the_page_shows_it_by_files_of_its_own(shop: FlaskClient) -> None:
+    page = shop.get("/openapi")
+    assert page.status_code == 200
+    assert 'data-url="/api/openapi.json"' in page.text
+    assert "unsafe-inline" in page.headers["Content-Security-Policy"]
+    assert "unsafe-inline" not in shop.get("/").headers["Content-Security-Policy"]
+    linked = re.findall(r'(?:src|href)="(/static/[^"]*)"', page.text)
+    assert len(linked) == 4
+    for url in linked:
+        with shop.get(url, buffered=True) as answer:
+            assert answer.status_code == 200
