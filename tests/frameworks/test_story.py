@@ -114,6 +114,14 @@ def test_it_reads_saves_and_is_refused(site: Site) -> None:
     assert site.send("GET", NOTE).status == 404
 
 
+def test_it_makes_one_whose_tag_is_good(site: Site) -> None:
+    made = site.send("POST", "/notes", {"body": "new"})
+    assert (made.status, made.json) == (201, {"body": "new"})
+    path, etag = made.fields["location"], str(made.etag)
+    assert site.send("GET", path, If_None_Match=etag).status == 304
+    assert site.send("PUT", path, {"body": "newer"}, If_Match=etag).status == 200
+
+
 def test_of_two_writers_at_once_one_is_refused(site: Site) -> None:
     etag = str(site.send("GET", NOTE).etag)
 

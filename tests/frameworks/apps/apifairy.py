@@ -7,7 +7,7 @@ from marshmallow import fields
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 blueprint = Blueprint("notes", __name__, url_prefix="/notes")
 
@@ -43,6 +43,14 @@ def replace_note(note, content):
 def delete_note(note: Note) -> tuple[str, int]:
     remove(note)
     return "", 204
+
+
+@blueprint.post("")
+@body(NoteSchema)
+@response(NoteSchema, 201)
+def make_note(content):
+    note, fields = make(content["body"])
+    return note, 201, fields
 
 
 def create_app(folder: Path) -> Flask:

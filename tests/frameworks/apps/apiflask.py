@@ -5,7 +5,7 @@ from apiflask.fields import String
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 blueprint = APIBlueprint("notes", __name__, url_prefix="/notes")
 
@@ -39,6 +39,14 @@ def replace_note(note, json_data):
 def delete_note(note: Note) -> str:
     remove(note)
     return ""
+
+
+@blueprint.post("")
+@blueprint.input(NoteSchema)
+@blueprint.output(NoteSchema, status_code=201)
+def make_note(json_data):
+    note, fields = make(json_data["body"])
+    return note, 201, fields
 
 
 def create_app(folder: Path) -> APIFlask:

@@ -6,7 +6,7 @@ from flask import Flask, abort, request
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 
 # [views]
@@ -47,6 +47,11 @@ def delete_note(note: Note) -> tuple[str, int]:
     return "", 204
 
 
+def make_note():
+    note, fields = make(request.get_json()["body"])
+    return {"body": note.body}, 201, fields
+
+
 def create_app(folder: Path) -> Flask:
     app = Flask("apispec")
     prepare(app, folder)
@@ -59,5 +64,6 @@ def create_app(folder: Path) -> Flask:
     # [openapi]
     document = describe(spec.to_dict(), app)
     # [end]
+    app.add_url_rule("/notes", view_func=make_note, methods=["POST"])
     app.add_url_rule("/openapi.json", "document", lambda: document)
     return app

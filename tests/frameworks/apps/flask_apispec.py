@@ -8,7 +8,7 @@ from marshmallow import Schema, fields
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 
 class NoteSchema(Schema):
@@ -36,6 +36,14 @@ class NoteView(MethodResource):
         return "", 204
 
 
+class NotesView(MethodResource):
+    @use_kwargs(NoteSchema)
+    @marshal_with(NoteSchema, code=201)
+    def post(self, **content):
+        note, fields = make(content["body"])
+        return note, 201, fields
+
+
 def create_app(folder: Path) -> Flask:
     app = Flask("flask_apispec")
     app.config["APISPEC_SPEC"] = APISpec("Notes", "1", "2.0", plugins=[MarshmallowPlugin()])
@@ -44,6 +52,7 @@ def create_app(folder: Path) -> Flask:
     docs = FlaskApiSpec(app)
     app.add_url_rule("/notes/<int:note_id>", view_func=NoteView.as_view("note"))
     docs.register(NoteView, endpoint="note")
+    app.add_url_rule("/notes", view_func=NotesView.as_view("notes"))
     # [openapi]
     finished = docs.spec.to_dict
     docs.spec.to_dict = lambda: describe(finished())

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 blueprint = APIBlueprint("notes", __name__, url_prefix="/notes")
 
@@ -39,6 +39,12 @@ def replace_note(note, path: NotePath, body: NoteBody):
 def delete_note(note: Note, path: NotePath) -> tuple[str, int]:
     remove(note)
     return "", 204
+
+
+@blueprint.post("", responses={201: NoteBody})
+def make_note(body: NoteBody):
+    note, fields = make(body.body)
+    return {"body": note.body}, 201, fields
 
 
 def create_app(folder: Path) -> OpenAPI:

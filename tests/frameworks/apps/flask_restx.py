@@ -5,7 +5,7 @@ from flask_restx import Api, Resource, fields
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 api = Api()
 shape = api.model("Note", {"body": fields.String(required=True)})
@@ -32,6 +32,15 @@ class NoteView(Resource):
     def delete(self, note: Note) -> tuple[None, int]:
         remove(note)
         return None, 204
+
+
+@api.route("/notes")
+class NotesView(Resource):
+    @api.expect(shape, validate=True)
+    @api.marshal_with(shape, code=201)
+    def post(self):
+        note, fields = make(request.json["body"])
+        return note, 201, fields
 
 
 def create_app(folder: Path) -> Flask:

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 blueprint = Blueprint("notes", "notes", url_prefix="/notes")
 
@@ -36,6 +36,14 @@ class NoteView(MethodView):
     @blueprint.response(204)
     def delete(self, note: Note) -> None:
         remove(note)
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.arguments(NoteSchema)
+@blueprint.response(201, NoteSchema)
+def make_note(content):
+    note, fields = make(content["body"])
+    return note, fields
 
 
 def create_app(folder: Path) -> Flask:

@@ -6,7 +6,7 @@ from spectree import Response, SpecTree
 
 from flask_etag import etag_resource, require_if_match
 from flask_etag.openapi import describe
-from tests.frameworks.board import Note, find_note, prepare, remove, save
+from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
 blueprint = Blueprint("notes", __name__, url_prefix="/notes")
 spec = SpecTree("flask")
@@ -40,6 +40,13 @@ def replace_note(note, json: NoteBody):
 def delete_note(note: Note) -> tuple[str, int]:
     remove(note)
     return "", 204
+
+
+@blueprint.post("")
+@spec.validate(resp=Response(HTTP_201=NoteBody))
+def make_note(json: NoteBody):
+    note, fields = make(json.body)
+    return {"body": note.body}, 201, fields
 
 
 def create_app(folder: Path) -> Flask:
