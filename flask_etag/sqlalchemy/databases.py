@@ -364,6 +364,14 @@ def _codes_of(orig: BaseException | None) -> tuple[str, int]:
     return str(sqlstate), code if isinstance(code, int) else 0
 
 
+def sees_what_is_committed(connection: Connection) -> bool:
+    """Tell whether a transaction that has written sees what others have committed since it began.
+
+    On SQLite nobody else can have written since.
+    """
+    return connection.dialect.name == "sqlite" or connection.get_isolation_level() == "READ COMMITTED"
+
+
 # What an upsert has done.
 
 

@@ -37,6 +37,7 @@ from flask_etag.sqlalchemy.models import (
     names_of_columns,
     names_of_other_rows,
     next_version,
+    put_version_back,
     version_key,
     version_of,
 )
@@ -102,7 +103,11 @@ class RowClaim(Claim):
     def judged(self, etag: str | None) -> None:
         """Note that the target was judged by what is loaded of it, and the tag of that."""
         state = instance_state(self.target)
-        self.rebase(Known(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
+        if not self.is_versioned:
+            fingerprint: object = columns_of(state, self._loaded)
+        else:  # as it is stored: a hook of the application's may have set the next, and not sent it yet
+            fingerprint = state.committed_state.get(version_key(state.mapper)) or version_of(state)
+        self.rebase(Known(fingerprint, etag))
 
     def rebase(self, base: Known) -> None:
         """Let a state be the base: the request was judged by it, or takes whatever is there for expected."""
@@ -573,4 +578,6 @@ def _refresh(session: Session, state: InstanceState[Any]) -> None:
 def _is_changed(state: InstanceState[Any]) -> bool:
     """Tell whether a flush is going to write an object: to set an attribute to what it is changes nothing."""
     session, target = state.session, state.obj()
+    if isinstance(target, Versioned):
+        put_version_back(state)  # what was set is ignored, and no change
     return session is None or target in session.deleted or session.is_modified(target, include_collections=False)
