@@ -101,6 +101,7 @@ class SessionUnit:
         session = session_of(target)
         self._note_session(session)
         claim = RowClaim(terms, target, session)
+        claim.is_judged = False
         self._claims.append(claim)
         return claim
 

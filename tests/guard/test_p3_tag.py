@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask import request
-from sqlalchemy import DateTime, String, TypeDecorator, Uuid, event, text, update
+from sqlalchemy import DateTime, String, TypeDecorator, Uuid, event, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from flask_etag import etag_resource
+from flask_etag import content_hash, etag_resource, resource
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Base, Memo
@@ -349,6 +349,50 @@ def test_p3_what_a_hook_has_set_before_the_request_is_not_taken_for_what_is_stor
     answer = board.save(lambda _: board.db.session.commit(), If_Match="*")
     assert (answer.status_code, board.get().text) == (200, "by a hook")
     assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+
+
+@pytest.mark.parametrize("model", [Checked, Counted, Memo])
+def test_p3_what_is_made_again_is_not_taken_for_what_a_snapshot_still_shows(
+    board_on: Callable[..., Board], model: Any
+) -> None:
+    """At REPEATABLE READ, PostgreSQL shows both the row that another session has deleted and the new one."""
+    board = board_on("postgresql", model, isolation_level="REPEATABLE READ")
+
+    def view(found: Any) -> None:
+        board.db.session.rollback()
+        board.db.session.get_one(Player, 1)
+        board.db.session.expunge(found)
+        with Session(board.engine) as session:
+            session.delete(session.get_one(model, 1))
+            session.commit()
+        board.db.session.add(model(id=1, text="made again"))
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "made again")
+    assert board.get().headers["ETag"] != board.seen
+    assert answer.headers.get("ETag", board.get().headers["ETag"]) == board.get().headers["ETag"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_p3_what_a_hook_has_set_is_sent_while_the_request_is_judged(
+    board_on: Callable[..., Board], kind: str
+) -> None:
+    """A content hash that reads other rows has the session send what it has."""
+    board = board_on(kind, Checked)
+
+    def dump(found: Any) -> list[str]:
+        return [found.text, *board.db.session.scalars(select(Player.name))]
+
+    board.find = resource(etag=content_hash(dump))(lambda number: board.db.session.get(Checked, number))
+
+    @board.app.before_request
+    def edit() -> None:
+        if request.path.startswith("/mine"):
+            board.db.session.get_one(Checked, 1).text = "by a hook"
+
+    answer = board.save(lambda _: board.db.session.commit(), If_Match="*")
+    assert (answer.status_code, board.get().text) == (200, "by a hook")
 
 
 def test_p3_a_read_whose_view_would_write_is_304_before_that(
