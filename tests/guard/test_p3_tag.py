@@ -384,7 +384,10 @@ def test_p3_what_a_hook_has_set_is_sent_while_the_request_is_judged(
     def dump(found: Any) -> list[str]:
         return [found.text, *board.db.session.scalars(select(Player.name))]
 
-    board.find = resource(etag=content_hash(dump))(lambda number: board.db.session.get(Checked, number))
+    def find(number: int) -> Any:
+        return board.db.session.get(Checked, number)
+
+    board.find = resource(etag=content_hash(dump))(find)
 
     @board.app.before_request
     def edit() -> None:
