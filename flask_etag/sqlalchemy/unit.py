@@ -288,7 +288,7 @@ class SessionUnit:
             return
         self._claim_awaited()
         is_of_flush = self._is_of_flush(connection, options)
-        if not is_of_flush:
+        if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
             self._claim_what_was_made(None)
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []

@@ -207,6 +207,21 @@ def test_2_3_what_another_session_makes_is_committed_past_the_loader(
     assert (answer.status_code, board.get(2).text) == (200, "mine")
 
 
+def test_2_3_a_row_beside_what_was_made_is_inserted_past_the_loader(board_on: Callable[..., Board]) -> None:
+    """An INSERT overwrites nothing, so that nobody has to be asked before: in SQLite's way, if by a savepoint."""
+    board = board_on("sqlite", Checked)
+
+    def view(found: Any) -> None:
+        with Session(board.engine) as session:
+            session.add(Checked(id=2, text="mine"))
+            session.commit()
+        with board.db.session.begin_nested(), board.engine.begin() as connection:
+            connection.execute(insert(Player).values(id=2, name="logged"))
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "mine")
+
+
 def test_2_10_a_statement_of_the_driver_s_is_not_taken_for_the_one_before_it(board: Board) -> None:
 
     def view(found: Any) -> None:
