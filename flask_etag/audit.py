@@ -179,8 +179,8 @@ def etag() -> None:
 Guard = Literal["guarded", "held", "locked", "judged only", "exempt", "unknown", "none"]
 """What keeps a write from overwriting what its sender has not seen.
 
-``guarded``: the version, or a compare-and-set of the view's own. ``held``: a lock on the row. ``locked``: the
-resource's ``lock=``. ``judged only``: the check alone, which two requests at the same moment both pass. ``exempt``:
+``guarded``: the version, or a compare-and-set of the view's own. ``held``: a lock on the row. ``locked``:
+``lock=``. ``judged only``: the check alone, which two requests at the same moment both pass. ``exempt``:
 nothing, and somebody has said why. ``unknown``: the loader is not annotated. ``none``: nothing.
 """
 
