@@ -10,7 +10,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -55,10 +55,12 @@ class Protection:
 
     :param resource: the resource that the view serves; ``None`` where its tag is the digest of the body.
     :param unprotected: what becomes of a write that does not name the state which it overwrites.
+    :param writes_several: whether one request writes several resources.
     """
 
     resource: Resource[..., Any] | None
     unprotected: Unprotected = "let pass"
+    writes_several: bool = False
 
     @property
     def is_required(self) -> bool:
@@ -295,7 +297,7 @@ def _route(app: Flask, configured: Settings, rule: Rule, method: str, view: Call
         return described()
     if protection is not None and resource is not None and protection.is_required:
         enforced = protection.unprotected == "refused" and configured.require == "enforce"
-        return described(*_guard_of(resource), enforced)
+        return described(*guard_of(resource), enforced)
     of_class = getattr(app.view_functions[rule.endpoint], "view_class", view)
     reason = exemption_of(view) or exemption_of(of_class)
     if reason is not None:
@@ -350,9 +352,13 @@ def problems_of(found: Iterable[Route], *, allow_reported: bool = False) -> list
     ]
 
 
-def _guard_of(resource: Resource[..., Any]) -> tuple[Guard, str]:
-    """Tell how the objects of a resource are guarded, from the classes that its loader is annotated to return."""
-    loaded = _loaded_by(resource)
+def guard_of(resource: Resource[..., Any], loaded: Sequence[type] | None = None) -> tuple[Guard, str]:
+    """Tell how the objects of a resource are guarded, and by what.
+
+    :param loaded: their classes; without it, those that the loader is annotated to return.
+    """
+    if loaded is None:
+        loaded = _loaded_by(resource)
     known = backend()
     guards = {None if known is None else known.guarding(model) for model in loaded}
     if guards and None not in guards:

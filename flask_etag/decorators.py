@@ -16,7 +16,7 @@ from flask_etag.backend import cause_of
 from flask_etag.batches import Batch, Item
 from flask_etag.decisions import decided, tell_answer, tell_refusal
 from flask_etag.errors import ConditionalRequestError, WriteConflict
-from flask_etag.exchange import Exchange, Unmade
+from flask_etag.exchange import EXPLANATION, Exchange, Unmade
 from flask_etag.reading import read, read_body
 from flask_etag.resources import Parameters, Resource, in_sync
 from flask_etag.writing import Target, write
@@ -162,6 +162,8 @@ class ConditionalView(Generic[P, T]):
     :param create: whether a PUT or POST may create what the loader does not find.
     """
 
+    _writes_several = False
+
     def __init__(
         self, resource: Resource[..., Any], unprotected: Unprotected = "let pass", *, create: bool = False
     ) -> None:
@@ -185,7 +187,8 @@ class ConditionalView(Generic[P, T]):
 
         :raises TypeError: if ``view`` is no view, or takes no resource.
         """
-        return _decorated(view, self._answer, Protection(self._resource, self._unprotected), self._parameters)
+        protection = Protection(self._resource, self._unprotected, self._writes_several)
+        return _decorated(view, self._answer, protection, self._parameters)
 
     def _answer(self, exchange: Exchange) -> Response:
         """Answer one request, by the story of a read or of a write."""
@@ -205,6 +208,8 @@ class ConditionalView(Generic[P, T]):
 
 class _BatchView(ConditionalView[P, T]):
     """A decorator for a view that writes several resources: it hands the view the list of their objects."""
+
+    _writes_several = True
 
     def __init__(
         self, resource: Resource[..., Any], unprotected: Unprotected, each: Callable[P, Iterable[Item]]
@@ -272,6 +277,8 @@ def _decorated(
             # Where Flask's own method is not what calls the view, a framework makes the response of its answer.
             makes_responses = type(args[0]).dispatch_request is not MethodView.dispatch_request
         exchange = Exchange(bound, *arguments_of(given), is_made_above=makes_responses)
+        if EXPLANATION in exchange.environ:
+            return exchange.environ[EXPLANATION].of(exchange, protection, answer)
         try:
             response = answer(exchange)
         except ConditionalRequestError as refusal:
