@@ -5,6 +5,7 @@
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
 # make test-clusters Galera with three nodes, under fire
+# make test-recipes what the docs say for Prometheus, OpenTelemetry, logs and Sentry (apt-get install prometheus)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
@@ -24,7 +25,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-recipes test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -44,10 +45,13 @@ smoke: $(VENV)/.test
 test-proxies test-browser test-torture test-clusters: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
+test-recipes: $(VENV)/.recipes
+	$(PYTEST) tests/recipes
+
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-proxies test-browser test-torture test-clusters test-release
+test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
@@ -91,6 +95,10 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
+$(VENV)/.recipes: $(VENV)/.test
+	$(PIP) --group recipes
+	@touch $@
+
 $(VENV)/.release: $(VENV)/.test
 	$(PIP) --group release
 	@touch $@
@@ -104,7 +112,7 @@ $(VENV)/.bench: $(VENV)/.run
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group recipes --group release --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:
