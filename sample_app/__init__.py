@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 
 from sample_app.api import store
+from sample_app.decisions import watch
 from sample_app.pages import pages
 
 __all__ = ["create_app", "store"]
@@ -25,4 +26,5 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config or {})
     app.register_blueprint(store, url_prefix="/api")
     app.register_blueprint(pages)
+    watch(app)
     return app
