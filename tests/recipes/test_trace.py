@@ -32,7 +32,7 @@ def test_a_412_is_traced_to_its_cause(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    [line] = re.findall(r"^gunicorn .*$", PAGE, re.MULTILINE)
+    [line] = re.findall(r"^gunicorn --.*$", PAGE, re.MULTILINE)
     _, *options, _ = shlex.split(line)
     log = tmp_path / "access.log"
     options[options.index("access.log")] = str(log)
