@@ -223,6 +223,8 @@ def test_nothing_is_made_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -
     with listening(Flask("another")) as told:
         assert client.get("/pages/nowhere").status_code == 404
     assert told == []
+    reporting = served(ETAG_REQUIRE="report").test_client()
+    assert reporting.put("/pages/home").status_code == 200
 
 
 def test_the_log_s_attributes_are_the_decision(caplog: pytest.LogCaptureFixture) -> None:

@@ -49,6 +49,20 @@ def test_the_page_has_the_table_without_a_script(shop: FlaskClient) -> None:
     assert 'aria-current="page">Decisions</a>' in page
 
 
+def test_sizes_of_answers_are_not_kept_for_ever(shop: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sample_app.decisions.MOST", 2)
+    for number in range(3):
+        shop.put(f"{PATH}{number}", json=POT, headers=NEW)
+    etags = [shop.get(f"{PATH}{number}").headers["ETag"] for number in range(3)]
+    for number, etag in enumerate(etags):
+        before = shop.get("/decisions/last").json
+        assert shop.get(f"{PATH}{number}", headers={"If-None-Match": etag}).status_code == 304
+        after = shop.get("/decisions/last").json
+        assert before is not None
+        assert after is not None
+        assert (after["totals"]["bytes"] > before["totals"]["bytes"]) == (number > 0)
+
+
 def test_what_is_old_is_shown_no_more_and_what_raced_is_told_apart(shop: FlaskClient) -> None:
     memory = Memory()
     with shop.application.test_request_context("/api/products/pot"):
