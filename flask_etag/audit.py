@@ -262,6 +262,11 @@ class Route:
     enforced: bool = False
 
     @property
+    def name(self) -> str:
+        """The method, and the rule of the URL."""
+        return f"{self.method} {self.route}"
+
+    @property
     def is_only_reported(self) -> bool:
         """Whether what would be protected is let pass, for the time of a roll-out."""
         return self.protection not in (None, "none", "exempt") and not self.enforced
@@ -322,14 +327,20 @@ def routes(check: bool, allow_reported: bool, as_json: bool) -> None:
     else:
         rows = [(each.route, each.method, each.resource or "", each.tag or "", each.described) for each in found]
         _echo_table([_HEADINGS, *rows])
-    problems = problems_of(found, allow_reported=allow_reported)
+    problems = _problems_of(found, allow_reported=allow_reported)
     if check and problems:
-        click.echo("\n" + "\n".join(problems), err=True)
+        told = [f"{kind}: {', '.join(each.name for each in them)}" for kind, them in problems.items()]
+        click.echo("\n" + "\n".join(told), err=True)
         sys.exit(1)
 
 
-def problems_of(found: Iterable[Route], *, allow_reported: bool = False) -> list[str]:
-    """Say which writes of an application are not protected, by what has to be done.
+def unprotected_routes(app: Flask) -> list[str]:
+    """Name the writes of an application that ``flask etag routes --check`` fails for: method and rule of each."""
+    return [each.name for them in _problems_of(routes_of(app)).values() for each in them]
+
+
+def _problems_of(found: Iterable[Route], *, allow_reported: bool = False) -> dict[str, list[Route]]:
+    """Return the writes that are not protected, by what has to be done.
 
     :param found: the routes.
     :param allow_reported: whether to leave out those whose unprotected requests are only reported.
@@ -345,11 +356,7 @@ def problems_of(found: Iterable[Route], *, allow_reported: bool = False) -> list
         ],
         "Only reported": [each for each in writes if each.is_only_reported and not allow_reported],
     }
-    return [
-        f"{kind}: {', '.join(f'{each.method} {each.route}' for each in them)}"
-        for kind, them in kinds.items()
-        if them
-    ]
+    return {kind: them for kind, them in kinds.items() if them}
 
 
 def guard_of(resource: Resource[..., Any], loaded: Sequence[type] | None = None) -> tuple[Guard, str]:

@@ -9,6 +9,7 @@ from flask import Flask
 from flask.views import MethodView
 
 from flask_etag import ETag, content_hash, etag_resource, exempt, require_if_match, resource, version_column
+from flask_etag.audit import unprotected_routes
 from tests.world.models import Note, Paper
 
 
@@ -99,6 +100,12 @@ def test_check_fails_where_a_write_is_not_protected() -> None:
     runner = unprotected.test_cli_runner()
     ran = runner.invoke(args=["etag", "routes", "--check"])
     assert ran.exit_code == 1
+    assert unprotected_routes(unprotected) == [
+        "PATCH /lax/<int:note_id>",
+        "DELETE /plain/<int:note_id>",
+        "PUT /find_page/<int:note_id>",
+        "PUT /find_something/<int:note_id>",
+    ]
     assert ran.stderr.splitlines() == [
         "",
         "Not protected: PATCH /lax/<int:note_id>, DELETE /plain/<int:note_id>",
