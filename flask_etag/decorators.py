@@ -18,6 +18,7 @@ from flask_etag.decisions import decided, tell_answer, tell_refusal
 from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import EXPLANATION, Exchange, Unmade
 from flask_etag.reading import read, read_body
+from flask_etag.replays import Caller, Replay, replay_of
 from flask_etag.resources import Parameters, Resource, in_sync
 from flask_etag.writing import Target, write
 
@@ -64,15 +65,30 @@ def etag_resource(resource_or_view: Any, /) -> Any:
 
 @overload
 def require_if_match(
-    resource: Resource[P, T | None], /, *, create: Literal[False] = False, enforce: bool = True
+    resource: Resource[P, T | None],
+    /,
+    *,
+    create: Literal[False] = False,
+    enforce: bool = True,
+    replay: bool | Caller = False,
 ) -> ConditionalView[P, T]: ...
 @overload
 def require_if_match(
-    resource: Resource[P, T | None], /, *, create: Literal[True], enforce: bool = True
+    resource: Resource[P, T | None],
+    /,
+    *,
+    create: Literal[True],
+    enforce: bool = True,
+    replay: bool | Caller = False,
 ) -> ConditionalView[P, T | None]: ...
 @overload
 def require_if_match(
-    resource: Resource[..., T | None], /, *, each: Callable[Q, Iterable[Item]], enforce: bool = True
+    resource: Resource[..., T | None],
+    /,
+    *,
+    each: Callable[Q, Iterable[Item]],
+    enforce: bool = True,
+    replay: bool | Caller = False,
 ) -> ConditionalView[Q, list[T]]: ...
 def require_if_match(
     resource: Resource[..., Any],
@@ -81,6 +97,7 @@ def require_if_match(
     create: bool = False,
     each: Callable[..., Iterable[Item]] | None = None,
     enforce: bool = True,
+    replay: bool | Caller = False,
 ) -> ConditionalView[..., Any]:
     """Protect a resource: nothing overwrites a state of it that the sender has not seen.
 
@@ -98,6 +115,10 @@ def require_if_match(
         answer, by :meth:`~flask_etag.Resource.etag_of`. One 412 names all items that are stale.
     :param enforce: whether a request that would be answered 428 is refused. With ``False`` it is told of and let
         pass, for this view alone, as ``ETAG_REQUIRE="report"`` does for the application.
+    :param replay: whether to know a write that was done, and comes again since its answer was lost, by the version
+        that it has left, and to answer it 2xx (RFC 9110 section 13.1.1): what a GET gives, or 204. Or a function
+        that tells who sends it, as a text, so that equal requests of two users are told apart. It takes a model
+        with :class:`~flask_etag.sqlalchemy.Versioned`, an ``ETAG_KEY`` and a view that commits once.
     :raises TypeError: if ``resource`` is no resource, or an option has another type.
     """
     if not isinstance(resource, Resource):
@@ -110,14 +131,15 @@ def require_if_match(
         if not isinstance(value, bool):
             raise TypeError(f"{name}= takes True or False, and was given {value!r}.")
     unprotected: Unprotected = "refused" if enforce else "reported"
+    answers_again = replay_of(resource, replay)
     if each is None:
-        return ConditionalView(resource, unprotected, create=create)
+        return ConditionalView(resource, unprotected, create=create, replay=answers_again)
     if create or not callable(each) or inspect.iscoroutinefunction(each):
         raise TypeError(
             "each= takes a function, not async, that gives the ETag and the loader's arguments of each item, and "
             f"does not go with create=True; it was given {_name(each)}."
         )
-    return _BatchView(resource, unprotected, each)
+    return _BatchView(resource, unprotected, each, answers_again)
 
 
 def exempt(reason: str, /) -> Callable[[F], F]:
@@ -160,17 +182,24 @@ class ConditionalView(Generic[P, T]):
     :param resource: the resource.
     :param unprotected: what becomes of a write that does not name the state which it overwrites.
     :param create: whether a PUT or POST may create what the loader does not find.
+    :param replay: how to answer a write that was done before; ``None`` for a 412.
     """
 
     _writes_several = False
 
     def __init__(
-        self, resource: Resource[..., Any], unprotected: Unprotected = "let pass", *, create: bool = False
+        self,
+        resource: Resource[..., Any],
+        unprotected: Unprotected = "let pass",
+        *,
+        create: bool = False,
+        replay: Replay | None = None,
     ) -> None:
         self._resource = resource
         self._parameters = resource.parameters
         self._unprotected: Unprotected = unprotected
         self._create = create
+        self._replay = replay
 
     @overload
     def __call__(self, view: V, /) -> V: ...
@@ -202,6 +231,8 @@ class ConditionalView(Generic[P, T]):
             if cause is not None:
                 raise WriteConflict(cause) from error  # the loader has waited for a writer's lock in vain (SQLite)
             raise
+        if self._replay is not None:
+            return self._replay.write(exchange, self._unprotected, create=self._create)
         subject = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
         return write(exchange, subject, self._unprotected)
 
@@ -212,9 +243,13 @@ class _BatchView(ConditionalView[P, T]):
     _writes_several = True
 
     def __init__(
-        self, resource: Resource[..., Any], unprotected: Unprotected, each: Callable[P, Iterable[Item]]
+        self,
+        resource: Resource[..., Any],
+        unprotected: Unprotected,
+        each: Callable[P, Iterable[Item]],
+        replay: Replay | None,
     ) -> None:
-        super().__init__(resource, unprotected)
+        super().__init__(resource, unprotected, replay=replay)
         self._each: Callable[..., Iterable[Item]] = each
         self._parameters = Parameters.of(each)
 
@@ -225,6 +260,8 @@ class _BatchView(ConditionalView[P, T]):
                 f"{request.endpoint}: each= is for writes, and this is {exchange.method}. Serve a collection by "
                 "@etag_resource and a resource of its own."
             )
+        if self._replay is not None:
+            return self._replay.write_each(exchange, self._unprotected, self._each)
         return write(exchange, Batch(exchange, self._resource, self._each), self._unprotected)
 
 
