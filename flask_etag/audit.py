@@ -20,7 +20,6 @@ import click
 from flask import Flask, Response, current_app, request, request_finished, request_started
 from flask.cli import with_appcontext
 from flask.globals import request_ctx
-from werkzeug.routing import Rule
 
 from flask_etag import log
 from flask_etag.backend import backend, owner_of
@@ -55,15 +54,17 @@ class Protection:
 
     :param resource: the resource that the view serves; ``None`` where its tag is the digest of the body.
     :param unprotected: what becomes of a write that does not name the state which it overwrites.
-    :param writes_several: whether one request writes several resources.
+    :param creates: whether a PUT or POST may create what the loader does not find.
+    :param is_batch: whether one request writes several resources: ``each=``.
     """
 
     resource: Resource[..., Any] | None
     unprotected: Unprotected = "let pass"
-    writes_several: bool = False
+    creates: bool = False
+    is_batch: bool = False
 
     @property
-    def is_required(self) -> bool:
+    def required(self) -> bool:
         """Whether a write has to name the state that it overwrites, be it only for a report."""
         return self.unprotected != "let pass"
 
@@ -96,14 +97,14 @@ def exemption_of(view: Callable[..., Any]) -> str | None:
     return getattr(view, _EXEMPTION, None)
 
 
-def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
-    """Yield for every route of an application its rule, a method, and the view that answers that method."""
+def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any], str]]:
+    """Yield for every route of an application its rule, a method, the view that answers that, and the endpoint."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions.get(rule.endpoint)
         if view is None:
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield rule, method, _answering(view, method)
+            yield rule.rule, method, _answering(view, method), rule.endpoint
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -141,6 +142,44 @@ def _unwrapped(view: Callable[..., Any] | None) -> Iterator[Callable[..., Any]]:
         view = getattr(view, "__wrapped__", None)
 
 
+# By the package of the decorator: what is wrong with an answer for which it does not run.
+_STRANGERS = "so that strangers are answered"
+_WRONG_BELOW = {
+    "flask_httpauth": _STRANGERS,
+    "flask_jwt_extended": _STRANGERS,
+    "flask_login": _STRANGERS,
+    "flask_principal": _STRANGERS,
+    "flask_security": _STRANGERS,
+    "flask_limiter": "so that they are not limited",
+    "flask_cors": "so that scripts from elsewhere cannot read them",
+}
+
+
+def guards_below(app: Flask) -> list[str]:
+    """Say which views have a known guard of access below our decorator, where it does not run for every answer."""
+    return [
+        f"{endpoint}: a decorator of {package} stands below etag_resource or require_if_match. It does not run "
+        f"for a 304, 404, 412 or 428, {_WRONG_BELOW[package]}. Write it above, below the route."
+        for endpoint, view in app.view_functions.items()
+        for package in sorted(_WRONG_BELOW.keys() & _packages_below(view))
+    ]
+
+
+def _packages_below(view: Callable[..., Any]) -> set[str]:
+    """Return the packages whose decorators stand below ours, in a view or in the methods of its class."""
+    view_class = getattr(view, "view_class", None)
+    methods = [getattr(view_class, name.lower(), None) for name in getattr(view_class, "methods", None) or ()]
+    found: set[str] = set()
+    for answering in (view, *methods):
+        is_below = False
+        for step in _unwrapped(answering):  # each decorator has wrapped the one below in a function of its own
+            module = getattr(step, "__globals__", {}).get("__name__", "")
+            if is_below:
+                found.add(module.partition(".")[0])
+            is_below = is_below or module == "flask_etag.decorators"
+    return found
+
+
 def _check_views(app: Flask, **_: Any) -> None:
     """Refuse an application in which a view is decorated above its route. Its first request asks, and no other."""
     unreachable = _unreachable_views(app, list(_apps))
@@ -150,6 +189,8 @@ def _check_views(app: Flask, **_: Any) -> None:
             "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
         )
     request_started.disconnect(_check_views, app)
+    for warning in guards_below(app):
+        log.logger.warning(warning)
     if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
         request_finished.connect(_check_tag, app)
@@ -205,7 +246,8 @@ def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], targe
     """Run the view of a read, and warn of the rows that it has loaded and that can change without the tag.
 
     Rows that name the target (an order's lines) count whoever loads them. Rows that the target names (its
-    customer) count if the view loads them: a loader may look at those only to see who may read.
+    customer) count if the view loads them: a loader may look at those only to see who may read. What a variant
+    shows of either is in the tag.
     """
     owner = owner_of(target) if isinstance(resource.validator, Found) else None
     if owner is None or hasattr(type(target), "__etag__"):
@@ -213,7 +255,7 @@ def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], targe
     before = owner.uncovered(target)
     response = exchange.serve(target)
     for part, (advice, is_content) in owner.uncovered(target).items():
-        if is_content or part not in before:
+        if part not in before or (is_content and not resource.shows_more):
             log.once(
                 f"{part} is loaded for its answer, and what changes there does not change the ETag, so that a 304 "
                 f"can be stale: {advice}. This is told in debug and testing mode only."
@@ -287,23 +329,25 @@ def routes_of(app: Flask) -> list[Route]:
     return [_route(app, configured, *found) for found in views_of(app)]
 
 
-def _route(app: Flask, configured: Settings, rule: Rule, method: str, view: Callable[..., Any]) -> Route:
+def _route(
+    app: Flask, configured: Settings, rule: str, method: str, view: Callable[..., Any], endpoint: str
+) -> Route:
     protection = protection_of(view)
     resource = None if protection is None else protection.resource
     described = partial(
         Route,
-        rule.rule,
+        rule,
         method,
-        rule.endpoint,
+        endpoint,
         None if resource is None else resource.name,
         (None if protection is None else "body") if resource is None else resource.validator.source,
     )
     if method in ("GET", "TRACE"):
         return described()
-    if protection is not None and resource is not None and protection.is_required:
+    if protection is not None and resource is not None and protection.required:
         enforced = protection.unprotected == "refused" and configured.require == "enforce"
         return described(*guard_of(resource), enforced)
-    of_class = getattr(app.view_functions[rule.endpoint], "view_class", view)
+    of_class = getattr(app.view_functions[endpoint], "view_class", view)
     reason = exemption_of(view) or exemption_of(of_class)
     if reason is not None:
         return described("exempt", reason)

@@ -169,7 +169,7 @@ def exempt(reason: str, /) -> Callable[[F], F]:
 
 
 def _refuse_contradiction(view: Any, protection: Protection | None) -> None:
-    if protection is not None and protection.is_required and exemption_of(view):
+    if protection is not None and protection.required and exemption_of(view):
         raise TypeError(
             f"{_name(view)} is exempt and requires If-Match: one of the two is enough. In a class of which one "
             "method is exempt, decorate the other methods."
@@ -184,8 +184,6 @@ class ConditionalView(Generic[P, T]):
     :param create: whether a PUT or POST may create what the loader does not find.
     :param replay: how to answer a write that was done before; ``None`` for a 412.
     """
-
-    _writes_several = False
 
     def __init__(
         self,
@@ -216,7 +214,9 @@ class ConditionalView(Generic[P, T]):
 
         :raises TypeError: if ``view`` is no view, or takes no resource.
         """
-        protection = Protection(self._resource, self._unprotected, self._writes_several)
+        protection = Protection(
+            self._resource, self._unprotected, creates=self._create, is_batch=isinstance(self, _BatchView)
+        )
         return _decorated(view, self._answer, protection, self._parameters)
 
     def _answer(self, exchange: Exchange) -> Response:
@@ -239,8 +239,6 @@ class ConditionalView(Generic[P, T]):
 
 class _BatchView(ConditionalView[P, T]):
     """A decorator for a view that writes several resources: it hands the view the list of their objects."""
-
-    _writes_several = True
 
     def __init__(
         self,

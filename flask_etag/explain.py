@@ -75,7 +75,7 @@ class Explanation:
             self.facts.append(("Tag", "the digest of the body, which is known once the view has run"))
             return
         self.facts.append(("Resource", resource.name))
-        if protection.writes_several:
+        if protection.is_batch:
             self.facts.append(("Items", "each is judged by its own tag, from the content: give it by --data"))
             return
         try:
