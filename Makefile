@@ -4,7 +4,9 @@
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
+# make test-lowest  the guard, HTTP and the units on the oldest that is supported (apt-get install libmariadb-dev)
 # make test-all     all of these once
+# make matrix       the same tests, on that and on each Python that is at hand
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
@@ -22,7 +24,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-all docs fuzz torture search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-lowest test-all matrix docs fuzz torture search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -42,7 +44,13 @@ smoke: $(VENV)/.test
 test-proxies test-browser test-torture: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
-test-all: test test-proxies test-browser test-torture
+test-lowest: $(VENV)/.test
+	$(BIN)/tox run -e lowest
+
+matrix: $(VENV)/.test
+	$(BIN)/tox run
+
+test-all: test test-proxies test-browser test-torture test-lowest
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

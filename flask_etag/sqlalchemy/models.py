@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from copy import deepcopy
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from secrets import token_hex
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -53,6 +54,10 @@ class Versioned:
     same key does not get one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``).
     What a view, a form or a schema puts into the attribute is ignored.
 
+    :cvar __unversioned__: names of columns that do not count: ``{"last_seen", "views"}``. A write of these alone
+        moves no version and meets no conflict, in flushes of any view or script. :class:`TypeError` where a name
+        is none of a column, or is that of the key.
+
     A model with a ``__mapper_args__`` of its own has to keep this one's::
 
         @declared_attr.directive
@@ -60,7 +65,15 @@ class Versioned:
             return {**super().__mapper_args__, "polymorphic_on": "kind"}
     """
 
-    version: Mapped[str] = mapped_column(String(36), nullable=False)  # room for UUIDs, which databases can give
+    __unversioned__: ClassVar[Collection[str]] = ()
+
+    if TYPE_CHECKING:
+        version: Mapped[str]
+    else:
+
+        @declared_attr
+        def version(cls):  # noqa: D102, N805 - with an annotation, a dataclass would ask for it in its __init__
+            return mapped_column(String(36), nullable=False)  # room for UUIDs, which databases can give
 
     @declared_attr.directive
     def __mapper_args__(cls: type[Versioned]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class

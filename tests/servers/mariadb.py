@@ -29,6 +29,7 @@ OPTIONS = [
     "--skip-name-resolve",
     "--skip-networking",
 ]
+DRIVER = os.environ.get("TEST_DRIVER_OF_MARIADB", "pymysql")
 WAIT = 60  # seconds, after which a server that does not answer is given up
 
 
@@ -78,7 +79,8 @@ def running() -> Iterator[str]:
                         raise RuntimeError(log.read_text())
                     time.sleep(0.05)
                 # For each connection PyMySQL reads the system's certificates, which takes longer than a test.
-                yield f"mysql+pymysql://root@localhost/test?unix_socket={address}&ssl_disabled=true"
+                options = "&ssl_disabled=true" if DRIVER == "pymysql" else ""
+                yield f"mysql+{DRIVER}://root@localhost/test?unix_socket={address}{options}"
             finally:
                 process.terminate()
 
