@@ -5,6 +5,8 @@
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
 # make test-lowest  the guard, HTTP and the units on the oldest that is supported (apt-get install libmariadb-dev)
+# make test-clusters Galera with three nodes, under fire
+# make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-all     all of these once
 # make matrix       the same tests, on that and on each Python that is at hand
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
@@ -24,7 +26,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-lowest test-all matrix docs fuzz torture search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-lowest test-all matrix dist docs fuzz torture search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -41,7 +43,7 @@ test: $(VENV)/.test
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
 
-test-proxies test-browser test-torture: test-%: $(VENV)/.test
+test-proxies test-browser test-torture test-clusters: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
 test-lowest: $(VENV)/.test
@@ -50,10 +52,17 @@ test-lowest: $(VENV)/.test
 matrix: $(VENV)/.test
 	$(BIN)/tox run
 
-test-all: test test-proxies test-browser test-torture test-lowest
+test-release: $(VENV)/.release
+	$(PYTEST) tests/release
+
+test-all: test test-proxies test-browser test-torture test-clusters test-release test-lowest
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
+dist: $(VENV)/.test
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
@@ -88,6 +97,10 @@ $(VENV)/.run: $(INPUTS)
 
 $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.test
+	$(PIP) --group release
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run

@@ -1,6 +1,7 @@
 """Flask-ETag: lost updates become impossible and unchanged reads become free, by decorating views."""
 
 from flask_etag.backend import Stale
+from flask_etag.decisions import Decision, decided
 from flask_etag.decorators import etag_resource, require_if_match
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import (
@@ -27,4 +28,6 @@ __all__ = [
     "PreconditionRequired",
     "WriteConflict",
     "Stale",
+    "decided",
+    "Decision",
 ]

@@ -11,14 +11,14 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overl
 from flask import Response, request
 from flask.views import MethodView, View
 
-from flask_etag import log
 from flask_etag.audit import Protection, mark, protection_of
-from flask_etag.backend import Refused, cause_of
+from flask_etag.backend import cause_of
 from flask_etag.batches import Batch, Item
+from flask_etag.decisions import decided, tell_answer, tell_refusal
 from flask_etag.errors import ConditionalRequestError, WriteConflict
-from flask_etag.exchange import Exchange
+from flask_etag.exchange import Exchange, Unmade
 from flask_etag.reading import read, read_body
-from flask_etag.resources import Resource, in_sync, names_of_parameters
+from flask_etag.resources import Parameters, Resource, in_sync
 from flask_etag.writing import Target, write
 
 P = ParamSpec("P")
@@ -58,7 +58,7 @@ def etag_resource(resource_or_view: Any, /) -> Any:
         raise TypeError(
             f"@etag_resource takes a resource, or decorates a view, and was given {_name(resource_or_view)}."
         )
-    return _decorated(resource_or_view, lambda _: True, _answer_by_its_body, Protection(None))
+    return _decorated(resource_or_view, _answer_by_its_body, Protection(None))
 
 
 @overload
@@ -120,7 +120,7 @@ class ConditionalView(Generic[P, T]):
 
     def __init__(self, resource: Resource[..., Any], *, protected: bool = False, create: bool = False) -> None:
         self._resource = resource
-        self._arguments = resource.arguments
+        self._parameters = resource.parameters
         self._protected = protected
         self._create = create
 
@@ -140,10 +140,7 @@ class ConditionalView(Generic[P, T]):
         :raises TypeError: if ``view`` is no view, or takes no resource.
         """
         return _decorated(
-            view,
-            lambda function: _takes_arguments_of_url(function, self._arguments),
-            self._answer,
-            Protection(self._resource, required=self._protected),
+            view, self._answer, Protection(self._resource, required=self._protected), self._parameters
         )
 
     def _answer(self, exchange: Exchange) -> Response:
@@ -168,7 +165,7 @@ class _BatchView(ConditionalView[P, T]):
     def __init__(self, resource: Resource[..., Any], each: Callable[P, Iterable[Item]]) -> None:
         super().__init__(resource, protected=True)
         self._each: Callable[..., Iterable[Item]] = each
-        self._arguments = names_of_parameters(each)
+        self._parameters = Parameters.of(each)
 
     def _answer(self, exchange: Exchange) -> Response:
         """Answer one request, by the story of a write of several resources."""
@@ -194,23 +191,20 @@ def _answer_by_its_body(exchange: Exchange) -> Response:
 
 
 def _decorated(
-    view: Any,
-    takes_arguments: Callable[[Callable[..., Any]], bool],
-    answer: Callable[[Exchange], Response],
-    protection: Protection,
+    view: Any, answer: Callable[[Exchange], Response], protection: Protection, loads_by: Parameters | None = None
 ) -> Any:
     """Return the conditional view of a view; or a class of views, with each of its methods decorated.
 
-    :param takes_arguments: tells whether a view is called with the loader's arguments besides its resource.
     :param answer: answers one request.
     :param protection: how the view is decorated, for the audit.
+    :param loads_by: the parameters of the loader; ``None`` where there is none, so that the view gets the URL's.
     """
     if _is_view_class(view):
         for name in view.methods or ():
             method = getattr(view, name.lower(), None)
             inherited = name.lower() not in vars(view)
             if method is not None and not (inherited and protection_of(method)):
-                setattr(view, name.lower(), _decorated(method, takes_arguments, answer, protection))
+                setattr(view, name.lower(), _decorated(method, answer, protection, loads_by))
         return view
     if not inspect.isfunction(view):
         raise TypeError(f"{_name(view)} is no view: decorate a function, or a MethodView, or one of its methods.")
@@ -219,34 +213,82 @@ def _decorated(
             f"{view.__qualname__}() is decorated already: one of etag_resource and require_if_match is enough."
         )
     function = in_sync(view) if inspect.iscoroutinefunction(view) else view
-    passes_arguments_on = takes_arguments(view)
+    arguments_of = _same_arguments if loads_by is None else _arguments_for(view, loads_by)
 
     @functools.wraps(view)
-    def conditional_view(*args: Any, **url_arguments: Any) -> Response:
-        bound = function
+    def conditional_view(*args: Any, **given: Any) -> Any:
+        bound, makes_responses = function, False
         if args:
             if len(args) > 1 or not isinstance(args[0], View):
                 raise TypeError(_misplaced(view, args[0]))
             bound = functools.partial(function, args[0])
-        exchange = Exchange(bound, url_arguments, url_arguments if passes_arguments_on else {})
+            # Where Flask's own method is not what calls the view, a framework makes the response of its answer.
+            makes_responses = type(args[0]).dispatch_request is not MethodView.dispatch_request
+        exchange = Exchange(bound, *arguments_of(given), is_made_above=makes_responses)
         try:
-            return answer(exchange)
+            response = answer(exchange)
         except ConditionalRequestError as refusal:
-            behind = refusal.__cause__
-            log.refusal(refusal.reason, behind.__cause__ if isinstance(behind, Refused) else behind)
+            tell_refusal(exchange, protection.resource, refusal)
             raise
+        except Exception:
+            tell_answer(exchange, protection.resource, None)
+            raise
+        if isinstance(response, Unmade) and protection.resource is None:
+            return response.to_make()  # it is tagged, and told of, once it is made
+        if decided.receivers or not exchange.is_read or exchange.settings.shows_decisions:
+            tell_answer(exchange, protection.resource, response)
+        return response.to_make() if isinstance(response, Unmade) else response
 
     mark(view, conditional_view, protection)
     return conditional_view
 
 
-def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str]) -> bool:
-    """Tell whether a view takes the loader's arguments after its resource: all of them, or none.
+_Arguments = dict[str, Any]
+
+
+def _same_arguments(given: _Arguments) -> tuple[_Arguments, _Arguments]:
+    """Return the arguments that a view without a resource is called with, for the URL's and for the view's."""
+    return given, given
+
+
+def _arguments_for(
+    view: Callable[..., Any], loads_by: Parameters
+) -> Callable[[_Arguments], tuple[_Arguments, _Arguments]]:
+    """Return a function of what a view is called with: the URL's variables, and what the view takes of it all.
+
+    A framework may call a view without the URL's variables, and with what it has parsed: flask-openapi3 does. Then
+    they are those of the request, and what was parsed is for the view.
+
+    :raises TypeError: if the view takes no resource, or only some of the loader's arguments.
+    """
+    passed_on = _taken_by(view, loads_by)
+    known = loads_by.required | loads_by.optional
+    is_called_with_all = not loads_by.is_open
+
+    def arguments_of(given: _Arguments) -> tuple[_Arguments, _Arguments]:
+        if is_called_with_all and (known or given) and known.isdisjoint(given):
+            of_url = request.view_args or {}
+            besides = {name: value for name, value in given.items() if name not in of_url}
+        else:
+            of_url, besides = given, {}
+        if passed_on:
+            besides |= {name: of_url[name] for name in passed_on if name in of_url}
+        return of_url, besides
+
+    return arguments_of
+
+
+# By these names, flask-openapi3 passes to a view what it has parsed.
+_PARSED_ABOVE = frozenset({"header", "cookie", "path", "query", "form", "body", "raw"})
+
+
+def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
+    """Return which of the loader's arguments a view takes after its resource: all that are required, or none.
 
     :raises TypeError: if the view takes no resource, or only some of these arguments.
     """
     if _takes_one(view):
-        return False
+        return frozenset()
     parameters = list(inspect.signature(view).parameters.values())
     if parameters and parameters[0].name == "self":
         parameters = parameters[1:]
@@ -261,25 +303,26 @@ def _takes_arguments_of_url(view: Callable[..., Any], arguments: frozenset[str])
             "it: let its first parameter be the resource."
         )
     rest = {parameter.name for parameter in parameters[1:]}
-    takes_all = arguments <= rest or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters[1:])
-    if not takes_all and rest & arguments:
+    taken = rest & (loads_by.required | loads_by.optional)
+    if taken and not loads_by.required <= taken:
         raise TypeError(
             f"{view.__qualname__}() takes only some of the loader's arguments: it gets the resource alone, or "
-            f"followed by all of them: {', '.join(sorted(arguments))}."
+            f"followed by all of them: {', '.join(sorted(loads_by.required))}."
         )
     unknown = [
         parameter.name
         for parameter in parameters[1:]
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and parameter.name not in arguments
+        and parameter.name not in taken
+        and not (parameter.name in _PARSED_ABOVE and parameter.annotation is not parameter.empty)
     ]
     if unknown and not hasattr(view, "__wrapped__"):  # a decorator below ours may pass more
         raise TypeError(
             f"{view.__qualname__}() takes {', '.join(unknown)}, which its loader does not take, so that nothing "
             "would pass it: a view gets the resource alone, or followed by all of the loader's arguments."
         )
-    return takes_all and bool(arguments)
+    return frozenset(taken)
 
 
 def _takes_one(view: Callable[..., Any]) -> bool:

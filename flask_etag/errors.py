@@ -97,11 +97,21 @@ class ConditionalRequestError(exceptions.HTTPException):
         :data:`flask_etag.preconditions.Reason`. Of several items, the reason of the first one that was refused.
     :param items: the items that were refused, where one request writes several resources: the ``index`` of each in
         the request, its ``reason``, on a 412 its current ``etag``, and the loader's arguments.
+    :ivar resource: the name of the resource, once a decorated view has raised the error; ``None`` without one.
+    :ivar sent: the field of the request that was judged, as it came: a stranger's text, of any length.
+    :ivar raced: whether the first judgement had passed, so that the store refused and not the check.
+    :ivar is_told: whether it was told already: a view that calls another has the other's refusal pass through.
     """
+
+    resource: str | None = None
+    sent: str | None = None
+    raced: bool = False
+    is_told: bool = False
 
     def __init__(self, reason: str, items: Sequence[Mapping[str, Any]] = ()) -> None:
         self.reason = reason
         self.items = items
+        self.title: str
         self.title, detail = _ADVICE[reason]
         super().__init__(_ADVICE_ON_ITEMS[self.code or 0] if items else detail)
 

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Response as BaseResponse
 
 from flask_etag import log
 from flask_etag.errors import PreconditionFailed
-from flask_etag.preconditions import Preconditions, Representation
+from flask_etag.preconditions import Preconditions, Representation, keeps_range
 from flask_etag.settings import Settings, settings_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
+
+_SHOWING = (200, 206, 304)
+
+TAGGED = "flask_etag.tagged"
+"""The key of the environ where the tag of the answer is found, in debug and testing mode."""
 
 _OF_EVERY_RESPONSE = frozenset({"Content-Length", "Content-Type"})
 _NAME = itemgetter(0)
@@ -24,41 +34,60 @@ _NO_NAMES: frozenset[str] = frozenset()
 
 _READS = frozenset({"GET", "HEAD"})
 
+_IN_ORDER = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
+"""The conditional fields, in the order in which they are judged (RFC 9110 section 13.2.2)."""
+
+_CONDITIONS = frozenset({*_IN_ORDER, "HTTP_IF_RANGE"})
+
 
 class Exchange:
     """The request that is being answered, and its application; each looked up once.
 
     :param view: the view, which takes the resource, if it is for one.
     :param url_arguments: the URL's variables, by name.
-    :param view_arguments: those of them that the view takes besides: all or none.
+    :param view_arguments: what the view takes besides.
+    :param is_made_above: whether the view's framework makes the response of what the view returns, and not Flask.
+    :ivar outcome: what became of the request, where its answer does not tell: see ``decisions``.
+    :ivar has_passed: whether the conditions of a write held when they were judged first.
     :raises RuntimeError: if the extension was never initialised for the application.
     """
 
     __slots__ = (
         "_app",
+        "_is_made_above",
         "_view",
         "_view_arguments",
         "environ",
+        "has_passed",
         "has_run_view",
         "is_read",
         "method",
+        "outcome",
         "settings",
         "url_arguments",
     )
 
     def __init__(
-        self, view: Callable[..., Any], url_arguments: dict[str, Any], view_arguments: dict[str, Any]
+        self,
+        view: Callable[..., Any],
+        url_arguments: dict[str, Any],
+        view_arguments: dict[str, Any],
+        *,
+        is_made_above: bool = False,
     ) -> None:
         self._view = view
+        self._is_made_above = is_made_above
         self._view_arguments = view_arguments
-        self.url_arguments = url_arguments
+        self.url_arguments: dict[str, Any] = url_arguments
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         self.settings: Settings = settings_of(self._app)
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        self.environ = current.environ
-        self.method = current.method
-        self.is_read = self.method in _READS
-        self.has_run_view = False
+        self.environ: WSGIEnvironment = current.environ
+        self.method: str = current.method
+        self.is_read: bool = self.method in _READS
+        self.has_run_view: bool = False
+        self.has_passed: bool = False
+        self.outcome: Literal["unchanged", "reported", "replayed"] | None = None
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
@@ -78,7 +107,38 @@ class Exchange:
             or "HTTP_IF_MODIFIED_SINCE" in fields
             or "HTTP_IF_MATCH" in fields
             or "HTTP_IF_UNMODIFIED_SINCE" in fields
+            or "HTTP_IF_RANGE" in fields
         )
+
+    @contextmanager
+    def conditions_hidden(self, current: Representation) -> Iterator[None]:
+        """Hide the conditions, which have been judged, from what would judge them again below, as send_file does.
+
+        What judges reads them in ``request.environ``; ``request.headers`` keeps them. With them goes the Range of
+        which If-Range says that it is for another representation: the answer is the whole then.
+        """
+        hidden = {name: value for name, value in self.environ.items() if name not in _CONDITIONS}
+        if not keeps_range(self.environ.get("HTTP_IF_RANGE"), current):
+            hidden.pop("HTTP_RANGE", None)
+        request.environ = hidden
+        try:
+            yield
+        finally:
+            request.environ = self.environ
+            self.environ.update(hidden)  # what the view has put there
+
+    def sent(self, outcome: str, reason: str | None = None) -> str | None:
+        """Return the field of the request that a decision rests on, as it came; ``None`` where there is none.
+
+        :param outcome: what became of the request.
+        :param reason: why it was refused.
+        """
+        rests_on_none_match = reason == "exists" or outcome == "unchanged"
+        for name in _IN_ORDER[2:] if rests_on_none_match else _IN_ORDER:
+            if name in self.environ:
+                sent: str = self.environ[name]
+                return sent
+        return None
 
     def is_unchanged(self, preconditions: Preconditions, current: Representation | None) -> bool:
         """Judge the request: tell whether its sender has the current representation already.
@@ -91,17 +151,25 @@ class Exchange:
         raise PreconditionFailed(verdict, None if current is None else current.etag)
 
     def serve(self, *target: Any) -> Response:
-        """Run the view, on the object that was loaded if it is for one, and make a response of what it returns."""
+        """Run the view, on the object that was loaded if it is for one, and make a response of what it returns.
+
+        Where that is for the view's framework to do, the response is :class:`Unmade`.
+        """
         self.has_run_view = True
         answer = self._view(*target, **self._view_arguments)
         # The view may keep a response that it has made, and answer it to others too.
-        return _copied(answer) if isinstance(answer, self._app.response_class) else self._app.make_response(answer)
+        if isinstance(answer, self._app.response_class):
+            return _copied(answer)
+        if self._is_made_above and not isinstance(answer, BaseResponse):
+            return Unmade(answer)
+        return self._app.make_response(answer)
 
     def not_modified(self, etag: str | None, fields: Mapping[str, str]) -> Response:
         """Answer 304, with the fields that its 200 would have and without content (RFC 9110 section 15.4.5).
 
         Werkzeug leaves out the Content-Type that it gives to every response.
         """
+        self.outcome = "unchanged"
         response = self._app.response_class(status=304, content_type="")
         self.describe(response, etag, fields)
         return response
@@ -125,22 +193,45 @@ class Exchange:
         self.tag(response, etag, given)
 
     def tag(self, response: Response, etag: str | None, given: Container[str]) -> None:
-        """Put an entity tag on an answer, and on a 200 or a 304 the Cache-Control that goes with it.
+        """Put an entity tag on an answer, and on a 200, 206 or 304 the Cache-Control that goes with it.
 
         :param etag: the value of the field.
         :param given: the names of the fields that the answer has, as :func:`names_in` gives them.
         """
         if etag is None:
             return
+        if self.settings.is_watched:
+            self.environ[TAGGED] = etag
         headers = response.headers
         if "etag" not in given:
             headers.add("ETag", etag)
         elif headers["ETag"] != etag:
-            log.once("the view sets an ETag of its own; the one of its resource replaces it.")
+            if not response.direct_passthrough:  # a file, to which send_file gives one
+                log.once("the view sets an ETag of its own; the one of its resource replaces it.")
             headers["ETag"] = etag
         cache_control = self.settings.cache_control
-        if cache_control is not None and "cache-control" not in given and response.status_code in (200, 304):
+        if cache_control is not None and "cache-control" not in given and response.status_code in _SHOWING:
             headers.add("Cache-Control", cache_control)
+
+
+class Unmade(Response):
+    """An answer that its framework is still to make a response of: the status and the fields of that, no content.
+
+    Flask-RESTful and Flask-RESTX do: they have representations for other media types, and for ``None, 204``.
+
+    :param answer: what the view has returned: data, or a tuple of data, and a status, fields, or both.
+    """
+
+    default_mimetype: str | None = None
+
+    def __init__(self, answer: Any) -> None:
+        self._data, *rest = answer if isinstance(answer, tuple) else (answer,)
+        fields = rest.pop() if rest and not isinstance(rest[-1], int | str) else None
+        super().__init__(status=rest[0] if rest else 200, headers=fields)
+
+    def to_make(self) -> tuple[Any, int, Headers]:
+        """Return what the framework makes the response of, with the fields that came to it."""
+        return self._data, self.status_code, self.headers
 
 
 def without_content(response: Response, given: Container[str]) -> Response:

@@ -1,4 +1,4 @@
-"""The logger ``flask_etag``: it records each refusal, and warns a view's author once of what to mend."""
+"""The logger ``flask_etag``, and what a view's author is told once, to mend it; ``decisions`` records refusals."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from flask import current_app, request
 
 from flask_etag.settings import settings_of
 
-logger = logging.getLogger("flask_etag")
-
-
-def refusal(reason: str, cause: BaseException | None = None) -> None:
-    """Record that a request was refused, or would have been: by method and endpoint, without tags or values.
-
-    :param cause: the error of the store that is behind it: its kind is told, and not its text, which has values.
-    """
-    if not logger.isEnabledFor(logging.INFO):  # looking up the request costs more than all the rest
-        return
-    kinds = [type(each).__name__ for each in (cause, getattr(cause, "orig", None)) if each is not None]
-    behind = f" ({', '.join(kinds)})" if kinds else ""
-    logger.info("%s: %s %s%s", reason, request.method, request.endpoint, behind)
+logger: logging.Logger = logging.getLogger("flask_etag")
 
 
 def once(notice: str) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from flask import Response
+from flask import Response, after_this_request, current_app
 
 from flask_etag.audit import serve_watched
 from flask_etag.backend import Terms, owner_of
+from flask_etag.decisions import tell_answer, tell_refusal
 from flask_etag.entity_tags import TagList, field_of
-from flask_etag.exchange import Exchange, names_in, without_content
+from flask_etag.errors import ConditionalRequestError
+from flask_etag.exchange import Exchange, Unmade, names_in, without_content
 from flask_etag.fingerprints import LENGTH, digest_of_body
 from flask_etag.preconditions import Representation
 from flask_etag.resources import HASHED, Resource
 
 _NO_FIELDS: Mapping[str, str] = {}
+_NOTHING_JUDGED = nullcontext()
 
 
 def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
@@ -36,35 +40,45 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if fingerprint.content is not None:
             exchange.environ[HASHED] = resource, target, fingerprint.content
     fields = _NO_FIELDS
+    judged: AbstractContextManager[None] = _NOTHING_JUDGED
     preconditions = exchange.preconditions() if is_conditional else None
     is_unchanged = preconditions is not None and preconditions.at_a_glance(exchange.method, etag) is not None
     if resource.has_fields or (is_conditional and not is_unchanged):
         current = resource.representation(target, fingerprint, settings, opaque)
         fields = resource.fields(target, current)
-        is_unchanged = preconditions is not None and exchange.is_unchanged(preconditions, current)
+        if preconditions is not None:
+            is_unchanged = exchange.is_unchanged(preconditions, current)
+            judged = exchange.conditions_hidden(current)
     if is_unchanged:
         return exchange.not_modified(etag, fields)
-    backend = owner_of(target)
-    if backend is None:
-        response = _serve(exchange, resource, target)
-    else:
-        terms = Terms(
-            _nothing,
-            partial(resource.etag_field, settings=settings),
-            is_reported=True,
-            depends_on_more=resource.validator.depends_on_more,
-        )
-        with backend.watch(target, terms) as watch:
-            response = _serve(exchange, resource, target)
-        etag = watch.etag_after(etag)
+    with judged:
+        response, etag = _served(exchange, resource, target, etag, fields)
     if response.status_code // 100 == 2:
         exchange.describe(response, etag, fields)
     return response
 
 
-def _serve(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
-    is_watched = exchange.settings.is_watched
-    return serve_watched(exchange, resource, target) if is_watched else exchange.serve(target)
+def _served(
+    exchange: Exchange, resource: Resource[..., Any], target: Any, etag: str | None, fields: Mapping[str, str]
+) -> tuple[Response, str | None]:
+    """Run the view; return its answer, and the tag of what it has left."""
+    serve = serve_watched if exchange.settings.is_watched else _serve
+    backend = owner_of(target)
+    if backend is None:
+        return serve(exchange, resource, target, fields), etag
+    terms = Terms(
+        _nothing,
+        partial(resource.etag_field, settings=exchange.settings),
+        is_reported=True,
+        depends_on_more=resource.validator.depends_on_more,
+    )
+    with backend.watch(target, terms) as watch:
+        response = serve(exchange, resource, target, fields)
+    return response, watch.etag_after(etag)
+
+
+def _serve(exchange: Exchange, _: Resource[..., Any], target: Any, __: Mapping[str, str]) -> Response:
+    return exchange.serve(target)
 
 
 def _nothing() -> None:
@@ -80,11 +94,30 @@ def read_body(exchange: Exchange) -> Response:
     :raises PreconditionFailed: if a condition of the request does not hold.
     """
     response = exchange.serve()
+    if isinstance(response, Unmade):
+        after_this_request(partial(_once_made, exchange))
+        return response
+    return _tagged_by_body(exchange, response)
+
+
+def _once_made(exchange: Exchange, response: Response) -> Response:
+    """Tag a response that the view's framework has made, when it is; a refusal is handled here, as Flask would."""
+    try:
+        tagged = _tagged_by_body(exchange, response)
+        tell_answer(exchange, None, tagged)
+        return tagged
+    except ConditionalRequestError as refusal:
+        tell_refusal(exchange, None, refusal)
+        return current_app.make_response(current_app.handle_user_exception(refusal))
+
+
+def _tagged_by_body(exchange: Exchange, response: Response) -> Response:
     if response.status_code != 200 or response.direct_passthrough or not response.is_sequence:
         return response
     given = names_in(response.headers)
     etag = _etag_given(response) if "etag" in given else _etag_of_body(response, exchange)
     if exchange.is_conditional() and _is_body_unchanged(exchange, response, given, etag):
+        exchange.outcome = "unchanged"
         response = without_content(response, given)
     exchange.tag(response, etag, given)
     return response

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import FunctionType
@@ -38,7 +39,7 @@ class Resource(Generic[P, T_co]):
 
     A resource can be called, which calls the loader as the plain function that it was: so loaders compose.
 
-    :ivar arguments: the names of the loader's parameters.
+    :ivar parameters: the names of the loader's parameters.
     :ivar has_fields: whether a read has to ask for more than the tag: declared fields, or Last-Modified.
     :ivar swaps: whether its views write by a compare-and-set of their own.
     """
@@ -56,18 +57,18 @@ class Resource(Generic[P, T_co]):
     ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
-        self.is_async = inspect.iscoroutinefunction(loader)
+        self.is_async: bool = inspect.iscoroutinefunction(loader)
         self._load: Callable[..., Any] = in_sync(loader) if self.is_async else loader
         self._last_modified = last_modified
         self._headers = headers
-        self.has_fields = headers is not None or last_modified is not None
+        self.has_fields: bool = headers is not None or last_modified is not None
         self._variant = variant
         self._lock = lock
-        self.has_lock = lock is not None
+        self.has_lock: bool = lock is not None
         self.swaps = swaps
         self.validator = validator
-        self.name = loader.__qualname__.rpartition("<locals>.")[2]
-        self.arguments = names_of_parameters(loader)
+        self.name: str = loader.__qualname__.rpartition("<locals>.")[2]
+        self.parameters: Parameters = Parameters.of(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""
@@ -304,14 +305,34 @@ def _mapping(value: Any) -> Any:
     return _function(value, "headers", " or a mapping")
 
 
-def names_of_parameters(function: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of a function's parameters, without ``*args`` and ``**kwargs``."""
-    if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() is slow
-        code = function.__code__
-        return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    return frozenset(parameter.name for parameter in parameters if parameter.kind not in variable)
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The names of a function's parameters.
+
+    :param required: those that a URL has to give.
+    :param optional: those with a default, which are no variables of a URL, unless it gives them.
+    :param is_open: whether it takes any others too: ``**kwargs``.
+    """
+
+    required: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    is_open: bool = False
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Parameters:
+        """Read the parameters of a function."""
+        if isinstance(function, FunctionType) and not vars(function):  # most are plain, and signature() is slow
+            code = function.__code__
+            if not (function.__defaults__ or code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS):
+                return cls(frozenset(code.co_varnames[: code.co_argcount]))
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        named = [each for each in parameters if each.kind not in kinds]
+        return cls(
+            frozenset(each.name for each in named if each.default is each.empty),
+            frozenset(each.name for each in named if each.default is not each.empty),
+            any(each.kind is each.VAR_KEYWORD for each in parameters),
+        )
 
 
 def in_sync(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,6 +25,7 @@ class Settings:
         all cached answers stale, and no write.
     :param accept_weakened: whether to accept a tag of ours that a proxy has marked weak, or put a suffix behind.
     :param is_watched: whether to warn of views that show rows which do not move the tag: while one develops.
+    :param shows_decisions: whether each answer has a field ETag-Decision: in debug mode.
     :param notices: the (endpoint, notice) pairs that the log has been told already.
     """
 
@@ -34,6 +35,7 @@ class Settings:
     epoch: str = ""
     accept_weakened: bool = False
     is_watched: bool = False
+    shows_decisions: bool = False
     notices: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
@@ -68,8 +70,8 @@ def settings_of(app: Flask) -> Settings:
 
 
 def watch(app: Flask) -> None:
-    """Warn from now on of views that show rows which do not move the tag: see ``audit.serve_watched``."""
-    app.extensions[EXTENSION] = replace(settings_of(app), is_watched=True)
+    """Warn from now on of views that show rows which do not move the tag; in debug mode, show each decision."""
+    app.extensions[EXTENSION] = replace(settings_of(app), is_watched=True, shows_decisions=app.debug)
 
 
 def _require(value: object) -> Require:

@@ -35,7 +35,7 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     with subject.locked():
         try:
             with unit:
-                if not _load_judge_and_hold(subject, unit, protected=protected):
+                if not _load_judge_and_hold(exchange, subject, unit, protected=protected):
                     _begin_anew(subject, unit)
                 response = exchange.serve(subject.handed)
                 unit.settle(is_done=response.status_code < 400)
@@ -62,7 +62,7 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     return response
 
 
-def _load_judge_and_hold(subject: Subject, unit: Unit, *, protected: bool) -> bool:
+def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, *, protected: bool) -> bool:
     """Load and judge the target, and hold what has to be held before the view runs.
 
     :return: whether it is still as it was judged; if not, another writer came in between.
@@ -72,6 +72,7 @@ def _load_judge_and_hold(subject: Subject, unit: Unit, *, protected: bool) -> bo
         if protected:
             subject.require_protection()
         subject.judge()
+        exchange.has_passed = True
         return unit.hold()
     except HTTPException:
         raise
@@ -264,7 +265,7 @@ def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> Non
     """Refuse a request that sets no condition on what it overwrites, or report it, as is configured."""
     if exchange.settings.require == "enforce":
         raise refusal
-    log.refusal("missing, let pass")
+    exchange.outcome = "reported"
 
 
 def _describes_target(status: int, method: str) -> bool:

@@ -24,7 +24,6 @@ from tests.world.models import Comment, Line, Note, Order, Paper
 from tests.world.orders import Orders
 from tests.world.statements import statements_of, verbs
 
-
 of_the_sample_app = pytest.mark.skipif(
     metadata.version("Flask").startswith("3.0."), reason="the sample app takes what Flask 3.1 has"
 )

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, Response
+from flask.testing import FlaskClient
 from flask.views import MethodView
+from werkzeug.wrappers import Response as BaseResponse
 
 from flask_etag import ETag, Resource, etag_resource, require_if_match, resource
 
@@ -181,10 +183,192 @@ def test_the_resource_may_be_followed_by_arguments_that_others_add() -> None:
     @pages.get("/<name>")
     @etag_resource(find_page)
     @parsed
-    def read(page: Page, data: str, name: str) -> str:
-        return f"{page.name} {data} {name}"
+    def read(page: Page, data: str) -> str:
+        return f"{page.name} {data}"
 
-    assert pages.test_client().get("/home").text == "home parsed home"
+    assert pages.test_client().get("/home").text == "home parsed"
+
+
+def test_a_view_that_takes_keywords_gets_the_resource_alone() -> None:
+    pages = served()
+
+    @pages.get("/<name>")
+    @etag_resource(find_page)
+    def read(page: Page, **content: str) -> str:
+        return f"{page.name} {content}"
+
+    @pages.get("/named/<name>")
+    @etag_resource(find_page)
+    def read_named(page: Page, name: str, **content: str) -> str:
+        return f"{page.name} {name} {content}"
+
+    assert pages.test_client().get("/home").text == "home {}"
+    assert pages.test_client().get("/named/home").text == "home home {}"
+
+
+class TestDefaultsOfALoader:
+    """A parameter with a default is no variable of the URL, unless the URL has it."""
+
+    def test_need_not_be_taken_by_the_view(self) -> None:
+        @resource
+        def find(name: str, *, for_update: bool = False) -> Page:
+            return Page(f"{name} {for_update}")
+
+        pages = served()
+
+        @pages.get("/<name>")
+        @etag_resource(find)  # type: ignore[arg-type] # the type of a view cannot leave out a default
+        def read(page: Page, name: str) -> str:
+            return f"{page.name} by {name}"
+
+        assert pages.test_client().get("/home").text == "home False by home"
+
+    def test_may_be_given_by_the_url(self) -> None:
+        @resource
+        def find(name: str = "home") -> Page:
+            return Page(name)
+
+        pages = served()
+
+        @pages.get("/")
+        @pages.get("/<name>")
+        @etag_resource(find)
+        def read(page: Page, name: str = "nothing") -> str:
+            return f"{page.name} by {name}"
+
+        assert pages.test_client().get("/").text == "home by nothing"
+        assert pages.test_client().get("/other").text == "other by other"
+
+
+class TestFrameworksThatCallTheView:
+    """A framework may call a view in its own way: with what it has parsed, and without the URL's variables."""
+
+    @staticmethod
+    def calling(view: Any, **parsed: Any) -> Callable[..., Any]:
+        return lambda **_: view(**parsed)
+
+    def test_the_loader_gets_the_variables_of_the_request(self) -> None:
+        pages = served()
+
+        @etag_resource(find_page)  # type: ignore[arg-type] # no type tells what a framework passes besides
+        def read(page: Page, body: str) -> str:
+            return f"{page.name} {body}"
+
+        @require_if_match(find_page)  # type: ignore[arg-type]
+        def replace(page: Page, name: str, body: str) -> str:
+            return f"{page.name} {name} {body}"
+
+        pages.add_url_rule("/<name>", "read", self.calling(read, body="parsed"))
+        pages.add_url_rule("/<name>", "replace", self.calling(replace, body="parsed"), methods=["PUT"])
+        client = pages.test_client()
+        assert client.get("/home").text == "home parsed"
+        assert client.get("/home", headers={"If-None-Match": '"v1"'}).status_code == 304
+        assert client.put("/home", headers={"If-Match": '"v0"'}).status_code == 412
+        assert client.put("/home", headers={"If-Match": '"v1"'}).text == "home home parsed"
+
+    def test_a_loader_without_variables_gets_none(self) -> None:
+        @resource
+        def find_settings() -> Page:
+            return Page("settings")
+
+        pages = served()
+
+        @require_if_match(find_settings)  # type: ignore[arg-type]
+        def replace(page: Page, body: str) -> str:
+            return f"{page.name} {body}"
+
+        pages.add_url_rule("/", "replace", self.calling(replace, body="parsed"), methods=["PUT"])
+        client = pages.test_client()
+        assert client.put("/", headers={"If-Match": '"v1"'}).text == "settings parsed"
+
+    def test_a_view_may_call_another_with_what_it_names_itself(self) -> None:
+        pages = served()
+
+        def read(page: Page) -> str:
+            return page.name
+
+        @resource
+        def find_by(**names: str) -> Page | None:
+            return find_page(**names)
+
+        pages.add_url_rule("/<number>", "one", self.calling(etag_resource(find_page)(read), name="home"))
+        pages.add_url_rule("/any/<number>", "any", self.calling(etag_resource(find_by)(read), name="home"))
+        assert pages.test_client().get("/7").text == "home"
+        assert pages.test_client().get("/any/7").text == "home"
+
+    def test_a_name_that_is_not_annotated_is_refused_as_ever(self) -> None:
+        with pytest.raises(TypeError, match="takes body, which its loader does not take"):
+            etag_resource(find_page)(lambda page, body: page.name + body)
+
+
+class Represented(MethodView):
+    """What Flask-RESTful does: the class makes the response, and ``None, 204`` is one."""
+
+    def dispatch_request(self, **kwargs: Any) -> Any:
+        answer = super().dispatch_request(**kwargs)
+        if isinstance(answer, BaseResponse):
+            return answer
+        data, status, fields = (*answer, 200, {})[:3] if isinstance(answer, tuple) else (answer, 200, {})
+        response = Response("" if data is None else f"<{data}>", status)
+        response.headers.extend(fields)
+        return response
+
+
+class TestFrameworksThatMakeTheResponse:
+    def serve(self, view_class: type[MethodView]) -> FlaskClient:
+        pages = served()
+        pages.add_url_rule("/<name>", view_func=view_class.as_view("page"))
+        return pages.test_client()
+
+    def test_it_is_made_of_data_and_has_the_tag(self) -> None:
+        @require_if_match(find_page)
+        class PageView(Represented):
+            def get(self, page: Page) -> list[str]:
+                return [page.name]
+
+            def put(self, page: Page) -> tuple[object, int]:
+                return page.name, 202
+
+            def delete(self, page: Page) -> tuple[None, int]:
+                assert page.name == "home"
+                return None, 204
+
+            def post(self, page: Page) -> tuple[object, int, dict[str, str]]:
+                assert page.name == "home"
+                return page.name, 201, {"ETag": '"made"', "Location": "/made"}
+
+            def patch(self, page: Page) -> BaseResponse:
+                return BaseResponse(f"made {page.name}", 200)
+
+        client = self.serve(PageView)
+        answer = client.get("/home")
+        assert (answer.text, answer.headers["ETag"]) == ("<['home']>", '"v1"')
+        assert answer.headers["Cache-Control"] == "private, max-age=0, must-revalidate"
+        assert answer.content_type == "text/html; charset=utf-8"
+        assert client.get("/home", headers={"If-None-Match": '"v1"'}).status_code == 304
+        current = {"If-Match": '"v1"'}
+        assert client.put("/home", headers=current).text == "<home>"
+        assert client.delete("/home", headers=current).status_code == 204
+        made = client.post("/home", headers=current)
+        assert (made.status_code, made.headers["ETag"], made.headers["Location"]) == (201, '"made"', "/made")
+        assert client.patch("/home", headers=current).text == "made home"
+        assert client.put("/home").status_code == 428
+
+    def test_without_a_resource_the_tag_is_of_what_it_has_made(self) -> None:
+        class PageView(Represented):
+            @etag_resource
+            def get(self, name: str) -> tuple[object, int, dict[str, str]]:
+                return name, 404 if name == "nowhere" else 200, {"X-Name": name}
+
+        client = self.serve(PageView)
+        answer = client.get("/home")
+        assert (answer.text, answer.headers["X-Name"]) == ("<home>", "home")
+        conditions = {"If-None-Match": answer.headers["ETag"]}
+        assert client.get("/home", headers=conditions).status_code == 304
+        assert client.get("/other", headers=conditions).status_code == 200
+        refused = client.get("/home", headers={"If-Match": '"other"'})
+        assert (refused.status_code, refused.json and refused.json["reason"]) == (412, "stale")
+        assert "ETag" not in client.get("/nowhere").headers
 
 
 class TestAboveTheRoute:
