@@ -112,6 +112,12 @@ def _refuse_hidden_version(mapper: Mapper[Any], model: type) -> None:
             f"{model.__name__} has a __mapper_args__ of its own, which hides that of its mixin Versioned, so that "
             "nothing sets its version: keep what super().__mapper_args__ has; see the docstring of Versioned."
         )
+    column: Any = mapper.version_id_col
+    if issubclass(model, Versioned) and not mapper.persist_selectable.c.contains_column(column):
+        raise TypeError(
+            f"{model.__name__} has a table of its own, and no version in it: it inherits from a class that has "
+            "one in another. Let both inherit from a class with __abstract__ = True that is Versioned."
+        )
 
 
 _PARTS_READ_AT = "flask_etag_parts_read_at"
