@@ -13,6 +13,7 @@ class Transaction:
 
     A depth is how many savepoints are open: 0 for the transaction itself.
 
+    :ivar session: the session that has begun it, as far as that is asked for.
     :ivar flush_of: the session whose flush is going on.
     :ivar wrote_at: the depth at which something was first written; ``None`` where nothing was.
     :ivar counts_from: the same, without what was written of columns that do not count.
@@ -20,6 +21,7 @@ class Transaction:
     :ivar broken_by: that error.
     """
 
+    session: Session | None = None
     flush_of: Session | None = None
     wrote_at: int | None = None
     counts_from: int | None = None
