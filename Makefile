@@ -3,9 +3,12 @@
 # make smoke        less than a minute of them: the units, HTTP, and two writers at once on each database
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
+# make test-frameworks one story with each framework above Flask, at its newest and its lowest version that works
+# make test-contract the sample app against its OpenAPI document: schemathesis, and a client that is generated from it
 # make test-torture client processes against gunicorn, while workers and databases die
 # make test-lowest  the guard, HTTP and the units on the oldest that is supported (apt-get install libmariadb-dev)
 # make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
+# make test-recipes what the docs say for Prometheus, OpenTelemetry, logs and Sentry (apt-get install prometheus)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-all     all of these once
 # make matrix       the same tests, on that and on each Python that is at hand
@@ -30,7 +33,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture contention clusters search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-recipes test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture contention clusters search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
@@ -51,6 +54,9 @@ smoke: $(VENV)/.test
 test-proxies test-browser test-torture: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
+test-recipes: $(VENV)/.recipes
+	$(PYTEST) tests/recipes
+
 test-clusters: $(VENV)/.clusters
 	$(PYTEST) tests/clusters
 	@$(BIN)/python -m torture.clusters --accepted 40
@@ -65,7 +71,22 @@ matrix: $(VENV)/.test
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-proxies test-browser test-torture test-clusters test-release test-lowest
+test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release test-lowest
+
+# In environments of their own: what they need differs, and is much.
+APART := $(VENV)-apart
+RUN_APART = -m pytest -c $(1)/pytest.ini --rootdir . --confcutdir $(1) -p no:cacheprovider $(1)
+test-frameworks: $(APART)/frameworks/newest/.made $(APART)/frameworks/lowest/.made
+	$(APART)/frameworks/newest/bin/python $(call RUN_APART,tests/frameworks)
+	$(APART)/frameworks/lowest/bin/python $(call RUN_APART,tests/frameworks)
+
+test-contract: $(APART)/contract/requirements/.made
+	$(APART)/contract/requirements/bin/python $(call RUN_APART,tests/contract)
+
+$(APART)/%/.made: tests/%.txt
+	$(PYTHON) -m venv --clear --without-pip $(@D)
+	$(PYTHON) -m pip --disable-pip-version-check --python $(@D)/bin/python install --quiet --no-deps --requirement $<
+	@touch $@
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
@@ -121,6 +142,9 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
+$(VENV)/.recipes: $(VENV)/.test
+	$(PIP) --group recipes
+
 $(VENV)/.clusters: $(VENV)/.test
 	$(PIP) --group clusters
 	@touch $@
@@ -142,7 +166,7 @@ $(VENV)/.bench: $(VENV)/.run
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --group clusters --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group clusters --group recipes --group release --group stores --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:

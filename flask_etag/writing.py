@@ -11,6 +11,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
+from flask_etag.audit import Unprotected
 from flask_etag.backend import Claim, Refused, Terms, Unit, cause_of, owner_of, unit_of_write
 from flask_etag.entity_tags import field_of
 from flask_etag.errors import PreconditionRequired, WriteConflict
@@ -23,10 +24,10 @@ _CREATING = ("PUT", "POST")
 _NOTHING_LOCKED = nullcontext()
 
 
-def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
+def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
-    :param protected: whether to refuse a request that sets no condition on what it overwrites.
+    :param unprotected: what becomes of a request that sets no condition on what it overwrites.
     :raises PreconditionRequired: if the request is refused because it is unprotected.
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
@@ -35,7 +36,7 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     with subject.locked():
         try:
             with unit:
-                if not _load_judge_and_hold(exchange, subject, unit, protected=protected):
+                if not _load_judge_and_hold(exchange, subject, unit, unprotected):
                     _begin_anew(subject, unit)
                 response = exchange.serve(subject.handed)
                 unit.settle(is_done=response.status_code < 400)
@@ -64,15 +65,15 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     return response
 
 
-def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, *, protected: bool) -> bool:
+def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, unprotected: Unprotected) -> bool:
     """Load and judge the target, and hold what has to be held before the view runs.
 
     :return: whether it is still as it was judged; if not, another writer came in between.
     """
     try:
         subject.load(unit)
-        if protected:
-            subject.require_protection()
+        if unprotected != "let pass":
+            _require_protection(exchange, subject, unprotected)
         subject.judge()
         exchange.has_passed = True
         return unit.hold()
@@ -84,6 +85,16 @@ def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, *, pr
         if cause_of(error) is None:
             raise
         return False  # what is loaded, or what a hash reads besides, has just been written
+
+
+def _require_protection(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> None:
+    """Refuse a request that sets no condition on what it overwrites, or note that it is let pass."""
+    try:
+        subject.require_protection()
+    except PreconditionRequired:
+        if unprotected == "refused" and exchange.settings.require == "enforce":
+            raise
+        exchange.outcome = "reported"
 
 
 def _begin_anew(subject: Subject, unit: Unit) -> None:
@@ -134,7 +145,10 @@ class Subject(Protocol):
         """Load what is going to be written, and claim it."""
 
     def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or report it."""
+        """Refuse a request that sets no condition on what it overwrites.
+
+        :raises PreconditionRequired: if it is such a one.
+        """
 
     def judge(self) -> None:
         """Judge the request by what was loaded."""
@@ -165,6 +179,7 @@ class Target:
         self._may_be_absent = create and exchange.method in _CREATING
         self._preconditions = preconditions
         self._claim: Claim | None = None
+        self._terms: Terms | None = None
         self._etag_under_lock: str | None = None
         self.handed: Any = None
 
@@ -202,7 +217,8 @@ class Target:
         is_mapped = owner_of(row) is not None
         self._claim = None
         if is_mapped or target is None:
-            self._claim = unit.claim(row if is_mapped else None, self._terms())
+            self._terms = self._terms_of_request()
+            self._claim = unit.claim(row if is_mapped else None, self._terms)
         elif not (
             self._resource.has_lock
             or self._resource.swaps
@@ -215,7 +231,7 @@ class Target:
                 "compare-and-set of the store's, raise Stale() when that fails, and say so: @resource(swaps=True)."
             )
 
-    def _terms(self) -> Terms:
+    def _terms_of_request(self) -> Terms:
         validator, preconditions = self._resource.validator, self._preconditions
         return Terms(
             self._find,
@@ -223,13 +239,14 @@ class Target:
             takes_any_state=preconditions.take_any_state,
             is_reported=not (preconditions.protect or preconditions.if_unmodified_since),
             depends_on_more=validator.depends_on_more,
+            state_of=validator,
             column=validator.column,
         )
 
     def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or report it."""
+        """Refuse a request that sets no condition on what it overwrites."""
         if not self._preconditions.protect:
-            refuse_unprotected(self._exchange, PreconditionRequired())
+            raise PreconditionRequired
 
     def judge(self) -> None:
         """Judge the request by what was loaded.
@@ -248,7 +265,8 @@ class Target:
                 self._exchange.is_unchanged(self._preconditions, representation)
         else:
             self._exchange.is_unchanged(self._preconditions, None)
-        if self._claim is not None:
+        if self._claim is not None and self._terms is not None:
+            self._terms.shows_more = self._resource.shows_more  # known by now
             self._claim.judged(etag)
 
     def reload_under_lock(self) -> None:
@@ -277,13 +295,6 @@ class Target:
         if self._resource.stands_for_nothing(target):
             return None
         return self._resource.etag_field(target, self._exchange.settings)
-
-
-def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
-    """Refuse a request that sets no condition on what it overwrites, or report it, as is configured."""
-    if exchange.settings.require == "enforce":
-        raise refusal
-    exchange.outcome = "reported"
 
 
 def _describes_target(status: int, method: str) -> bool:
