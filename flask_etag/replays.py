@@ -17,13 +17,15 @@ from hashlib import sha256
 from inspect import iscoroutinefunction
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
+from werkzeug.urls import iri_to_uri
 
 from flask_etag import log
-from flask_etag.audit import protection_of
+from flask_etag.audit import Unprotected, protection_of
 from flask_etag.backend import Unit, owner_of
 from flask_etag.batches import Batch, Item
 from flask_etag.entity_tags import EntityTag, MalformedField, TagList
@@ -63,26 +65,29 @@ class Replay:
         self._resource = resource
         self._caller = caller
 
-    def write(self, exchange: Exchange, *, create: bool) -> Response:
+    def write(self, exchange: Exchange, unprotected: Unprotected, *, create: bool) -> Response:
         """Answer a request that writes, or has written and comes again: the story of a write, and one step more.
 
+        :param unprotected: what becomes of a request that sets no condition on what it overwrites.
         :param create: whether a PUT or POST may find nothing; what it makes then is not known again.
         """
         known_by = _KnownBy(exchange, self._caller)
         target = _Target(known_by, exchange, self._resource, exchange.preconditions(), create=create)
         try:
-            return write(exchange, target, protected=True)
+            return write(exchange, target, unprotected)
         except _Replayed as replayed:
             return _answer(exchange, self._resource, replayed.etags[0])
 
-    def write_each(self, exchange: Exchange, each: Callable[..., Iterable[Item]]) -> Response:
+    def write_each(
+        self, exchange: Exchange, unprotected: Unprotected, each: Callable[..., Iterable[Item]]
+    ) -> Response:
         """Answer a request that writes several resources, or has written them and comes again.
 
         Then its answer names each item, by its arguments, with its current tag, as a 412 does.
         """
         batch = _Batch(_KnownBy(exchange, self._caller), exchange, self._resource, each)
         try:
-            return write(exchange, batch, protected=True)
+            return write(exchange, batch, unprotected)
         except _Replayed as replayed:
             exchange.outcome = "replayed"
             return current_app.make_response({"items": batch.named(replayed.etags)})
@@ -294,16 +299,15 @@ def _answer(exchange: Exchange, resource: Resource[..., Any], etag: EntityTag) -
     """
     path = _path_to_read(exchange, resource)
     read = None if path is None else _read(exchange, path)
-    exchange.outcome = "replayed"
     if read is None:
         response = current_app.response_class(status=204, content_type="")
-        response.headers["Content-Location"] = path or request.path
         exchange.tag(response, str(etag), names_in(response.headers))
-        return response
-    response, shown = read
-    if shown.opaque[:LENGTH] != etag.opaque[:LENGTH]:
-        raise PreconditionFailed("stale", shown)
-    response.headers["Content-Location"] = path or request.path
+    else:
+        response, shown = read
+        if shown.opaque[:LENGTH] != etag.opaque[:LENGTH]:
+            raise PreconditionFailed("stale", shown)
+    response.headers["Content-Location"] = path or iri_to_uri(request.script_root + request.path)
+    exchange.outcome = "replayed"
     return response
 
 
@@ -311,9 +315,9 @@ def _path_to_read(exchange: Exchange, resource: Resource[..., Any]) -> str | Non
     """Return the path by which a resource is read: the request's own, or another; ``None`` where none is known."""
     adapter: Any = current_app.create_url_adapter(request)
     try:
-        endpoint, _ = adapter.match(method="GET")
+        endpoint, arguments = adapter.match(method="GET")
         if _reads(endpoint, resource):
-            return request.script_root + request.path
+            return str(adapter.build(endpoint, arguments, "GET"))
     except HTTPException:
         pass  # the URL is not for GET
     for rule in current_app.url_map.iter_rules():
@@ -339,8 +343,9 @@ def _read(exchange: Exchange, path: str) -> tuple[Response, EntityTag] | None:
     left_out = {*_CONDITIONS, *_OF_CONTENT, "werkzeug.request"}
     environ = {name: value for name, value in exchange.environ.items() if name not in left_out}
     environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: True}
-    if path != request.script_root + request.path:
-        environ |= {"PATH_INFO": path.removeprefix(request.script_root), "QUERY_STRING": ""}
+    if unquote(path) != request.script_root + request.path:
+        below = unquote_to_bytes(path).decode("latin-1").removeprefix(environ.get("SCRIPT_NAME", ""))
+        environ |= {"PATH_INFO": below, "QUERY_STRING": ""}
     with app.request_context(environ):
         try:
             response = app.make_response(app.preprocess_request() or app.dispatch_request())

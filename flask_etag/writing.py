@@ -11,6 +11,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
+from flask_etag.audit import Unprotected
 from flask_etag.backend import Claim, Refused, Terms, Unit, cause_of, owner_of, unit_of_write
 from flask_etag.entity_tags import field_of
 from flask_etag.errors import PreconditionRequired, WriteConflict
@@ -23,10 +24,10 @@ _CREATING = ("PUT", "POST")
 _NOTHING_LOCKED = nullcontext()
 
 
-def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
+def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
-    :param protected: whether to refuse a request that sets no condition on what it overwrites.
+    :param unprotected: what becomes of a request that sets no condition on what it overwrites.
     :raises PreconditionRequired: if the request is refused because it is unprotected.
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
@@ -35,7 +36,7 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     with subject.locked():
         try:
             with unit:
-                if not _load_judge_and_hold(exchange, subject, unit, protected=protected):
+                if not _load_judge_and_hold(exchange, subject, unit, unprotected):
                     _begin_anew(subject, unit)
                 response = exchange.serve(subject.handed)
                 unit.settle(is_done=response.status_code < 400)
@@ -47,6 +48,8 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
             except Exception as error:
                 if isinstance(error, HTTPException) or cause_of(error) is None:
                     raise
+            if refusal.cause == "conflict":
+                subject.tell_of_what_is_hidden()
             raise WriteConflict(refusal.cause) from refusal
         subject.reload_under_lock()
 
@@ -62,15 +65,15 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     return response
 
 
-def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, *, protected: bool) -> bool:
+def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, unprotected: Unprotected) -> bool:
     """Load and judge the target, and hold what has to be held before the view runs.
 
     :return: whether it is still as it was judged; if not, another writer came in between.
     """
     try:
         subject.load(unit)
-        if protected:
-            subject.require_protection()
+        if unprotected != "let pass":
+            _require_protection(exchange, subject, unprotected)
         subject.judge()
         exchange.has_passed = True
         return unit.hold()
@@ -82,6 +85,16 @@ def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, *, pr
         if cause_of(error) is None:
             raise
         return False  # what is loaded, or what a hash reads besides, has just been written
+
+
+def _require_protection(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> None:
+    """Refuse a request that sets no condition on what it overwrites, or note that it is let pass."""
+    try:
+        subject.require_protection()
+    except PreconditionRequired:
+        if unprotected == "refused" and exchange.settings.require == "enforce":
+            raise
+        exchange.outcome = "reported"
 
 
 def _begin_anew(subject: Subject, unit: Unit) -> None:
@@ -132,13 +145,19 @@ class Subject(Protocol):
         """Load what is going to be written, and claim it."""
 
     def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or report it."""
+        """Refuse a request that sets no condition on what it overwrites.
+
+        :raises PreconditionRequired: if it is such a one.
+        """
 
     def judge(self) -> None:
         """Judge the request by what was loaded."""
 
     def reload_under_lock(self) -> None:
         """Take the tag of what the view has left, under the resource's own lock."""
+
+    def tell_of_what_is_hidden(self) -> None:
+        """Tell the log of a creation that has met a row which the loader does not find, even now."""
 
 
 class Target:
@@ -194,10 +213,12 @@ class Target:
     def load(self, unit: Unit) -> None:
         """Load the target, and claim what was loaded."""
         target = self.handed = self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
+        row = self._resource.absent_row() if target is None else target
+        is_mapped = owner_of(row) is not None
         self._claim = None
-        if target is None or owner_of(target) is not None:
+        if is_mapped or target is None:
             self._terms = self._terms_of_request()
-            self._claim = unit.claim(target, self._terms)
+            self._claim = unit.claim(row if is_mapped else None, self._terms)
         elif not (
             self._resource.has_lock
             or self._resource.swaps
@@ -223,9 +244,9 @@ class Target:
         )
 
     def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or report it."""
+        """Refuse a request that sets no condition on what it overwrites."""
         if not self._preconditions.protect:
-            refuse_unprotected(self._exchange, PreconditionRequired())
+            raise PreconditionRequired
 
     def judge(self) -> None:
         """Judge the request by what was loaded.
@@ -261,15 +282,19 @@ class Target:
         with suppress(HTTPException):
             return self._resource.load(self._exchange.url_arguments)
 
+    def tell_of_what_is_hidden(self) -> None:
+        """Tell the log of a creation that has met a row which the loader does not find, even now."""
+        if self._may_be_absent and self.handed is None:
+            log.once(
+                "it was to create what its URL names, and met a row that is there, or was a moment ago, which its "
+                "loader does not find. If rows are soft-deleted, let the loader return them, and say which they "
+                "are: @resource(absent=lambda row: row.deleted). The view revives what absent_row() gives."
+            )
+
     def _etag_of(self, target: Any) -> str | None:
+        if self._resource.stands_for_nothing(target):
+            return None
         return self._resource.etag_field(target, self._exchange.settings)
-
-
-def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
-    """Refuse a request that sets no condition on what it overwrites, or report it, as is configured."""
-    if exchange.settings.require == "enforce":
-        raise refusal
-    exchange.outcome = "reported"
 
 
 def _describes_target(status: int, method: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from flask import current_app
 from sqlalchemy import Row
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag.backend import Cause, Terms
 from flask_etag.sqlalchemy import databases
@@ -37,16 +38,20 @@ class SQLAlchemyBackend:
             )
         return False
 
-    def guarding(self, model: type) -> str | None:
+    def guarding(self, model: type) -> Literal["guarded", "held"] | None:
         """Tell how the objects of a class are guarded; ``None`` for a class that is not mapped."""
         mapper: Mapper[Any] | None = vars(model).get("__mapper__")  # which inspect() looks for longer
         if mapper is None:
             return None
-        return "held: its row" if mapper.version_id_col is None else "guarded: its version"
+        return "held" if mapper.version_id_col is None else "guarded"
 
     def cause_of(self, error: Exception) -> Cause | None:
         """Tell why the database refused; ``None`` for an error that is no refusal."""
         return databases.cause_of(error)
+
+    def is_stale(self, error: Exception) -> bool:
+        """Tell whether an error says that a row has not the version any more that was loaded."""
+        return isinstance(error, StaleDataError)
 
     def scope_of(self, target: object) -> tuple[object, ...]:
         """Name what a version of an object belongs to: its model, its key."""
