@@ -1,7 +1,7 @@
 # make run          the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
 # make test         every check, and every test that pip alone can serve; MariaDB is used where it is installed
 # make smoke        less than a minute of them: the units, HTTP, and two writers at once on each database
-# make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
+# make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish varnish-modules)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
 # make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
