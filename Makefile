@@ -30,6 +30,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 .PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture clusters search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
+	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
 	@exec $(BIN)/flask --app sample_app run
 
 test: $(VENV)/.test
