@@ -9,6 +9,7 @@
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
+# make contention  32 clients on one record, and readers of another beside them
 # make clusters     as make test-clusters, at length (ACCEPTED=2000, ONLY=Galera for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
@@ -16,7 +17,7 @@
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
-#                   for Quart, Starlette and Django; in .venv-stores, an environment of its own; part of test-all
+#                   for Quart, Starlette, Django, and a history; in .venv-stores, an environment of its own; part of test-all
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -27,7 +28,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture clusters search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture contention clusters search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
@@ -68,13 +69,16 @@ dist: $(VENV)/.test
 test-all: test-stores
 test-stores:
 	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
-	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks
+	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks tests/audit_trail
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
 
 torture: $(VENV)/.test
 	@$(BIN)/python -m torture.matrix $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
+
+contention: $(VENV)/.test
+	@$(BIN)/python -m torture.contention $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
 
 search: $(VENV)/.test
 	@$(BIN)/python -m search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--database '$(ONLY)') $(if $(SEED),--seed $(SEED))
