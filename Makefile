@@ -1,7 +1,7 @@
 # make run          the sample app, on http://127.0.0.1:5000 (FLASK_RUN_PORT chooses another port)
 # make test         every check, and every test that pip alone can serve; MariaDB is used where it is installed
 # make smoke        less than a minute of them: the units, HTTP, and two writers at once on each database
-# make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
+# make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish varnish-modules)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-frameworks one story with each framework above Flask, at its newest and its lowest version that works
 # make test-contract the sample app against its OpenAPI document: schemathesis, and a client that is generated from it

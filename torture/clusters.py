@@ -165,7 +165,8 @@ def run(cell: Cell, setting: Setting, accepted: int) -> Result:
         paths = [PATH, "/counters/2"] if cell.move in ("both", "batch") else [PATH]
         befores = {path: servers[0].state(path) for path in paths}
         pause = PAUSE if setting.fault else 0
-        plan = Plan([server.url for server in servers], accepted, move=cell.move, nonce="writer", pause=pause)
+        urls, limit = [server.url for server in servers], max(600, accepted)
+        plan = Plan(urls, accepted, limit, move=cell.move, nonce="writer", pause=pause)
         start = time.monotonic()
         with Crowd(plan, 6) as crowd:
             if setting.fault is not None:
