@@ -20,8 +20,8 @@ _IN_MEMORY = (None, "", ":memory:")
 def every_statement(hear: Callable[[object, bool, bool], None]) -> Iterator[None]:
     """Hear of each statement, just before its database does.
 
-    :param hear: is told the driver's connection; whether the statement may write; and whether the database is one
-        of SQLite's in memory, which ends with its connection.
+    :param hear: is told the driver's connection; whether the statement may write, and no guard is in force; and
+        whether the database is one of SQLite's in memory, which ends with its connection.
     """
 
     def before(connection: Connection, _: Any, text: str, __: Any, context: Any, ___: bool) -> None:
@@ -29,7 +29,7 @@ def every_statement(hear: Callable[[object, bool, bool], None]) -> Iterator[None
         writes = writes_by_its_text(text) if compiled is None else bool(tables_written_by(compiled))
         url = connection.engine.url
         is_in_memory = url.get_backend_name() == "sqlite" and url.database in _IN_MEMORY
-        hear(connection.connection.dbapi_connection, writes, is_in_memory)
+        hear(connection.connection.dbapi_connection, writes and not units_in_force(), is_in_memory)
 
     event.listen(Engine, "before_cursor_execute", before)
     try:

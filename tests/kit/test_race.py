@@ -94,7 +94,7 @@ def test_one_connection_for_all_cannot_race(kind: str, options: Any, told: str, 
 
 
 def test_a_database_in_memory_cannot_race() -> None:
-    with counting("versioned", "sqlite://") as app, pytest.raises(CannotRace, match="in memory|same connection"):
+    with counting("versioned", "sqlite://") as app, pytest.raises(CannotRace, match=r"in memory|same connection"):
         race(app, saving(app, 1), saving(app, 2))
 
 
