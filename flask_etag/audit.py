@@ -207,16 +207,25 @@ def etag() -> None:
 def routes(check: bool) -> None:
     """Show every route: its resource, where its tag comes from, and how it is protected."""
     configured = settings_of(current_app)
-    rows, unprotected = [], []
-    for rule, method, view in views_of(current_app):
-        protection = protection_of(view)
-        rows.append((rule, method, *_described(method, protection, configured)))
-        if method in _WRITES and not _is_protected(protection, configured):
-            unprotected.append(f"{method} {rule}")
+    rows = [
+        (rule, method, *_described(method, protection_of(view), configured))
+        for rule, method, view in views_of(current_app)
+    ]
     _echo_table([_HEADINGS, *rows])
+    unprotected = unprotected_routes(current_app)
     if check and unprotected:
         click.echo(f"\nNot protected: {', '.join(unprotected)}", err=True)
         sys.exit(1)
+
+
+def unprotected_routes(app: Flask) -> list[str]:
+    """Name the writes of an application that are not refused where they name no state: method and rule of each."""
+    configured = settings_of(app)
+    return [
+        f"{method} {rule}"
+        for rule, method, view in views_of(app)
+        if method in _WRITES and not _is_protected(protection_of(view), configured)
+    ]
 
 
 def _is_protected(protection: Protection | None, configured: Settings) -> bool:
