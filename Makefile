@@ -4,11 +4,12 @@
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
-# make test-clusters Galera with three nodes, under fire
+# make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
+# make clusters     as make test-clusters, at length (ACCEPTED=2000, ONLY=Galera for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
@@ -26,9 +27,10 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture clusters search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
+	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
 	@exec $(BIN)/flask --app sample_app run
 
 test: $(VENV)/.test
@@ -43,8 +45,12 @@ test: $(VENV)/.test
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
 
-test-proxies test-browser test-torture test-clusters: test-%: $(VENV)/.test
+test-proxies test-browser test-torture: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
+
+test-clusters: $(VENV)/.clusters
+	$(PYTEST) tests/clusters
+	@$(BIN)/python -m torture.clusters --accepted 40
 
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
@@ -73,6 +79,9 @@ torture: $(VENV)/.test
 search: $(VENV)/.test
 	@$(BIN)/python -m search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--database '$(ONLY)') $(if $(SEED),--seed $(SEED))
 
+clusters: $(VENV)/.clusters
+	@$(BIN)/python -m torture.clusters $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
+
 peers: $(VENV)/.test
 	$(PIP) --group peers
 	@$(BIN)/python -m torture.peers compare $(ACCEPTED)
@@ -99,6 +108,10 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
+$(VENV)/.clusters: $(VENV)/.test
+	$(PIP) --group clusters
+	@touch $@
+
 $(VENV)/.release: $(VENV)/.test
 	$(PIP) --group release
 	@touch $@
@@ -116,7 +129,7 @@ $(VENV)/.bench: $(VENV)/.run
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --group clusters --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:

@@ -126,6 +126,8 @@ class Client:
         finally:
             answer.end = time.monotonic()
             connection.close()
+        if answer.status == 503:
+            time.sleep(0.1 * self.random.random())
         with suppress(ValueError):
             body = json.loads(answer.content)
             if isinstance(body, dict):
@@ -159,8 +161,8 @@ class Client:
 
     def current(self) -> tuple[str, Answer] | None:
         """Read the resource; return nothing if the goal is reached."""
-        url = self.url()
         while time.monotonic() < self.deadline:
+            url = self.url()
             seen = self.read(self.plan.read_from or url)
             if seen.status == 200 and seen.number is not None:
                 return (url, seen) if seen.number < self.plan.goal else None
