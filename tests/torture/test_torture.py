@@ -14,11 +14,12 @@ from urllib.request import urlopen
 
 import pytest
 
+from flask_etag.torture.clients import Client, Crowd, Plan, collide
+from flask_etag.torture.history import Operation, State, judge
 from tests import ROOT
 from tests.world.racing import WAIT
-from torture.clients import Client, Crowd, Plan, collide
 from torture.faults import Restart, killed_workers, restart_postgresql, restarting_mariadb
-from torture.history import Operation, State, judge
+from torture.moves import path_of
 from torture.replica import replica_of
 from torture.servers import Server, serving
 
@@ -57,7 +58,9 @@ def test_batches_that_collide_with_single_writes_write_all_or_nothing(empty_url:
         for folder in ("/counters", "/unversioned"):
             paths = [f"{folder}/1", f"{folder}/2"]
             before = [server.state(path) for path in paths]
-            histories = collide(plan([urljoin(server.url, paths[0])], ACCEPTED // 2, move="batch"), clients=4)
+            histories = collide(
+                plan([urljoin(server.url, paths[0])], ACCEPTED // 2, move=path_of("batch")), clients=4
+            )
             for path, first in zip(paths, before, strict=True):
                 verdict = judge(histories[path], first, server.state(path))
                 assert verdict.problems == [], path
@@ -164,7 +167,7 @@ def test_the_command_line_collides_clients_on_any_application(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'store.db'}")
     with serving("sample_app:create_app()", "/api/products/teapot") as server:
         ran = subprocess.run(
-            [sys.executable, "-m", "torture", server.url, "--accepted", "10", "--member", "stock"],
+            [sys.executable, "-m", "flask_etag.torture", server.url, "--accepted", "10", "--member", "stock"],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -1,8 +1,7 @@
 """Clients, each a process of its own, that read and write one resource over HTTP and record what they see.
 
-Two requests are made. GET returns a JSON object with an integer member, and an ETag. PUT sends that object back
-with the member increased by one, and with the ETag in If-Match. Whoever is refused reads again. The other
-``MOVES`` need routes of the application in ``torture.app``.
+Two requests are made. GET returns JSON in which a number is, and an ETag. PUT sends that back with the number
+increased by one, and with the ETag in If-Match. Whoever is refused reads again.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from pathlib import Path
+from importlib import import_module
 from tempfile import TemporaryFile
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from torture.history import Operation
+from flask_etag.torture.history import Operation
 
 TIMEOUT = 30  # seconds, after which an answer is given up
 
@@ -35,39 +34,76 @@ class Plan:
     :param urls: of the resource, one for each server; each round goes to any of them.
     :param goal: the number at which it stops.
     :param seconds: after how many it stops in any case.
-    :param move: what a round is, one of ``MOVES``.
+    :param move: what a round is: a function of the client, as ``module:name``; if not given, GET and then PUT.
     :param hang_up: how many of a hundred writes are not waited for: the client disconnects.
     :param read_from: where to read, if not where it writes.
     :param member: the integer in the JSON object.
     :param nonce: the member that each write fills with a text of its own, so that no two write the same.
+    :param format: a :class:`Format`, as ``module:name``, where the number is not a member of an object.
     :param headers: to send with every request.
     """
 
     urls: list[str]
     goal: int
     seconds: float = 600
-    move: str = "put"
+    move: str | None = None
     hang_up: int = 0
     read_from: str | None = None
     member: str = "number"
     nonce: str | None = None
+    format: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     pause: float = 0
+
+
+class Format(Protocol):
+    """How a state is read, and how the next one is made: what a resource's own format has to say."""
+
+    def read(self, body: Any) -> int | None:
+        """Return the number of the state that an answer shows; ``None`` if it shows none."""
+
+    def write(self, body: Any, number: int) -> Any:
+        """Return the content that makes the state of a number of what was read. No two calls make the same."""
+
+
+class Member:
+    """The number is a member of a JSON object.
+
+    :param name: of that member.
+    :param nonce: the member that takes a text of its own each time.
+    """
+
+    def __init__(self, name: str, nonce: str | None) -> None:
+        self._name = name
+        self._nonce = nonce
+
+    def read(self, body: Any) -> int | None:
+        number = body.get(self._name) if isinstance(body, dict) else None
+        return number if isinstance(number, int) else None
+
+    def write(self, body: Any, number: int) -> Any:
+        return {**body, self._name: number, **({self._nonce: uuid4().hex} if self._nonce else {})}
+
+
+def loaded(path: str) -> Any:
+    """Return what ``module:name`` names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 @dataclass
 class Answer:
     """What came back, and when.
 
-    :ivar number: the member that the plan names, if it is an integer.
-    :ivar body: the JSON object that came, if one did.
+    :ivar number: of the state that it shows, if it shows one.
+    :ivar body: the JSON that came; an empty object if none did.
     """
 
     request: str
     status: int | None = None
     etag: str | None = None
     number: int | None = None
-    body: dict[str, Any] = field(default_factory=dict)
+    body: Any = field(default_factory=dict)
     content: bytes = b""
     start: float = 0
     end: float = 0
@@ -87,6 +123,7 @@ class Client:
 
     def __init__(self, plan: Plan, seed: int) -> None:
         self.plan = plan
+        self.format: Format = loaded(plan.format) if plan.format else Member(plan.member, plan.nonce)
         self.random = random.Random(seed)
         self.deadline = time.monotonic() + plan.seconds
         self.operations: list[tuple[str, Operation]] = []
@@ -96,7 +133,7 @@ class Client:
         self.deadline = 0
 
     def run(self) -> None:
-        move = MOVES[self.plan.move]
+        move: Callable[[Client], bool] = loaded(self.plan.move) if self.plan.move else put
         while time.monotonic() < self.deadline and move(self):
             if self.plan.pause:
                 time.sleep(self.plan.pause * self.random.random())
@@ -129,11 +166,8 @@ class Client:
         if answer.status == 503:
             time.sleep(0.1 * self.random.random())
         with suppress(ValueError):
-            body = json.loads(answer.content)
-            if isinstance(body, dict):
-                answer.body = body
-                number = body.get(self.plan.member)
-                answer.number = number if isinstance(number, int) else None
+            answer.body = json.loads(answer.content)
+            answer.number = self.format.read(answer.body)
         return answer
 
     def record(self, url: str, answer: Answer, number: int | None, **more: Any) -> None:
@@ -168,19 +202,10 @@ class Client:
                 return (url, seen) if seen.number < self.plan.goal else None
         return None
 
-    def own(self) -> dict[str, str]:
-        """Return what tells a write from all others."""
-        return {self.plan.nonce: uuid4().hex} if self.plan.nonce else {}
-
-    def put(self, url: str, seen: dict[str, Any], etag: str) -> Answer:
-        number = seen[self.plan.member] + 1
-        return self.write(
-            "PUT", url, {**seen, self.plan.member: number, **self.own()}, number, **{"If-Match": etag}
-        )
-
-
-def folder_of(url: str) -> str:
-    return url.rpartition("/")[0]
+    def put(self, url: str, seen: Any, number: int, etag: str) -> Answer:
+        """Write the state after one that was seen, whose number it is."""
+        content = self.format.write(seen, number + 1)
+        return self.write("PUT", url, content, number + 1, **{"If-Match": etag})
 
 
 def put(client: Client) -> bool:
@@ -188,145 +213,8 @@ def put(client: Client) -> bool:
     found = client.current()
     if found is not None:
         url, seen = found
-        client.put(url, seen.body, seen.etag or "")
+        client.put(url, seen.body, seen.number or 0, seen.etag or "")
     return found is not None
-
-
-def patch(client: Client) -> bool:
-    """GET, then PUT, or a PATCH that increases the number at the server."""
-    found = client.current()
-    if found is None:
-        return False
-    url, seen = found
-    if client.random.random() < 0.5:
-        client.put(url, seen.body, seen.etag or "")
-    else:
-        client.write("PATCH", url, client.own(), seen.body["number"] + 1, **{"If-Match": seen.etag or ""})
-    return True
-
-
-def chain(client: Client) -> bool:
-    """GET, and then PUT after PUT, each with the ETag of the last."""
-    found = client.current()
-    if found is None:
-        return False
-    url, seen = found
-    body, etag = dict(seen.body), seen.etag
-    while etag and body[client.plan.member] < client.plan.goal:
-        answer = client.put(url, body, etag)
-        if answer.status != 200:
-            break
-        body[client.plan.member] += 1
-        etag = answer.etag
-    return True
-
-
-def star(client: Client) -> bool:
-    """PATCH with ``If-Match: *``: whatever the number is, the server increases it."""
-    answer = client.write("PATCH", client.url(), client.own(), None, **{"If-Match": "*"})
-    return not (answer.status == 200 and answer.body["number"] >= client.plan.goal)
-
-
-def both(client: Client) -> bool:
-    """Increase two counters in one transaction, or the second one alone."""
-    url = client.url()
-    first, second = url, f"{folder_of(url)}/2"
-    if client.random.random() < 0.5:
-        seen = client.read(second)
-        if seen.status == 200:
-            client.put(second, seen.body, seen.etag or "")
-        return True
-    seen = client.read(first)
-    if seen.status != 200:
-        return True
-    if seen.body["number"] >= client.plan.goal:
-        return False
-    number = seen.body["number"] + 1
-    answer = client.write("POST", f"{first}/both", client.own(), number, **{"If-Match": seen.etag or ""})
-    path, operation = client.operations.pop()
-    client.operations.append((path.removesuffix("/both"), operation))
-    if answer.status is None or answer.status == 200 or answer.status >= 500:
-        other = replace(operation, number=answer.body.get("other"), base=None, etag=answer.body.get("etag"))
-        client.operations.append((path.removesuffix("1/both") + "2", other))
-    return True
-
-
-def batch(client: Client) -> bool:
-    """Increase two counters by one request, in any order, each under its own tag; or one of them by PUT."""
-    folder = folder_of(client.url())
-    urls = [f"{folder}/{number}" for number in client.random.sample([1, 2], 2)]
-    if client.random.random() < 0.5:
-        seen = client.read(urls[0])
-        if seen.status == 200:
-            client.put(urls[0], seen.body, seen.etag or "")
-        return True
-    both_seen = [client.read(url) for url in urls]
-    if any(one.status != 200 for one in both_seen):
-        return True
-    if all(one.body["number"] >= client.plan.goal for one in both_seen):
-        return False
-    answer = client.send(
-        "PATCH",
-        folder,
-        [
-            {"id": int(url.rpartition("/")[2]), "number": one.body["number"] + 1, "etag": one.etag, **client.own()}
-            for url, one in zip(urls, both_seen, strict=True)
-        ],
-    )
-    # Of a 412, only the items that it names were refused; of the others, it says that nothing was written.
-    stale = {item["index"]: item["etag"] for item in answer.body.get("items", [])}
-    etags = answer.body.get("etags") or [stale.get(index) for index in range(len(urls))]
-    for index, (url, one, etag) in enumerate(zip(urls, both_seen, etags, strict=True)):
-        if answer.status != 412 or index in stale:
-            part = replace(answer, etag=etag)
-            client.record(url, part, one.body["number"] + 1, writes=True, base=one.etag)
-    return True
-
-
-def create(client: Client) -> bool:
-    """Make a counter and increase it, and go on to the next; others make the same ones."""
-    for key in _others(client):
-        url = f"{folder_of(client.url())}/{key}"
-        # Numbers begin at 1: 0 is the state of not being there.
-        client.write("PUT", url, {"number": 1, **client.own()}, 1, **{"If-None-Match": "*"})
-        seen = client.read(url)
-        if seen.status == 200 and seen.body["number"] < 3:
-            client.put(url, seen.body, seen.etag or "")
-    return False
-
-
-def delete(client: Client) -> bool:
-    """Increase a counter and delete it, and go on to the next; others delete, and increase, the same ones."""
-    for key in _others(client):
-        url = f"{folder_of(client.url())}/{key}"
-        while time.monotonic() < client.deadline:
-            seen = client.read(url)
-            if seen.status == 404:
-                break
-            if seen.status == 200:
-                number, etag = seen.body["number"], seen.etag or ""
-                if number < 3 or (number < 5 and client.random.random() < 0.5):
-                    client.put(url, seen.body, etag)
-                else:
-                    client.write("DELETE", url, None, number + 1, **{"If-Match": etag})
-    return False
-
-
-def _others(client: Client) -> range:
-    """Return the counters that are not there at the beginning."""
-    return range(3, 3 + client.plan.goal)
-
-
-MOVES: dict[str, Callable[[Client], bool]] = {
-    "put": put,
-    "patch": patch,
-    "chain": chain,
-    "star": star,
-    "both": both,
-    "batch": batch,
-    "create": create,
-    "delete": delete,
-}
 
 
 def collide(plan: Plan, clients: int = 8) -> dict[str, list[Operation]]:
@@ -340,12 +228,12 @@ class Crowd:
 
     def __init__(self, plan: Plan, clients: int = 8) -> None:
         self._plan = plan
+        self._allowed = {0, -signal.SIGINT}  # what their processes may end with
         arguments = json.dumps(plan.__dict__)
         self._outputs = [TemporaryFile("w+") for _ in range(clients)]  # noqa: SIM115 - __exit__ closes them
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "torture.clients", arguments, str(seed)],
-                cwd=Path(__file__).parent.parent,
+                [sys.executable, "-m", "flask_etag.torture.clients", arguments, str(seed)],
                 stdout=output,
             )
             for seed, output in enumerate(self._outputs)
@@ -365,15 +253,15 @@ class Crowd:
         return any(process.poll() is None for process in self._processes)
 
     def stop(self) -> None:
-        """Have them finish their rounds."""
+        """Have them finish their rounds. Who is stopped before the beginning has seen nothing, and may fail."""
+        self._allowed.add(1)
         for process in self._processes:
             process.send_signal(signal.SIGINT)
 
     def histories(self) -> dict[str, list[Operation]]:
         """Wait for them all; return what they saw of each path."""
         for process in self._processes:
-            # Whoever is stopped before the beginning has seen nothing.
-            if process.wait(self._plan.seconds + 2 * TIMEOUT) not in (0, -signal.SIGINT):
+            if process.wait(self._plan.seconds + 2 * TIMEOUT) not in self._allowed:
                 raise RuntimeError("A client has failed.")
         histories: dict[str, list[Operation]] = {}
         for output in self._outputs:
