@@ -39,14 +39,7 @@ def test_each_mark_is_there_once_and_nobody_was_told_otherwise(
         with killed_workers(server, 1):
             processes = [
                 subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "tests.torture.updating",
-                        proxy.url + PATH,
-                        f"client{number}",
-                        str(MARKS),
-                    ],
+                    [*module, proxy.url + PATH, f"client{number}", str(MARKS)],
                     cwd=ROOT,
                     stdout=subprocess.PIPE,
                     text=True,
