@@ -15,14 +15,14 @@ from pathlib import Path
 
 from sqlalchemy import NullPool, create_engine, make_url
 
+from flask_etag.torture.clients import Client, Crowd, Plan
+from flask_etag.torture.history import judge
 from tests.servers import galera, postgresql
 from tests.servers.mariadb import MariaDBMissingError
 from tests.servers.pgbouncer import PgBouncerMissingError, pgbouncer
 from tests.servers.postgresql import PostgreSQLMissingError
 from tests.servers.relay import relaying
-from torture.clients import Client, Crowd, Plan
 from torture.faults import kill_postgresql, promote_postgresql
-from torture.history import judge
 from torture.matrix import HEAD, Cell, Result, complaints
 from torture.replica import replica_of
 from torture.servers import Server, serving
