@@ -24,6 +24,7 @@ from tests.servers.postgresql import PostgreSQLMissingError
 from tests.servers.relay import relaying
 from torture.faults import kill_postgresql, promote_postgresql
 from torture.matrix import HEAD, Cell, Result, complaints
+from torture.moves import path_of
 from torture.replica import replica_of
 from torture.servers import Server, serving
 
@@ -165,7 +166,8 @@ def run(cell: Cell, setting: Setting, accepted: int) -> Result:
         paths = [PATH, "/counters/2"] if cell.move in ("both", "batch") else [PATH]
         befores = {path: servers[0].state(path) for path in paths}
         pause = PAUSE if setting.fault else 0
-        plan = Plan([server.url for server in servers], accepted, move=cell.move, nonce="writer", pause=pause)
+        urls, move = [server.url for server in servers], path_of(cell.move)
+        plan = Plan(urls, accepted, move=move, nonce="writer", pause=pause)
         start = time.monotonic()
         with Crowd(plan, 6) as crowd:
             if setting.fault is not None:
