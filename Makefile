@@ -16,7 +16,7 @@
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
-#                   for Quart, Starlette and Django; in .venv-stores, an environment of its own; part of test-all
+#                   for Quart, Starlette, Django, and a history; in .venv-stores, an environment of its own; part of test-all
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -68,7 +68,7 @@ dist: $(VENV)/.test
 test-all: test-stores
 test-stores:
 	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
-	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks
+	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks tests/audit_trail
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))

@@ -3,7 +3,8 @@
 The environment tells how: TORTURE_DATABASE is SQLAlchemy's URL of the database, TORTURE_KIND one of ``KINDS``,
 TORTURE_ISOLATION an isolation level, TORTURE_SLOW how many seconds a view takes between its check and its commit,
 TORTURE_CLOCK by how many seconds the clock jumps, TORTURE_POOL what kind of pool there is, TORTURE_SYNC_WAIT what
-a node of Galera waits for before it reads; with TORTURE_OUTAGES, a database that is away is 503.
+a node of Galera waits for before it reads, TORTURE_REPLAY whether a write that was done is known again; with
+TORTURE_OUTAGES, a database that is away is 503.
 """
 
 from __future__ import annotations
@@ -131,6 +132,7 @@ def dump(counter: Any) -> dict[str, Any]:
 def create_app() -> Flask:
     first, *others = os.environ.get("TORTURE_KIND", "versioned").split(",")
     app = Flask("torture")
+    app.config["ETAG_KEY"] = "a secret"
     ETag(app)
     if first in LOCKED:
         _serve_locked(app, first)
@@ -287,7 +289,8 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
         return replace_counter(counter, counter_id)
 
     replace = replace_counter_later if is_async else replace_counter
-    counters.put("/<int:counter_id>")(require_if_match(find_counter, create=True)(replace))
+    replay = os.environ.get("TORTURE_REPLAY") == "1"
+    counters.put("/<int:counter_id>")(require_if_match(find_counter, create=True, replay=replay)(replace))
 
     @counters.patch("/<int:counter_id>")
     @require_if_match(find_counter)

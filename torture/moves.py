@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from uuid import uuid4
 
-from flask_etag.torture.clients import Client
+from flask_etag.torture.clients import Answer, Client
 
 
 def path_of(move: str) -> str | None:
@@ -34,6 +34,41 @@ def patch(client: Client) -> bool:
     else:
         client.write("PATCH", url, own(client), seen.body["number"] + 1, **{"If-Match": seen.etag or ""})
     return True
+
+
+def insist(client: Client) -> bool:
+    """GET, then PUT, the very same again and again until it is answered: all of that is one write.
+
+    :raises RuntimeError: if it is refused though it is done, and the last one.
+    """
+    found = client.current()
+    if found is None:
+        return False
+    url, seen = found
+    sent = client.format.write(seen.body, (seen.number or 0) + 1)
+    conditions = {"If-Match": seen.etag or ""}
+    first = answer = client.send("PUT", url, sent, **conditions)
+    while _is_lost(answer) and time.monotonic() < client.deadline:
+        answer = client.send("PUT", client.url(), sent, **conditions)
+    whole = replace(answer, start=first.start)
+    if _is_lost(first) and answer.status in (404, 409, 412):
+        there = client.read(url)
+        if there.status == 200 and there.body == sent:
+            raise RuntimeError(f"{answer}, and it is there")
+        whole.status = None  # it may have been there, until another came
+    number = sent[client.plan.member]
+    client.record(url, whole, number, writes=True, base=seen.etag)
+    if answer.location is not None:
+        path, operation = client.operations.pop()
+        client.operations.append((path, replace(operation, note=AGAIN)))
+    return True
+
+
+def _is_lost(answer: Answer) -> bool:
+    return answer.status is None or answer.status >= 500
+
+
+AGAIN = "It was done before, and came again."
 
 
 def chain(client: Client) -> bool:

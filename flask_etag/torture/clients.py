@@ -97,6 +97,7 @@ class Answer:
 
     :ivar number: of the state that it shows, if it shows one.
     :ivar body: the JSON that came; an empty object if none did.
+    :ivar location: where that is to be found, if the answer says it: one does that is for a write done before.
     """
 
     request: str
@@ -105,6 +106,7 @@ class Answer:
     number: int | None = None
     body: Any = field(default_factory=dict)
     content: bytes = b""
+    location: str | None = None
     start: float = 0
     end: float = 0
 
@@ -157,6 +159,7 @@ class Client:
             response = connection.getresponse()
             answer.content = response.read()
             answer.etag = response.getheader("ETag")
+            answer.location = response.getheader("Content-Location")
             answer.status = response.status
         except (OSError, HTTPException):
             time.sleep(0.02)  # somebody is being started again, perhaps
