@@ -9,6 +9,7 @@
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
+# make contention  32 clients on one record, and readers of another beside them
 # make clusters     as make test-clusters, at length (ACCEPTED=2000, ONLY=Galera for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
@@ -27,7 +28,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture clusters search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture contention clusters search peers costs bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
@@ -75,6 +76,9 @@ fuzz: $(VENV)/.test
 
 torture: $(VENV)/.test
 	@$(BIN)/python -m torture.matrix $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
+
+contention: $(VENV)/.test
+	@$(BIN)/python -m torture.contention $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
 
 search: $(VENV)/.test
 	@$(BIN)/python -m search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--database '$(ONLY)') $(if $(SEED),--seed $(SEED))

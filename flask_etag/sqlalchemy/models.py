@@ -84,12 +84,16 @@ def _next_version(version: str | None) -> str:
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)
-def _ignore_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> None:
-    """Put back the version that was loaded: SQLAlchemy would store the one that was set, and make none."""
-    state = instance_state(target)
-    name = version_key(mapper)
+def _ignore_what_was_set(_mapper: Mapper[Any], _: Connection, target: object) -> None:
+    """SQLAlchemy would store the version that was set, and make none."""
+    put_version_back(instance_state(target))
+
+
+def put_version_back(state: InstanceState[Any]) -> None:
+    """Let an object of :class:`Versioned` have the version that was loaded, whatever was set."""
+    name = version_key(state.mapper)
     if name in state.committed_state:
-        set_committed_value(target, name, state.committed_state[name])
+        set_committed_value(state.obj(), name, state.committed_state[name])
 
 
 @event.listens_for(Mapper, "mapper_configured")
