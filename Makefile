@@ -3,6 +3,8 @@
 # make smoke        less than a minute of them: the units, HTTP, and two writers at once on each database
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
+# make test-frameworks one story with each framework above Flask, at its newest and its lowest version that works
+# make test-contract the sample app against its OpenAPI document: schemathesis, and a client that is generated from it
 # make test-torture client processes against gunicorn, while workers and databases die
 # make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
@@ -57,6 +59,21 @@ test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
 test-all: test test-proxies test-browser test-torture test-clusters test-release
+
+# In environments of their own: what they need differs, and is much.
+APART := $(VENV)-apart
+RUN_APART = -m pytest -c $(1)/pytest.ini --rootdir . --confcutdir $(1) -p no:cacheprovider $(1)
+test-frameworks: $(APART)/frameworks/newest/.made $(APART)/frameworks/lowest/.made
+	$(APART)/frameworks/newest/bin/python $(call RUN_APART,tests/frameworks)
+	$(APART)/frameworks/lowest/bin/python $(call RUN_APART,tests/frameworks)
+
+test-contract: $(APART)/contract/requirements/.made
+	$(APART)/contract/requirements/bin/python $(call RUN_APART,tests/contract)
+
+$(APART)/%/.made: tests/%.txt
+	$(PYTHON) -m venv --clear --without-pip $(@D)
+	$(PYTHON) -m pip --disable-pip-version-check --python $(@D)/bin/python install --quiet --no-deps --requirement $<
+	@touch $@
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

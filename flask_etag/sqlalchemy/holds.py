@@ -26,6 +26,7 @@ from flask_etag.sqlalchemy.models import (
     columns_of,
     covered_by,
     expire_parts,
+    expire_relationships,
     has_keys_as_sent,
     is_newer,
     is_stored_as_sent,
@@ -277,7 +278,7 @@ class RowClaim(Claim):
             return
         self.session.flush()  # what is not sent yet of these would be lost
         self.session.expire(self.target, others)
-        self.terms.etag_of(self.target)
+        (self.terms.state_of or self.terms.etag_of)(self.target)
         read = sorted(name for name in others if name in state.dict)
         if read:
             raise TypeError(
@@ -450,6 +451,8 @@ class RowClaim(Claim):
         if self.is_versioned and (self.terms.depends_on_more or hasattr(state.class_, "__etag__")):
             _refresh(self.session, state)
             expire_parts(self.session, self.target)
+        if self.terms.shows_more:
+            expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
         is_tagged = has_moved and self._is_ours_alone and not self._is_renamed

@@ -132,6 +132,17 @@ def expire_parts(session: Session, whole: object) -> None:
             session.expire(whole, [name])
 
 
+def expire_relationships(session: Session, target: object) -> None:
+    """Let the rows that belong with an object be looked for anew: a foreign key may name another one by now.
+
+    What has unsent changes is left as it is.
+    """
+    state = instance_state(target)
+    for name in state.mapper.relationships.keys() & state.dict.keys():
+        if not get_history(target, name, PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes():
+            session.expire(target, [name])
+
+
 def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
     """Name the relationships of an object that are loaded, and whose rows do not move its version.
 
@@ -147,7 +158,7 @@ def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
 
 
 _COVER_IT = "write covers({}) beside the model"
-_TOUCH_IT = "call touch() where they change, or let the tag depend on {}, by @resource(etag=...)"
+_TOUCH_IT = "name what is shown of {}, by @resource(variant=content_hash(...)), or call touch() where they change"
 
 
 def mapper_of(statement: Select[Any]) -> Mapper[Any] | None:
