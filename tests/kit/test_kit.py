@@ -207,3 +207,17 @@ def test_writes_without_a_guard_are_named(url: str) -> None:
         for write in writes:
             with pytest.raises(AssertionError, match=r"Kept \(outside of a request\)$"):
                 write()
+
+
+def test_without_sqlalchemy_nothing_is_seen_and_that_is_said(
+    shop_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_etag.testing.every_unguarded_write", None)
+    with pytest.raises(RuntimeError, match="not installed"), unguarded_writes(shop_app):
+        pass
+
+
+def test_writes_of_another_application_are_its_own(shop_app: Flask, url: str) -> None:
+    with counting("versioned", url) as app, unguarded_writes(shop_app), app.app_context():
+        peers.db.session.delete(peers.db.session.get(Kept, 1))
+        peers.db.session.commit()

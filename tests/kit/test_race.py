@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -126,3 +127,24 @@ def test_what_a_request_raises_is_raised(url: str) -> None:
         with pytest.raises(LookupError):
             race(app, saving(app, 1), broken)
         assert number(app) == 1
+
+
+def test_a_request_that_hangs_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_etag.testing._LONGEST", 0.1)
+    ended = Event()
+
+    def hang(client: FlaskClient) -> TestResponse:
+        ended.wait(20)
+        return client.get(URL)
+
+    with counting("versioned", url) as app:
+        with pytest.raises(TimeoutError):
+            race(app, saving(app, 1), hang, wait=0.1)
+        ended.set()
+
+
+def test_decorated_views_race_without_sqlalchemy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_etag.testing.every_statement", None)
+    with counting("versioned", url) as app:
+        first, second = race(app, saving(app, 1), saving(app, 2))
+        assert {first.status_code, second.status_code} == {200, 412}
