@@ -15,15 +15,16 @@ from pathlib import Path
 
 from sqlalchemy import NullPool, create_engine, make_url
 
+from flask_etag.torture.clients import Client, Crowd, Plan
+from flask_etag.torture.history import judge
 from tests.servers import galera, postgresql
 from tests.servers.mariadb import MariaDBMissingError
 from tests.servers.pgbouncer import PgBouncerMissingError, pgbouncer
 from tests.servers.postgresql import PostgreSQLMissingError
 from tests.servers.relay import relaying
-from torture.clients import Client, Crowd, Plan
 from torture.faults import kill_postgresql, promote_postgresql
-from torture.history import judge
 from torture.matrix import HEAD, Cell, Result, complaints
+from torture.moves import path_of
 from torture.replica import replica_of
 from torture.servers import Server, serving
 
@@ -165,8 +166,8 @@ def run(cell: Cell, setting: Setting, accepted: int) -> Result:
         paths = [PATH, "/counters/2"] if cell.move in ("both", "batch") else [PATH]
         befores = {path: servers[0].state(path) for path in paths}
         pause = PAUSE if setting.fault else 0
-        urls, limit = [server.url for server in servers], max(600, accepted)
-        plan = Plan(urls, accepted, limit, move=cell.move, nonce="writer", pause=pause)
+        urls, move, limit = [server.url for server in servers], path_of(cell.move), max(600, accepted)
+        plan = Plan(urls, accepted, limit, move=move, nonce="writer", pause=pause)
         start = time.monotonic()
         with Crowd(plan, 6) as crowd:
             if setting.fault is not None:

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from urllib.parse import urljoin
 
+from flask_etag.torture.clients import Answer, Client, Crowd, Plan
+from flask_etag.torture.history import Operation, Verdict, judge
 from tests.servers import mariadb, postgresql
-from torture.clients import Answer, Client, Crowd, Plan
-from torture.history import Operation, Verdict, judge
 from torture.servers import Server, serving
 
 THREADS, PATIENCE, READERS = 8, 2, 4  # of each worker; seconds; clients

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, fields
 from http import HTTPStatus
 from tempfile import TemporaryDirectory
 
+from flask_etag.torture.clients import Plan, collide
+from flask_etag.torture.history import Operation, State, Verdict, judge
 from tests.servers import mariadb, postgresql
 from torture.app import LOCKED, SNAPSHOT
-from torture.clients import Plan, collide
 from torture.faults import killed_workers, now_and_then, restart_postgresql, restarting_mariadb
-from torture.history import Operation, State, Verdict, judge
+from torture.moves import path_of
 from torture.replica import replica_of
 from torture.servers import serving
 
@@ -218,7 +219,7 @@ class Matrix:
                         urls,
                         goal,
                         seconds=max(600, accepted),
-                        move=move,
+                        move=path_of(move),
                         nonce="writer",
                         hang_up=30 if cell.move == "insist" else 5 if cell.faults else 0,
                         read_from=read_from,

@@ -26,9 +26,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
+from flask_etag.torture.clients import Plan, collide
+from flask_etag.torture.history import Verdict, judge
 from tests.servers import postgresql
-from torture.clients import Plan, collide
-from torture.history import Verdict, judge
 from torture.servers import serving
 
 SLOW = 0.001  # as long as a quick view takes, and as the views of torture.app

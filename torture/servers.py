@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from urllib.parse import urljoin
 
-from torture.clients import Client, Plan
-from torture.history import State
+from flask_etag.torture.clients import Client, Plan
+from flask_etag.torture.history import State
 
 ROOT = Path(__file__).parent.parent
 WAITRESS = """

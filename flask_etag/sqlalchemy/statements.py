@@ -52,9 +52,14 @@ def _tables_of(statement: Any) -> frozenset[str] | None:
     if isinstance(statement, TextualSelect):
         statement = statement.element
     if isinstance(statement, TextClause):
-        word = _FIRST_WORD.match(statement.text)
-        return None if word is not None and word[1].lower() in _WRITES_NOTHING else ANY_TABLE
+        return ANY_TABLE if writes_by_its_text(statement.text) else None
     return frozenset() if isinstance(statement, SavepointClause) else None
+
+
+def writes_by_its_text(text: str) -> bool:
+    """Tell whether a text may write: its first word says so."""
+    word = _FIRST_WORD.match(text)
+    return word is None or word[1].lower() not in _WRITES_NOTHING
 
 
 def _names_in(target: Any) -> frozenset[str]:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.chromium import ChromiumMissingError, chromium, shop_on
+from tests.client.test_cases import cases
 from tests.servers import unavailable
 
 Members = dict[str, Any]
@@ -32,37 +33,29 @@ def run(page: Page, body: str, **arguments: Any) -> Any:
     return page.evaluate(script, arguments)
 
 
-@pytest.mark.parametrize(
-    ("base", "mine", "theirs", "merged", "clashes"),
-    [
-        ({"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1, "b": 1}, []),
-        ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}, []),
-        ({"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1, "b": 3}, {"a": 1, "b": 3}, []),
-        ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 3}, {"a": 2, "b": 3}, []),
-        ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 2, "b": 1}, {"a": 2, "b": 1}, []),
-        ({"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 3, "b": 1}, {"a": 2, "b": 2}, ["a"]),
-        ({"a": [1]}, {"a": [1]}, {"a": [1, 2]}, {"a": [1, 2]}, []),
-        ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1, "x": 1, "y": 1}, {"a": 2, "x": 1, "y": 1}, []),
-        ({"a": 1, "x": 1}, {"a": 1}, {"a": 2, "x": 1}, {"a": 2}, []),
-        ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1}, {"a": 2}, []),
-        ({"a": 1, "x": 1}, {"a": 1}, {"a": 1, "x": 2}, {"a": 1}, ["x"]),
-        ({"a": 1, "x": 1}, {"a": 1, "x": 2}, {"a": 1}, {"a": 1, "x": 2}, ["x"]),
-        ({"a": ""}, {"a": None}, {"a": ""}, {"a": None}, []),
-        ({"a": {"x": 1, "y": 1}}, {"a": {"y": 1, "x": 1}}, {"a": {"x": 2, "y": 1}}, {"a": {"x": 2, "y": 1}}, []),
-        (None, {"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 2}, ["b"]),
-        (None, {"a": 1}, None, {"a": 1}, []),
-    ],
-    ids=[
-        "none", "mine", "theirs", "each", "same", "clash", "list", "theirs-added", "mine-left-out",
-        "theirs-left-out", "mine-left-out-what-theirs-changed", "theirs-left-out-what-mine-changed", "null",
-        "order-of-members", "both-created", "nothing-there",
-    ],
-)  # fmt: skip
-def test_merge_takes_what_only_one_side_has_changed(
-    page: Page, base: Members, mine: Members, theirs: Members, merged: Members, clashes: list[str]
-) -> None:
-    found = run(page, "return client.merge(base, mine, theirs)", base=base, mine=mine, theirs=theirs)
-    assert found == {"merged": merged, "clashes": clashes}
+@cases("merges")
+def test_merges(page: Page, case: Members) -> None:
+    """The table of cases that the client in Python is held to as well."""
+    found = run(
+        page,
+        "return client.merge(base, mine, theirs, (pointer) => key[pointer])",
+        **{
+            "key": {},
+            **{name: case.get(name) for name in ("base", "mine", "theirs")},
+            **({"key": case["key"]} if "key" in case else {}),
+        },
+    )
+    assert (found["merged"], found["pointers"]) == (case["merged"], case["clashes"])
+
+
+def test_clashes_are_the_outermost_members(page: Page) -> None:
+    found = run(
+        page,
+        """return client.merge(
+        {a: {x: 1, y: 1}, "b/c": 1}, {a: {x: 2, y: 2}, "b/c": 2}, {a: {x: 3, y: 3}, "b/c": 3})""",
+    )
+    assert found["clashes"] == ["a", "b/c"]
+    assert found["pointers"] == ["/a/x", "/a/y", "/b~1c"]
 
 
 START = "const url = '/api/products/lantern'; const base = await client.read(url);"
@@ -230,6 +223,51 @@ def test_what_would_be_refused_again_is_not_repeated(
         reason=reason,
     )
     assert found == [puts, told]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "headers"),
+    [
+        (409, "busy", {"Retry-After": "0"}),
+        (429, None, {}),
+        (412, "weakened", {"ETag": '"1"'}),
+        (409, "conflict", {}),
+        (409, "partial", {}),
+    ],
+)
+def test_what_was_refused_for_the_moment_is_sent_again(
+    page: Page, status: int, reason: str | None, headers: dict[str, str]
+) -> None:
+    found = run(
+        page,
+        f"""{NOTES}
+        const sent = [];
+        const refusing = async (url, options) => {{
+          if (options.method === "GET") return send(url, options);
+          sent.push(options.headers["If-Match"]);
+          if (sent.length === 1) return new Response(JSON.stringify({{reason}}), {{status, headers}});
+          return send(url, options);
+        }};
+        const copy = await read();
+        const altered = reason === "weakened" ? {{...copy, etag: `W/${{copy.etag}}`}} : copy;
+        const {{state, attempts}} = await client.save("/note", altered, {{title: "B"}}, {{send: refusing}});
+        return [state, attempts, sent, note];""",
+        status=status,
+        reason=reason,
+        headers=headers,
+    )
+    first = 'W/"1"' if reason == "weakened" else '"1"'
+    assert found == ["saved", 2, [first, '"1"'], {"title": "B"}]
+
+
+def test_an_answer_that_speaks_of_something_else_is_not_taken_for_what_is_there(page: Page) -> None:
+    found = run(
+        page,
+        f"""{NOTES}
+        answerTo.PUT = () => new Response('{{"status": "done"}}', {{headers: {{ETag: tag()}}}});
+        return (await save(await read(), {{title: "B"}})).copy;""",
+    )
+    assert found == {"content": {"title": "B"}, "etag": '"2"'}
 
 
 def test_no_attempts_are_one(page: Page) -> None:

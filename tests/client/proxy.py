@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
@@ -78,10 +78,15 @@ def between(server: str) -> Iterator[Proxy]:
                 self.drop()
                 return
             connection = HTTPConnection(target.hostname or "", target.port, timeout=20)
-            connection.request(self.command, self.path, content, dict(self.headers))
-            answer = connection.getresponse()
-            headers, body = dict(answer.getheaders()), answer.read()
-            connection.close()
+            try:
+                connection.request(self.command, self.path, content, dict(self.headers))
+                answer = connection.getresponse()
+                headers, body = dict(answer.getheaders()), answer.read()
+            except (OSError, HTTPException):  # the server has gone away
+                self.drop()
+                return
+            finally:
+                connection.close()
             if fault == "answer lost":
                 self.drop()
             elif isinstance(fault, int):

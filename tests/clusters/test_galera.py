@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 
 import torture.servers
 from flask_etag import require_if_match
+from flask_etag.torture.clients import Client, Plan
 from tests.servers.galera import Node
 from tests.world.board import Board, Checked, Player
 from tests.world.models import Base, Memo
 from tests.world.racing import WAIT
-from torture.clients import Client, Plan
 
 
 class Two:

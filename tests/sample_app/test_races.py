@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from flask_etag import etag_resource, resource
+from flask_etag import etag_resource, resource, testing
 from sample_app import create_app
 from tests.sample_app.shop import MEMO, NEW, POT, engine_of, opened
 from tests.world.application import World
@@ -127,6 +127,22 @@ def test_2_2_no_increment_is_lost(shop: FlaskClient, collection: str, content: d
     answers = race(shop, *[increment] * THREADS)
     assert sorted((answer.json or {})[count] for answer in answers) == list(range(1, THREADS + 1))
     assert len({answer.headers["ETag"] for answer in answers}) == THREADS
+
+
+@COLLECTIONS
+def test_of_two_that_pass_the_check_together_one_is_served(
+    shop: FlaskClient, collection: str, content: dict[str, Any], count: str
+) -> None:
+    url = f"{collection}/counter"
+    seen = {"If-Match": shop.put(url, json=content, headers=NEW).headers["ETag"]}
+
+    def save(number: int) -> Callable[[FlaskClient], TestResponse]:
+        return lambda client: client.put(url, json={**content, count: number}, headers=seen)
+
+    answers = testing.race(shop.application, save(98), save(99), wait=0.2)
+    assert {answer.status_code for answer in answers} == {200, 412}
+    [winner] = [answer for answer in answers if answer.status_code == 200]
+    assert shop.get(url).json == winner.json
 
 
 def test_2_5_a_busy_sqlite_file_is_409(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from flask.testing import FlaskClient
 from moto import mock_aws
 from redis import Redis
 
+from flask_etag.torture.clients import Plan, collide
+from flask_etag.torture.history import State, judge
 from tests.servers import stores, unavailable
 from tests.stores import dynamodb_swap, s3_swap, valkey_lock
 from tests.world.racing import Racer
-from torture.clients import Plan, collide
 from torture.faults import killed_workers
-from torture.history import State, judge
 from torture.matrix import last_of_a_life
+from torture.moves import path_of
 from torture.servers import serving
 
 ACCEPTED = 100  # writes
@@ -131,7 +132,7 @@ def test_clients_that_make_and_delete_lose_no_update(recipe: str) -> None:
     with serving(recipe, PATH) as server:
         for move in ("create", "delete"):
             for path, operations in collide(
-                Plan([server.url], LIVES, move=move, nonce="writer"), clients=4
+                Plan([server.url], LIVES, move=path_of(move), nonce="writer"), clients=4
             ).items():
                 histories[path].extend(operations)
     assert len(histories) == LIVES

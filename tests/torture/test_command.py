@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock, Thread
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask, Response, jsonify, request
@@ -35,7 +36,7 @@ class Store:
         self.app.add_url_rule("/", view_func=self.read)
         self.app.add_url_rule("/", view_func=self.write, methods=["PUT"])
 
-    def tagged(self, body: Any, number: int) -> Response:
+    def tagged(self, body: Any, number: object) -> Response:
         response = body if isinstance(body, Response) else jsonify(body)
         response.set_etag(str(number))
         return response
@@ -91,7 +92,7 @@ def url(store: Store) -> Iterator[str]:
 
 def started(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "torture", "--clients", "2", *arguments],
+        [sys.executable, "-m", "flask_etag.torture", "--clients", "2", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -119,6 +120,38 @@ def test_each_write_can_be_told_from_the_others(store: Store, url: str) -> None:
     code, _ = run(f"{url}?id=a", "--accepted", "5", "--nonce", "text")
     assert code == 0
     assert len(set(store.texts)) == 5
+
+
+class Nested:
+    """The number is the length of a list: what ``--format`` is for."""
+
+    def read(self, body: Any) -> int | None:
+        return len(body["items"])
+
+    def write(self, body: Any, number: int) -> Any:
+        assert number == len(body["items"]) + 1
+        return {"items": [*body["items"], str(uuid4())]}
+
+
+nested = Nested()
+
+
+def test_a_format_of_its_own_says_how_to_read_and_to_write(store: Store) -> None:
+    items: list[str] = []
+
+    def view() -> Any:
+        if request.method == "PUT":
+            with store._lock:
+                if f"n{len(items)}" not in request.if_match:
+                    return Response(status=412)
+                items[:] = request.get_json()["items"]
+        return store.tagged({"items": list(items)}, f"n{len(items)}")
+
+    store.app.add_url_rule("/nested", view_func=view, methods=["GET", "PUT"])
+    with store.serving() as url:
+        code, output = run(f"{url}nested", "--accepted", "5", "--format", "tests.torture.test_command:nested")
+    assert output.startswith("accepted 5, ")
+    assert (code, len(items), len(set(items))) == (0, 5, 5)
 
 
 @pytest.mark.parametrize(("key", "more"), [("409", []), ("500", ["--faults"])])

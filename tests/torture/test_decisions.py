@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from torture.clients import Plan, collide
-from torture.history import Operation, State, judge
+from flask_etag.torture.clients import Plan, collide
+from flask_etag.torture.history import Operation, State, judge
 from torture.servers import serving
 
 ACCEPTED = 30

@@ -14,11 +14,12 @@ from urllib.request import urlopen
 
 import pytest
 
+from flask_etag.torture.clients import Client, Crowd, Plan, collide
+from flask_etag.torture.history import Operation, State, judge
 from tests import ROOT
 from tests.world.racing import WAIT
-from torture.clients import AGAIN, Client, Crowd, Plan, collide
 from torture.faults import Restart, killed_workers, restart_postgresql, restarting_mariadb
-from torture.history import Operation, State, judge
+from torture.moves import AGAIN, path_of
 from torture.replica import replica_of
 from torture.servers import Server, serving
 
@@ -57,7 +58,9 @@ def test_batches_that_collide_with_single_writes_write_all_or_nothing(empty_url:
         for folder in ("/counters", "/unversioned"):
             paths = [f"{folder}/1", f"{folder}/2"]
             before = [server.state(path) for path in paths]
-            histories = collide(plan([urljoin(server.url, paths[0])], ACCEPTED // 2, move="batch"), clients=4)
+            histories = collide(
+                plan([urljoin(server.url, paths[0])], ACCEPTED // 2, move=path_of("batch")), clients=4
+            )
             for path, first in zip(paths, before, strict=True):
                 verdict = judge(histories[path], first, server.state(path))
                 assert verdict.problems == [], path
@@ -69,7 +72,7 @@ def test_who_insists_is_told_that_it_was_done(empty_url: str) -> None:
     """Each write is sent until it is answered; many answers are dropped, and workers are killed."""
     with serving(database=empty_url, replay="1", slow="0.01") as server:
         with killed_workers(server):
-            histories = collide(plan([server.url], ACCEPTED * 2, move="insist", hang_up=40))
+            histories = collide(plan([server.url], ACCEPTED * 2, move=path_of("insist"), hang_up=40))
         verdict = judge(histories["/counters/1"], server.first, server.state(), faults=True)
     assert verdict.problems == []
     assert verdict.made == ACCEPTED * 2
@@ -175,7 +178,7 @@ def test_the_command_line_collides_clients_on_any_application(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'store.db'}")
     with serving("sample_app:create_app()", "/api/products/teapot") as server:
         ran = subprocess.run(
-            [sys.executable, "-m", "torture", server.url, "--accepted", "10", "--member", "stock"],
+            [sys.executable, "-m", "flask_etag.torture", server.url, "--accepted", "10", "--member", "stock"],
             cwd=ROOT,
             capture_output=True,
             text=True,

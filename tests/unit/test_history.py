@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from torture.history import Operation, State, judge
+from flask_etag.torture.history import Operation, State, judge
 
 FIRST = State(0, '"0"')
 FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from flask_etag.torture.history import Verdict
 from tests import ROOT
-from torture.history import Verdict
 from torture.matrix import Cell, Result, complaints
 
 

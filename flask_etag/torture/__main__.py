@@ -1,4 +1,4 @@
-"""Collide clients on one resource of any application: ``python -m torture URL``."""
+"""Collide clients on one resource of any application: ``python -m flask_etag.torture URL``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 import time
 from dataclasses import replace
 
-from torture.clients import Client, Crowd, Plan
-from torture.history import Operation, State, Verdict, judge
+from flask_etag.torture.clients import Client, Crowd, Plan
+from flask_etag.torture.history import Operation, State, Verdict, judge
 
 WAIT = 60  # seconds, for a server that was away as the clients ended
 
@@ -65,7 +65,7 @@ def histories(crowd: Crowd) -> dict[str, list[Operation]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m torture",
+        prog="python -m flask_etag.torture",
         description="Let clients increase a number by GET and then PUT with If-Match, and see what is lost. "
         "GET has to answer a JSON object with an integer member, and an ETag; PUT takes that object back.",
     )
@@ -75,6 +75,9 @@ def main() -> int:
     parser.add_argument("--member", default="number", help="the member of the JSON object (default: number)")
     parser.add_argument("--nonce", metavar="MEMBER", help="one that each write fills with a text of its own")
     parser.add_argument(
+        "--format", metavar="MODULE:NAME", help="how to read the number, and to make the next state, of other JSON"
+    )
+    parser.add_argument(
         "--header", type=header, action="append", default=[], metavar="NAME:VALUE", help="sent each time"
     )
     parser.add_argument(
@@ -83,7 +86,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="after which to stop in any case")
     parser.add_argument("--faults", action="store_true", help="take a server error for an answer that was lost")
     given = parser.parse_args()
-    plan = Plan(given.urls, 0, given.seconds, member=given.member, nonce=given.nonce, headers=dict(given.header))
+    plan = Plan(
+        given.urls,
+        0,
+        given.seconds,
+        member=given.member,
+        nonce=given.nonce,
+        format=given.format,
+        headers=dict(given.header),
+    )
     first = state(Client(plan, 0), 0)
     start = time.monotonic()
     with Crowd(replace(plan, goal=first.number + given.accepted, hang_up=given.hang_up), given.clients) as crowd:

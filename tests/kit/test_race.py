@@ -1,0 +1,150 @@
+"""A race that can be run: what it shows of others, and of us; and where there can be none."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.pool import StaticPool
+from werkzeug.test import TestResponse
+
+from flask_etag.testing import CannotRace, race
+from tests.kit.counters import URL, counting, in_one_transaction
+
+RUNS = 5
+
+
+def saving(app: Flask, number: int, etag: str | None = None) -> Callable[[FlaskClient], TestResponse]:
+    """Return what saves a number, for the state that is there now."""
+    seen = etag or app.test_client().get(URL).headers["ETag"]
+    return lambda client: client.put(URL, json={"number": number}, headers={"If-Match": seen})
+
+
+def number(app: Flask) -> int:
+    shown: int = (app.test_client().get(URL).json or {})["number"]
+    return shown
+
+
+@pytest.mark.parametrize("kind", ["Werkzeug", "flask-smorest"])
+def test_views_that_compare_and_then_write_lose_the_update_in_every_run(kind: str, empty_url: str) -> None:
+    with counting(kind, empty_url) as app:
+        for run in range(1, RUNS * 2, 2):
+            first, second = race(app, saving(app, run), saving(app, run + 1))
+            assert (first.status_code, second.status_code) == (200, 200)
+            assert number(app) == run  # the second one was accepted, and is lost
+
+
+@pytest.mark.parametrize("kind", ["versioned", "async", "unversioned"])
+def test_of_two_that_meet_here_one_is_served_and_one_refused(kind: str, empty_url: str) -> None:
+    with counting(kind, empty_url) as app:
+        for run in range(1, RUNS * 2, 2):
+            first, second = race(app, saving(app, run), saving(app, run + 1), wait=0.2)
+            assert {first.status_code, second.status_code} == {200, 412}
+            winner = first if first.status_code == 200 else second
+            assert winner.json == {"number": number(app)}
+            assert (first is winner) == (kind == "unversioned")  # its row is locked before the view
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'counters.db'}"
+
+
+def test_it_works_inside_of_a_pushed_context(url: str) -> None:
+    """As pytest-flask pushes one around each test that has a fixture ``app``."""
+    with counting("versioned", url) as app, app.test_request_context():
+        first, second = race(app, saving(app, 1), saving(app, 2))
+        assert {first.status_code, second.status_code} == {200, 412}
+
+
+def test_it_works_under_unittest(url: str) -> None:
+    with counting("versioned", url) as app:
+
+        class TestCounter(unittest.TestCase):
+            def test_race(self) -> None:
+                first, second = race(app, saving(app, 1), saving(app, 2))
+                self.assertEqual({first.status_code, second.status_code}, {200, 412})  # noqa: PT009
+
+        result = unittest.TestResult()
+        unittest.defaultTestLoader.loadTestsFromTestCase(TestCounter).run(result)
+        assert (result.testsRun, result.wasSuccessful()) == (1, True)
+
+
+def test_a_read_meets_a_write(url: str) -> None:
+    with counting("versioned", url) as app:
+        first, second = race(app, lambda client: client.get(URL), saving(app, 1))
+        assert (first.json, second.json) == ({"number": 0}, {"number": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "told"),
+    [
+        ("versioned", {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}, "same connection"),
+        ("Werkzeug", {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}, "same connection"),
+    ],
+)
+def test_one_connection_for_all_cannot_race(kind: str, options: Any, told: str, url: str) -> None:
+    with counting(kind, url, **options) as app, pytest.raises(CannotRace, match=told):
+        race(app, saving(app, 1), saving(app, 2))
+
+
+def test_a_database_in_memory_cannot_race() -> None:
+    with counting("versioned", "sqlite://") as app, pytest.raises(CannotRace, match=r"in memory|same connection"):
+        race(app, saving(app, 1), saving(app, 2))
+
+
+def test_a_transaction_around_the_test_cannot_race(url: str) -> None:
+    with in_one_transaction(url) as (app, _), pytest.raises(CannotRace, match="same connection"):
+        race(app, saving(app, 1), saving(app, 2))
+
+
+@pytest.mark.parametrize(
+    ("send", "told"),
+    [
+        (lambda client: client.put(URL, json={"number": 1}, headers={"If-Match": '"old"'}), "answered 412"),
+        (lambda client: client.put(URL, json={"number": 1}), "answered 428"),
+        (lambda client: client.get("/nothing"), "answered 404"),
+    ],
+)
+def test_who_never_comes_to_a_view_cannot_race(send: Any, told: str, url: str) -> None:
+    with counting("versioned", url) as app, pytest.raises(CannotRace, match=told):
+        race(app, send, saving(app, 2))
+
+
+def test_what_a_request_raises_is_raised(url: str) -> None:
+    def broken(client: FlaskClient) -> TestResponse:
+        raise LookupError("broken")
+
+    with counting("versioned", url) as app:
+        with pytest.raises(LookupError):
+            race(app, broken, saving(app, 2))
+        with pytest.raises(LookupError):
+            race(app, saving(app, 1), broken)
+        assert number(app) == 1
+
+
+def test_a_request_that_hangs_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_etag.testing._LONGEST", 0.1)
+    ended = Event()
+
+    def hang(client: FlaskClient) -> TestResponse:
+        ended.wait(20)
+        return client.get(URL)
+
+    with counting("versioned", url) as app:
+        with pytest.raises(TimeoutError):
+            race(app, saving(app, 1), hang, wait=0.1)
+        ended.set()
+
+
+def test_decorated_views_race_without_sqlalchemy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_etag.testing.every_statement", None)
+    with counting("versioned", url) as app:
+        first, second = race(app, saving(app, 1), saving(app, 2))
+        assert {first.status_code, second.status_code} == {200, 412}
