@@ -4,12 +4,14 @@
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
+# make test-costs   no request takes more processor instructions than it did (apt-get install valgrind)
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
+# make instructions how many processor instructions, and what is written down (WRITE=1 writes it; needs valgrind)
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
@@ -22,7 +24,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-all docs fuzz torture search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-costs test-all docs fuzz torture search peers costs instructions bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -39,10 +41,10 @@ test: $(VENV)/.test
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
 
-test-proxies test-browser test-torture: test-%: $(VENV)/.test
+test-proxies test-browser test-torture test-costs: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
-test-all: test test-proxies test-browser test-torture
+test-all: test test-proxies test-browser test-torture test-costs
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
@@ -63,6 +65,9 @@ peers: $(VENV)/.test
 
 costs: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.costs
+
+instructions: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.instructions $(if $(WRITE),--write)
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)

@@ -41,6 +41,8 @@ from flask_etag.sqlalchemy.models import (
     version_of,
 )
 
+_NOT_JUDGED, _NOT_READ = Known(ABSENT), Known(UNREAD)
+
 Writer = Literal["flush", "statement"]
 """What has written a row: the ORM, which knows what it has sent; or a statement of the view's own."""
 
@@ -87,7 +89,7 @@ class RowClaim(Claim):
     )
 
     def __init__(self, terms: Terms, target: object, session: Session) -> None:
-        super().__init__(Known(ABSENT))
+        super().__init__(_NOT_JUDGED)
         state = instance_state(target)
         self.terms = terms
         self.target = target
@@ -119,6 +121,13 @@ class RowClaim(Claim):
     def is_held_before_view(self) -> bool:
         """Whether to keep others from the row while the view runs: nothing in its WHERE would tell of them."""
         return not self.terms.is_reported and (self.terms.takes_any_state or not self.is_versioned)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether nothing of it is written that counts: then it may be that a write of it was refused."""
+        if self.terms.is_reported:
+            return False
+        return self.expected is self.base or (self.refusal is not None and self.unread_after is not None)
 
     @property
     def version_to_replace(self) -> object | None:
@@ -161,7 +170,7 @@ class RowClaim(Claim):
 
     def written(self, connection: Connection, depth: int, by: Writer) -> None:
         """Note that the row may have been written, in whatever state that has left it."""
-        self.push(connection, depth, Known(UNREAD))
+        self.push(connection, depth, _NOT_READ)
         if by == "flush" and self._flush_moves_none:
             by, self._flush_moves_none = "statement", False
         if self.unread_after != "statement":
@@ -241,6 +250,12 @@ class RowClaim(Claim):
             raise
         self._checked = connection
 
+    def is_held_together_by(self, connection: Connection) -> bool:
+        """Tell whether what a connection executes is a transaction; for the row of a model with a version."""
+        if not databases.commits_by_itself(connection):
+            self._checked = connection
+        return connection is self._checked
+
     def refuse_to_wait(self, connection: Connection, *, is_row: bool) -> None:
         """Refuse a write that would wait for what the same request holds: neither would ever go on.
 
@@ -258,10 +273,12 @@ class RowClaim(Claim):
 
         :raises TypeError: if it does.
         """
+        if not self.terms.depends_on_more or self.terms.column is not None:
+            return
         state = instance_state(self.target)
         mapper = state.mapper
         others = names_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
-        if not others or not self.terms.depends_on_more or self.terms.column is not None:
+        if not others:
             return
         self.session.flush()  # what is not sent yet of these would be lost
         self.session.expire(self.target, others)
@@ -426,8 +443,9 @@ class RowClaim(Claim):
         self.unread_after = None  # only now: what is refused is refused again, should the view try to commit again
 
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
-        row, self.row = self.row, Row(state.mapper, key_of(state))
-        self._is_renamed = self._is_renamed or row != self.row
+        key = key_of(state)
+        if key != self.row.key or state.mapper is not self.row.mapper:
+            self.row, self._is_renamed = Row(state.mapper, key), True
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known
