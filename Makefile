@@ -4,6 +4,7 @@
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
+# make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-costs   no request takes more processor instructions than it did (apt-get install valgrind)
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
@@ -24,7 +25,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-costs test-all docs fuzz torture search peers costs instructions bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-release test-costs test-all dist docs fuzz torture search peers costs instructions bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -44,10 +45,17 @@ smoke: $(VENV)/.test
 test-proxies test-browser test-torture test-costs: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
-test-all: test test-proxies test-browser test-torture test-costs
+test-release: $(VENV)/.release
+	$(PYTEST) tests/release
+
+test-all: test test-proxies test-browser test-torture test-release test-costs
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
+dist: $(VENV)/.test
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
@@ -85,6 +93,10 @@ $(VENV)/.run: $(INPUTS)
 
 $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.test
+	$(PIP) --group release
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run

@@ -111,6 +111,7 @@ class ConditionalRequestError(exceptions.HTTPException):
     def __init__(self, reason: str, items: Sequence[Mapping[str, Any]] = ()) -> None:
         self.reason = reason
         self.items = items
+        self.title: str
         self.title, detail = _ADVICE[reason]
         super().__init__(_ADVICE_ON_ITEMS[self.code or 0] if items else detail)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from collections.abc import Set as AbstractSet
 from operator import itemgetter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import Headers
@@ -15,6 +15,9 @@ from flask_etag import log
 from flask_etag.errors import PreconditionFailed
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.settings import Settings, settings_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
@@ -67,15 +70,15 @@ class Exchange:
         self._view = view
         self._is_made_above = is_made_above
         self._view_arguments = view_arguments
-        self.url_arguments = url_arguments
+        self.url_arguments: dict[str, Any] = url_arguments
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         self.settings: Settings = settings_of(self._app)
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        self.environ = current.environ
-        self.method = current.method
-        self.is_read = self.method in _READS
-        self.has_run_view = False
-        self.has_passed = False
+        self.environ: WSGIEnvironment = current.environ
+        self.method: str = current.method
+        self.is_read: bool = self.method in _READS
+        self.has_run_view: bool = False
+        self.has_passed: bool = False
         self.outcome: Literal["unchanged", "reported", "replayed"] | None = None
 
     def preconditions(self) -> Preconditions:
@@ -190,7 +193,7 @@ class Unmade(Response):
     :param answer: what the view has returned: data, or a tuple of data, and a status, fields, or both.
     """
 
-    default_mimetype = None
+    default_mimetype: str | None = None
 
     def __init__(self, answer: Any) -> None:
         self._data, *rest = answer if isinstance(answer, tuple) else (answer,)

@@ -8,7 +8,7 @@ from flask import current_app, request
 
 from flask_etag.settings import settings_of
 
-logger = logging.getLogger("flask_etag")
+logger: logging.Logger = logging.getLogger("flask_etag")
 
 
 def once(notice: str) -> None:

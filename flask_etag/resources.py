@@ -57,18 +57,18 @@ class Resource(Generic[P, T_co]):
     ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
-        self.is_async = inspect.iscoroutinefunction(loader)
+        self.is_async: bool = inspect.iscoroutinefunction(loader)
         self._load: Callable[..., Any] = in_sync(loader) if self.is_async else loader
         self._last_modified = last_modified
         self._headers = headers
-        self.has_fields = headers is not None or last_modified is not None
+        self.has_fields: bool = headers is not None or last_modified is not None
         self._variant = variant
         self._lock = lock
-        self.has_lock = lock is not None
+        self.has_lock: bool = lock is not None
         self.swaps = swaps
         self.validator = validator
-        self.name = loader.__qualname__.rpartition("<locals>.")[2]
-        self.parameters = Parameters.of(loader)
+        self.name: str = loader.__qualname__.rpartition("<locals>.")[2]
+        self.parameters: Parameters = Parameters.of(loader)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Call the loader."""

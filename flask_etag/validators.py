@@ -67,7 +67,7 @@ class VersionColumn(Validator):
 
     def __init__(self, column: str) -> None:
         self.column: str = column
-        self.source = f"column {column}"
+        self.source: str = f"column {column}"
 
     def __call__(self, target: Any, /) -> Fingerprint | None:
         """Return the fingerprint of the attribute's value; it is an error if that is ``None``."""
@@ -114,7 +114,7 @@ class Custom(Validator):
 
     def __init__(self, function: Callable[[Any], str | EntityTag | None]) -> None:
         self._function = function
-        self.source = getattr(function, "__name__", type(function).__name__)
+        self.source: str = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, target: Any, /) -> Fingerprint | None:
         """Return the fingerprint of what the function returns; ``None`` where that is ``None``."""
