@@ -4,6 +4,7 @@
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
+# make test-clusters Galera with three nodes, under fire
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-costs   no request takes more processor instructions than it did (apt-get install valgrind)
 # make test-all     all of these once
@@ -25,7 +26,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-release test-costs test-all dist docs fuzz torture search peers costs instructions bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture search peers costs instructions bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -42,13 +43,13 @@ test: $(VENV)/.test
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
 
-test-proxies test-browser test-torture test-costs: test-%: $(VENV)/.test
+test-proxies test-browser test-torture test-clusters test-costs: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-proxies test-browser test-torture test-release test-costs
+test-all: test test-proxies test-browser test-torture test-clusters test-release test-costs
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

@@ -9,18 +9,19 @@ from __future__ import annotations
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet, ref
 
 import click
-from flask import Flask, Response, current_app, request_started
+from flask import Flask, Response, current_app, request, request_finished, request_started
 from flask.cli import with_appcontext
+from flask.globals import request_ctx
 
 from flask_etag import log
 from flask_etag.backend import backend, owner_of
-from flask_etag.exchange import Exchange
+from flask_etag.exchange import TAGGED, Exchange
 from flask_etag.resources import Resource
 from flask_etag.settings import Settings, settings_of, watch
 from flask_etag.validators import Found
@@ -73,9 +74,15 @@ def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any]]]:
         view = app.view_functions.get(rule.endpoint)
         if view is None:
             continue
-        view_class = getattr(view, "view_class", None)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield rule.rule, method, getattr(view_class, method.lower(), view)
+            yield rule.rule, method, _answering(view, method)
+
+
+def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:
+    """Return what answers a method: that method of a class of views, or the view itself."""
+    name = "get" if method == "HEAD" else method.lower()
+    answering: Callable[..., Any] = getattr(getattr(view, "view_class", None), name, view)
+    return answering
 
 
 def audit(app: Flask) -> None:
@@ -117,12 +124,56 @@ def _check_views(app: Flask, **_: Any) -> None:
     request_started.disconnect(_check_views, app)
     if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
+        request_finished.connect(_check_tag, app)
 
 
-# A warning in debug and testing mode.
+# Warnings in debug and testing mode.
 
 
-def serve_watched(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
+def _check_tag(_: Flask, response: Response, **__: Any) -> None:
+    """Warn of an answer that was tagged, and leaves without its tag: something above has made another of it.
+
+    One that compresses puts a suffix behind the tag, or W/ before it.
+    """
+    etag = request.environ.get(TAGGED)
+    if etag is None or response.status_code >= 400 or etag.strip('W/"') in response.headers.get("ETag", ""):
+        return
+    view = current_app.view_functions[request.endpoint or ""]
+    if protection_of(_answering(view, request.method)):  # or it has only called a view that is
+        log.once(
+            "its answer was given an ETag, and leaves without it: a decorator above has made another answer of "
+            "it. What makes the response belongs below etag_resource and require_if_match. This is told in debug "
+            "and testing mode only."
+        )
+
+
+def serve_watched(
+    exchange: Exchange, resource: Resource[..., Any], target: Any, fields: Mapping[str, str]
+) -> Response:
+    """Run the view of a read, and warn of what its 200 shows, and its 304 does not know.
+
+    :param fields: the fields that both have.
+    """
+    had_read_session = _has_read_session()
+    response = _serve_and_name_rows(exchange, resource, target)
+    if _has_read_session() and not had_read_session:
+        vary = next((value for name, value in fields.items() if name.lower() == "vary"), "")
+        if "cookie" not in vary.lower():
+            log.once(
+                "it reads the session, so that Flask puts Vary: Cookie on its 200, and not on its 304, for which "
+                'it does not run: name it in @resource(headers={"Vary": "Cookie"}). This is told in debug and '
+                "testing mode only."
+            )
+    return response
+
+
+def _has_read_session() -> bool:
+    """Tell whether something of this request has read Flask's session; to ask the session itself would be to."""
+    context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]
+    return bool(getattr(context.get("_session", context.get("session")), "accessed", False))
+
+
+def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
     """Run the view of a read, and warn of the rows that it has loaded and that can change without the tag.
 
     Rows that name the target (an order's lines) count whoever loads them. Rows that the target names (its

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from flask_etag import log
 from flask_etag.errors import PreconditionFailed
-from flask_etag.preconditions import Preconditions, Representation
+from flask_etag.preconditions import Preconditions, Representation, keeps_range
 from flask_etag.settings import Settings, settings_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 """What a 304 has to have if the 200 has it (RFC 9110 section 15.4.5); Date and ETag come by themselves."""
+
+_SHOWING = (200, 206, 304)
+
+TAGGED = "flask_etag.tagged"
+"""The key of the environ where the tag of the answer is found, in debug and testing mode."""
 
 _OF_EVERY_RESPONSE = frozenset({"Content-Length", "Content-Type"})
 _NAME = itemgetter(0)
@@ -30,6 +36,8 @@ _READS = frozenset({"GET", "HEAD"})
 
 _IN_ORDER = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
 """The conditional fields, in the order in which they are judged (RFC 9110 section 13.2.2)."""
+
+_CONDITIONS = frozenset({*_IN_ORDER, "HTTP_IF_RANGE"})
 
 
 class Exchange:
@@ -99,7 +107,25 @@ class Exchange:
             or "HTTP_IF_MODIFIED_SINCE" in fields
             or "HTTP_IF_MATCH" in fields
             or "HTTP_IF_UNMODIFIED_SINCE" in fields
+            or "HTTP_IF_RANGE" in fields
         )
+
+    @contextmanager
+    def conditions_hidden(self, current: Representation) -> Iterator[None]:
+        """Hide the conditions, which have been judged, from what would judge them again below, as send_file does.
+
+        What judges reads them in ``request.environ``; ``request.headers`` keeps them. With them goes the Range of
+        which If-Range says that it is for another representation: the answer is the whole then.
+        """
+        hidden = {name: value for name, value in self.environ.items() if name not in _CONDITIONS}
+        if not keeps_range(self.environ.get("HTTP_IF_RANGE"), current):
+            hidden.pop("HTTP_RANGE", None)
+        request.environ = hidden
+        try:
+            yield
+        finally:
+            request.environ = self.environ
+            self.environ.update(hidden)  # what the view has put there
 
     def sent(self, outcome: str, reason: str | None = None) -> str | None:
         """Return the field of the request that a decision rests on, as it came; ``None`` where there is none.
@@ -167,21 +193,24 @@ class Exchange:
         self.tag(response, etag, given)
 
     def tag(self, response: Response, etag: str | None, given: Container[str]) -> None:
-        """Put an entity tag on an answer, and on a 200 or a 304 the Cache-Control that goes with it.
+        """Put an entity tag on an answer, and on a 200, 206 or 304 the Cache-Control that goes with it.
 
         :param etag: the value of the field.
         :param given: the names of the fields that the answer has, as :func:`names_in` gives them.
         """
         if etag is None:
             return
+        if self.settings.is_watched:
+            self.environ[TAGGED] = etag
         headers = response.headers
         if "etag" not in given:
             headers.add("ETag", etag)
         elif headers["ETag"] != etag:
-            log.once("the view sets an ETag of its own; the one of its resource replaces it.")
+            if not response.direct_passthrough:  # a file, to which send_file gives one
+                log.once("the view sets an ETag of its own; the one of its resource replaces it.")
             headers["ETag"] = etag
         cache_control = self.settings.cache_control
-        if cache_control is not None and "cache-control" not in given and response.status_code in (200, 304):
+        if cache_control is not None and "cache-control" not in given and response.status_code in _SHOWING:
             headers.add("Cache-Control", cache_control)
 
 

@@ -99,8 +99,7 @@ class Representation:
 class Preconditions:
     """The conditional fields of one request, unread: a field's value, or ``None`` where it was not sent.
 
-    If-Range is not among them: it only matters to who serves ranges, and Range is ignored here, as section
-    14.2 allows.
+    If-Range is not among them: it decides what of the representation is sent, see :func:`keeps_range`.
     """
 
     if_match: str | None = None
@@ -166,6 +165,22 @@ class Preconditions:
         elif self.if_modified_since is not None and is_read:
             return _judge_if_modified_since(self.if_modified_since, current)
         return failure or "proceed"
+
+
+def keeps_range(if_range: str | None, current: Representation) -> bool:
+    """Tell whether a Range may be served: whether If-Range names the current representation (section 13.1.5).
+
+    Strong comparison of a tag; a date has to be the very one that answers carry.
+
+    :param if_range: the value of the field; ``None`` where it was not sent.
+    """
+    if if_range is None:
+        return True
+    date = _date(if_range)
+    if date is not None:
+        modified = current.last_modified if current.shows_last_modified else None
+        return modified is not None and _in_whole_seconds(modified) == date
+    return current.field == if_range.strip(" \t") and current.etag is not None and not current.etag.weak
 
 
 def _judge_if_match(
@@ -235,10 +250,11 @@ def _modified_after(field: str, current: Representation | None) -> bool | None:
     date = _date(field)
     if date is None or current is None or current.last_modified is None:
         return None
-    modified = current.last_modified
-    if modified.tzinfo is None:
-        modified = modified.replace(tzinfo=UTC)
-    return modified.replace(microsecond=0) > date
+    return _in_whole_seconds(current.last_modified) > date
+
+
+def _in_whole_seconds(modified: datetime) -> datetime:
+    return modified.replace(microsecond=0, tzinfo=modified.tzinfo or UTC)
 
 
 def _date(field: str) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from flask_etag.preconditions import Representation
 from flask_etag.resources import HASHED, Resource
 
 _NO_FIELDS: Mapping[str, str] = {}
+_NOTHING_JUDGED = nullcontext()
 
 
 def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
@@ -38,35 +40,45 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if fingerprint.content is not None:
             exchange.environ[HASHED] = resource, target, fingerprint.content
     fields = _NO_FIELDS
+    judged: AbstractContextManager[None] = _NOTHING_JUDGED
     preconditions = exchange.preconditions() if is_conditional else None
     is_unchanged = preconditions is not None and preconditions.at_a_glance(exchange.method, etag) is not None
     if resource.has_fields or (is_conditional and not is_unchanged):
         current = resource.representation(target, fingerprint, settings, opaque)
         fields = resource.fields(target, current)
-        is_unchanged = preconditions is not None and exchange.is_unchanged(preconditions, current)
+        if preconditions is not None:
+            is_unchanged = exchange.is_unchanged(preconditions, current)
+            judged = exchange.conditions_hidden(current)
     if is_unchanged:
         return exchange.not_modified(etag, fields)
-    backend = owner_of(target)
-    if backend is None:
-        response = _serve(exchange, resource, target)
-    else:
-        terms = Terms(
-            _nothing,
-            partial(resource.etag_field, settings=settings),
-            is_reported=True,
-            depends_on_more=resource.validator.depends_on_more,
-        )
-        with backend.watch(target, terms) as watch:
-            response = _serve(exchange, resource, target)
-        etag = watch.etag_after(etag)
+    with judged:
+        response, etag = _served(exchange, resource, target, etag, fields)
     if response.status_code // 100 == 2:
         exchange.describe(response, etag, fields)
     return response
 
 
-def _serve(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
-    is_watched = exchange.settings.is_watched
-    return serve_watched(exchange, resource, target) if is_watched else exchange.serve(target)
+def _served(
+    exchange: Exchange, resource: Resource[..., Any], target: Any, etag: str | None, fields: Mapping[str, str]
+) -> tuple[Response, str | None]:
+    """Run the view; return its answer, and the tag of what it has left."""
+    serve = serve_watched if exchange.settings.is_watched else _serve
+    backend = owner_of(target)
+    if backend is None:
+        return serve(exchange, resource, target, fields), etag
+    terms = Terms(
+        _nothing,
+        partial(resource.etag_field, settings=exchange.settings),
+        is_reported=True,
+        depends_on_more=resource.validator.depends_on_more,
+    )
+    with backend.watch(target, terms) as watch:
+        response = serve(exchange, resource, target, fields)
+    return response, watch.etag_after(etag)
+
+
+def _serve(exchange: Exchange, _: Resource[..., Any], target: Any, __: Mapping[str, str]) -> Response:
+    return exchange.serve(target)
 
 
 def _nothing() -> None:

@@ -148,7 +148,9 @@ def _engine_options(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {"isolation_level": level.strip()} if level else {}
     if url.startswith("mysql"):
         value = "ON" if snapshot else "OFF"
-        options["connect_args"] = {"init_command": f"SET SESSION innodb_snapshot_isolation={value}"}
+        causal = os.environ.get("TORTURE_SYNC_WAIT")  # whether a node of Galera catches up first
+        more = f", wsrep_sync_wait={causal}" if causal else ""
+        options["connect_args"] = {"init_command": f"SET SESSION innodb_snapshot_isolation={value}{more}"}
     return {"pool_size": 8, **options}
 
 

@@ -18,13 +18,23 @@ MariaDB, MySQL
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, bindparam, false, literal_column, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    PoolProxiedConnection,
+    Select,
+    bindparam,
+    false,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
@@ -251,7 +261,7 @@ def cause_of(error: BaseException) -> Cause | None:
     """Tell why a database, or SQLAlchemy for it, refused; ``None`` for an error that is no refusal."""
     if not isinstance(error, DBAPIError):
         return "conflict" if isinstance(error, StaleDataError | ObjectDeletedError) else None
-    sqlstate, code = _codes_of(error)
+    sqlstate, code = _codes_of(error.orig)
     if hasattr(error.orig, "sqlite_errorcode"):
         if code == _SQLITE_BUSY_SNAPSHOT:
             return "conflict"
@@ -284,7 +294,7 @@ def has_waited(error: BaseException) -> bool:
 def is_key_taken(error: IntegrityError, mapper: Mapper[Any]) -> bool:
     """Tell whether a constraint is violated since there is, or has just been, a row with the same primary key."""
     table = mapper.primary_key[0].table
-    sqlstate, code = _codes_of(error)
+    sqlstate, code = _codes_of(error.orig)
     if sqlstate == _UNIQUE_VIOLATION:  # PostgreSQL
         name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
         return name == ((getattr(table, "primary_key", None) and table.primary_key.name) or f"{table.name}_pkey")
@@ -297,7 +307,7 @@ def has_ended_transaction(connection: Connection, error: BaseException) -> bool:
     """Tell whether an error has ended the whole transaction, savepoints included: SQLAlchemy does not know."""
     if connection.dialect.name not in _MYSQL or not isinstance(error, DBAPIError):
         return False
-    _, code = _codes_of(error)
+    _, code = _codes_of(error.orig)
     if code != _LOCK_WAIT_TIMEOUT:
         return code in (_RECORD_CHANGED, _DEADLOCK)
     with suppress(DBAPIError):
@@ -321,6 +331,25 @@ def roll_back_by_hand(connection: Connection) -> None:
         connection.invalidate()
 
 
+def let_rollback_pass(dialect: Dialect, *_: object) -> None:
+    """Let a ROLLBACK be done where a cluster answers it by a deadlock: it has rolled back already.
+
+    Otherwise the error would come from wherever a request ends, with no handler to see it: an error of the server.
+    """
+    if dialect.name in _MYSQL and not isinstance(dialect.do_rollback, partial):
+        dialect.do_rollback = partial(_roll_back_or_pass, dialect.do_rollback)  # type: ignore[method-assign]
+
+
+def _roll_back_or_pass(
+    roll_back: Callable[[PoolProxiedConnection], None], dbapi_connection: PoolProxiedConnection
+) -> None:
+    try:
+        roll_back(dbapi_connection)
+    except Exception as error:  # of whatever driver
+        if _codes_of(error)[1] != _DEADLOCK:
+            raise
+
+
 def has_broken_transaction(connection: Connection, error: BaseException) -> bool:
     """Tell whether an error leaves nothing to do but to roll back, to a savepoint at least."""
     return connection.dialect.name == "postgresql" and isinstance(error, DBAPIError)
@@ -329,13 +358,12 @@ def has_broken_transaction(connection: Connection, error: BaseException) -> bool
 def follows_another(error: BaseException) -> bool:
     """Tell whether an error says no more than that there was one before it, in the same transaction."""
     if isinstance(error, DBAPIError):
-        return _codes_of(error)[0] == _IN_FAILED_TRANSACTION
+        return _codes_of(error.orig)[0] == _IN_FAILED_TRANSACTION
     return isinstance(error, PendingRollbackError)
 
 
-def _codes_of(error: DBAPIError) -> tuple[str, int]:
+def _codes_of(orig: BaseException | None) -> tuple[str, int]:
     """Return the SQLSTATE and the database's own number, as far as the driver gives them."""
-    orig = error.orig
     sqlstate = getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None) or ""
     code = getattr(orig, "sqlite_errorcode", None) or getattr(orig, "errno", None)
     if code is None and orig is not None and orig.args:  # as PyMySQL and mysqlclient have it

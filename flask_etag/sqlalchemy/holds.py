@@ -68,6 +68,9 @@ class RowClaim(Claim):
     is_doubtful = False
     """Whether a try to write the row failed, and it is still to be seen whether another writer is the reason."""
 
+    lost: BaseException | None = None
+    """What a COMMIT has ended with that nobody knows the end of: it was done, or it was not."""
+
     misuse: RuntimeError | None = None
     """Why the row cannot be guarded at all."""
 

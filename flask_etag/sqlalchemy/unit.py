@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -168,7 +168,13 @@ class SessionUnit:
 
         :param is_done: whether the view answers that it has: then what it left unsent is sent now.
         :raises Refused: if a write was refused, whatever the view has made of that.
+        :raises DBAPIError: if nobody knows whether a write was committed, and the view answers that it was.
         """
+        lost = self._lost_commit()
+        if lost is not None:
+            if is_done:
+                raise lost
+            return
         for session in self._sessions if is_done else ():
             if session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
@@ -523,8 +529,9 @@ class SessionUnit:
             if claim.commit_failed(connection):
                 if is_refused:
                     claim.note(error)
-                else:
+                elif not isinstance(error, IntegrityError):  # of a constraint that is looked at last
                     claim.lose_sight()
+                    claim.lost = error
 
     def _read_back(self, session: Session) -> None:
         """Learn what the database has made of what a session has sent, and take the tags, while rows are held.
@@ -619,6 +626,11 @@ class SessionUnit:
 
     def _refuse_behind(self, error: Exception) -> None:
         """Raise :class:`Refused` where an error that leaves the view hides that another writer was first."""
+        lost = self._lost_commit()
+        if lost is not None:  # what is stored may be this request's own, whoever else it looks like
+            if databases.cause_of(error) is not None:
+                raise lost from error
+            return
         if isinstance(error, SQLAlchemyError):
             for claim in self._claims:
                 claim.is_doubtful = claim.is_doubtful or claim.connection is None
@@ -632,6 +644,11 @@ class SessionUnit:
             cause = self._last_cause
         if cause is not None:
             raise Refused("partial" if self._has_committed else cause) from error
+
+    def _lost_commit(self) -> BaseException | None:
+        """Return the error of a COMMIT, if nobody knows whether that was done."""
+        claims = [claim for claim in self._claims if not claim.terms.is_reported]
+        return next((claim.lost for claim in claims if claim.lost is not None), None)
 
     @property
     def _has_committed(self) -> bool:
@@ -813,3 +830,4 @@ _tell(Mapper, "before_insert", "before_update", "before_delete")
 _tell(Engine, "before_cursor_execute", "after_cursor_execute", "handle_error")
 _tell(Engine, "rollback_savepoint", "release_savepoint")
 _tell(Engine, "rollback", "rollback_twophase", "commit", "commit_twophase")
+event.listen(Engine, "do_connect", databases.let_rollback_pass)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response, send_file
+from flask import Flask, Response, request, send_file, session
+from flask.testing import FlaskClient
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.http import http_date
 
@@ -322,3 +324,123 @@ def test_an_error_of_the_view_s_own_is_for_the_application(has_resource: bool) -
     pages.get("/")(etag_resource(find_page)(read_page) if has_resource else etag_resource(read_page))
     pages.register_error_handler(StaleDataError, lambda _: ("later", 503))
     assert pages.test_client().get("/").status_code == 503
+
+
+class TestAFileBelow:
+    """What send_file judges by itself is judged already: once, by the resource."""
+
+    BYTES = bytes(range(100))
+
+    def client(self, tmp_path: Path, **options: Any) -> FlaskClient:
+        path = tmp_path / "file"
+        path.write_bytes(self.BYTES)
+        files = served()
+
+        @resource(etag=lambda _: "v1", **options)
+        def find_file() -> Path:
+            return path
+
+        @files.get("/")
+        @etag_resource(find_file)
+        def download(found: Path) -> Response:
+            assert "If-Match" in request.headers or "If-Match" not in request.environ
+            request.environ["seen"] = True
+            return send_file(found)
+
+        @files.after_request
+        def keep_what_the_view_has_noted(response: Response) -> Response:
+            if response.status_code in (200, 206):
+                assert request.environ["seen"]
+            return response
+
+        return files.test_client()
+
+    def test_13_1_its_conditions_are_ours(self, tmp_path: Path) -> None:
+        client = self.client(tmp_path)
+        for conditions in ({"If-Match": '"v1"'}, {"If-Match": "*"}, {"If-None-Match": '"v0"'}):
+            answer = client.get("/", buffered=True, headers=conditions)
+            assert (answer.status_code, answer.data, answer.headers["ETag"]) == (200, self.BYTES, '"v1"')
+        theirs = http_date(NOW + timedelta(days=1))
+        assert (
+            client.get(
+                "/", buffered=True, headers={"If-None-Match": '"v0"', "If-Modified-Since": theirs}
+            ).status_code
+            == 200
+        )
+        assert client.get("/", buffered=True, headers={"If-None-Match": '"v1"'}).status_code == 304
+        assert client.get("/", buffered=True, headers={"If-Match": '"v0"'}).status_code == 412
+
+    def test_13_1_5_a_part_has_the_fields_of_the_whole(self, tmp_path: Path) -> None:
+        client = self.client(tmp_path, headers={"Cache-Control": "max-age=60"})
+        for conditions in ({}, {"If-Match": '"v1"'}, {"If-Range": '"v1"'}):
+            answer = client.get("/", buffered=True, headers={"Range": "bytes=60-", **conditions})
+            assert (answer.status_code, answer.data) == (206, self.BYTES[60:])
+            assert (answer.headers["ETag"], answer.headers["Cache-Control"]) == ('"v1"', "max-age=60")
+
+    def test_13_1_5_another_representation_is_sent_whole(self, tmp_path: Path) -> None:
+        client = self.client(tmp_path, last_modified=lambda _: datetime(2023, 11, 14))
+        for if_range in ('"v0"', 'W/"v1"', "v1", http_date(datetime(2023, 11, 13)), http_date(NOW)):
+            answer = client.get("/", buffered=True, headers={"Range": "bytes=60-", "If-Range": if_range})
+            assert (answer.status_code, answer.data) == (200, self.BYTES)
+        same = {"Range": "bytes=60-", "If-Range": http_date(datetime(2023, 11, 14))}
+        assert client.get("/", buffered=True, headers=same).status_code == 206
+
+    def test_13_1_5_a_date_that_is_not_shown_names_nothing(self, tmp_path: Path) -> None:
+        client = self.client(tmp_path, last_modified=lambda _: datetime.now(UTC))
+        for if_range in (http_date(NOW), http_date(datetime.now(UTC))):
+            assert (
+                client.get("/", buffered=True, headers={"Range": "bytes=60-", "If-Range": if_range}).status_code
+                == 200
+            )
+        without = self.client(tmp_path)
+        assert (
+            without.get("/", buffered=True, headers={"Range": "bytes=60-", "If-Range": http_date(NOW)}).status_code
+            == 200
+        )
+
+
+class TestWhatIsAddedAfterTheView:
+    """In debug and testing mode the log names what an answer has, or has not, by others than the view."""
+
+    def test_a_vary_by_the_session_is_named_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        pages = served(SECRET_KEY="secret")
+        find = resource(etag=lambda page: page)(lambda: "v1")
+        find_declared = resource(etag=lambda page: page, headers={"vary": "Cookie"})(lambda: "v1")
+        find_by_session = resource(etag=lambda page: page)(lambda: session.get("page", "v1"))
+        for path, found in (("/", find), ("/declared", find_declared), ("/loader", find_by_session)):
+            view = etag_resource(found)(lambda page: {page: session.get("user")})
+            pages.add_url_rule(path, path, view)
+        pages.get("/without", endpoint="without")(etag_resource(find)(lambda page: page))
+        client = pages.test_client()
+        for path in ("/", "/", "/declared", "/loader", "/without"):
+            answer = client.get(path)
+            unchanged = client.get(path, headers={"If-None-Match": '"v1"'})
+            assert unchanged.status_code == 304
+            if path != "/":
+                assert answer.headers.get("Vary") == unchanged.headers.get("Vary")
+        [told] = caplog.messages
+        assert told.startswith("/: it reads the session")
+
+    def test_a_tag_that_something_above_has_dropped_is_named_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        pages = served()
+        find = resource(etag=lambda page: page)(lambda: "v1")
+
+        def answered_anew(view: Callable[..., Response]) -> Callable[..., Response]:
+            return functools.wraps(view)(lambda **given: Response(view(**given).data))
+
+        view = etag_resource(find)(lambda page: page)
+        pages.add_url_rule("/", "dropped", answered_anew(view))
+        pages.add_url_rule("/kept", "kept", view)
+        pages.add_url_rule("/calls", "calls", lambda: view().data)
+
+        @pages.after_request
+        def compress(response: Response) -> Response:
+            if "ETag" in response.headers:
+                response.headers["ETag"] = 'W/"v1:gzip"'
+            return response
+
+        client = pages.test_client()
+        for path in ("/", "/", "/kept", "/calls"):
+            assert client.get(path).status_code == 200
+        [told] = caplog.messages
+        assert told.startswith("dropped: its answer was given an ETag, and leaves without it")

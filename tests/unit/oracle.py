@@ -144,7 +144,7 @@ def respond(method: str, fields: dict[str, str], current: Current | None) -> Ans
     # 4. When the method is GET or HEAD, If-None-Match is not present, and If-Modified-Since is present
     elif reading and is_later(current, fields.get("If-Modified-Since", "")) is False:
         return 304
-    # 5. Range is ignored, as section 14.2 allows. 6. Otherwise
+    # 5. Range and If-Range say how much is sent, and no more. 6. Otherwise
     return "perform"
 
 

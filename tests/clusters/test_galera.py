@@ -1,0 +1,128 @@
+"""Rule 2.5 on a Galera cluster: a transaction that another node has ended says so at whatever it does next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from tests.servers.galera import Node
+from tests.world.board import Board, Checked, Player
+from tests.world.models import Base, Memo
+from tests.world.racing import WAIT
+
+
+class Two:
+    """A board at one node, and a rival who writes at another, while a view of the board runs."""
+
+    def __init__(self, nodes: list[Node], model: type[Any], **engine_options: Any) -> None:
+        self.nodes = nodes
+        self.model = model
+        engine = create_engine(nodes[0].url)
+        Base.metadata.drop_all(engine)
+        Base.metadata.create_all(engine)
+        engine.dispose()
+        self.board = Board(nodes[0].url, model, **engine_options)
+        self.session: Any = self.board.db.session
+
+    def meanwhile(self) -> None:
+        """Write at the other node, and wait until this one has it: it has ended what was in the way by then."""
+        with ThreadPoolExecutor() as other:  # no part of the request
+            other.submit(self._write_at_another_node).result(WAIT)
+        self.nodes[0].catch_up()
+
+    def _write_at_another_node(self) -> None:
+        engine = create_engine(self.nodes[1].url)
+        with Session(engine) as session:
+            session.execute(text("SET SESSION wsrep_sync_wait = 1"))
+            session.get_one(self.model, 1).text = "theirs"
+            session.commit()
+        engine.dispose()
+
+    def written(self, found: Any) -> None:
+        """Write, and have the rival end the transaction in which that was done."""
+        found.text = "mine"
+        self.session.flush()
+        self.meanwhile()
+
+
+@pytest.fixture(params=[Checked, Memo])
+def two(request: pytest.FixtureRequest, nodes: list[Node]) -> Iterator[Two]:
+    two = Two(nodes, request.param)
+    yield two
+    two.board.close()
+
+
+def savepoint(session: Session) -> None:
+    session.begin_nested()
+
+
+def release(session: Session) -> None:
+    with session.begin_nested():
+        session.execute(select(Player))
+
+
+STATEMENTS: list[Callable[[Session], Any]] = [
+    lambda session: session.commit(),
+    lambda session: session.execute(select(Player)),
+    savepoint,
+    release,
+    lambda session: session.execute(text("UPDATE player SET name = 'x'")),
+]
+
+
+@pytest.mark.parametrize("do", STATEMENTS, ids=["commit", "select", "savepoint", "release", "update"])
+def test_2_5_what_another_node_has_ended_is_412(two: Two, do: Callable[[Session], Any]) -> None:
+    def view(found: Any) -> None:
+        two.written(found)
+        do(two.session)
+        two.session.commit()
+
+    answer = two.board.save(view)
+    assert (answer.status_code, answer.headers["ETag"]) == (412, two.board.get().headers["ETag"])
+    assert two.board.get().text == "theirs"
+
+
+@pytest.mark.parametrize("do", STATEMENTS, ids=["commit", "select", "savepoint", "release", "update"])
+def test_2_5_what_another_node_has_ended_is_412_also_where_the_view_swallows_it(
+    two: Two, do: Callable[[Session], Any]
+) -> None:
+    def view(found: Any) -> str:
+        two.written(found)
+        with suppress(DBAPIError):
+            do(two.session)
+            two.session.commit()
+        return "done"
+
+    answer = two.board.save(view)
+    assert (answer.status_code, answer.headers["ETag"]) == (412, two.board.get().headers["ETag"])
+    assert two.board.get().text == "theirs"
+
+
+@pytest.mark.parametrize("status", [200, 422])
+def test_2_5_a_view_that_rolls_back_what_another_node_has_ended_has_no_server_error(two: Two, status: int) -> None:
+    def view(found: Any) -> tuple[str, int]:
+        two.written(found)
+        two.session.rollback()
+        return "no", status
+
+    assert two.board.save(view).status_code == status
+    assert two.board.get().text == "theirs"
+
+
+def test_2_5_the_end_of_a_request_whose_transaction_another_node_has_ended_is_no_server_error(two: Two) -> None:
+    """Flask-SQLAlchemy rolls back as the context of the application ends, where no handler sees what is raised."""
+
+    def view(found: Any) -> tuple[str, int]:
+        two.written(found)
+        return "no", 422
+
+    answer = two.board.save(view)
+    assert answer.status_code in (412, 422)
+    assert two.board.get().text == "theirs"
