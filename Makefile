@@ -16,6 +16,8 @@
 # make instructions how many processor instructions, and what is written down (WRITE=1 writes it; needs valgrind)
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
+# make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
+#                   for Quart, Starlette and Django; in .venv-stores, an environment of its own; part of test-all
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -57,6 +59,12 @@ docs: $(VENV)/.test
 dist: $(VENV)/.test
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+
+.PHONY: test-stores
+test-all: test-stores
+test-stores:
+	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
+	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
@@ -100,6 +108,10 @@ $(VENV)/.release: $(VENV)/.test
 	$(PIP) --group release
 	@touch $@
 
+$(VENV)/.stores: $(VENV)/.run
+	$(PIP) --group stores
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.run
 	$(PIP) --no-build-isolation --editable '.[bench]'
 	@touch $@
@@ -109,8 +121,8 @@ $(VENV)/.bench: $(VENV)/.run
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info
+	rm -rf $(VENV) .venv-stores build dist docs/_build *.egg-info

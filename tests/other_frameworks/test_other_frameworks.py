@@ -1,0 +1,100 @@
+"""The page "In another framework": each recipe answers as the RFC says; ``make test-stores``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from django.core.wsgi import get_wsgi_application
+from django.db import connection
+
+from tests.other_frameworks import with_django, with_quart, with_starlette
+
+URL = "http://localhost/notes/1"
+
+Send = Callable[..., httpx.Response]
+"""Sends a request, given its method, what JSON is made of, and fields."""
+
+
+def _to_asgi(app: Any) -> Send:
+    def send(method: str, body: Any = None, *fields: tuple[str, str]) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+                return await client.request(method, URL, json=body, headers=list(fields))
+
+        return asyncio.run(ask())
+
+    return send
+
+
+def _to_wsgi(app: Any) -> Send:
+    def send(method: str, body: Any = None, *fields: tuple[str, str]) -> httpx.Response:
+        with httpx.Client(transport=httpx.WSGITransport(app)) as client:
+            return client.request(method, URL, json=body, headers=list(fields))
+
+    return send
+
+
+@pytest.fixture(scope="module")
+def django() -> Send:
+    with connection.schema_editor() as schema:
+        schema.create_model(with_django.Note)
+    with_django.Note.objects.create(id=1, version="first", body="first")
+    return _to_wsgi(get_wsgi_application())
+
+
+@pytest.fixture
+def starlette() -> Send:
+    return _to_asgi(with_starlette.app)
+
+
+@pytest.fixture
+def quart() -> Send:
+    return _to_asgi(with_quart.app)
+
+
+@pytest.mark.parametrize("framework", ["starlette", "quart", "django"])
+def test_it_answers_as_the_rfc_says(request: pytest.FixtureRequest, framework: str) -> None:
+    send: Send = request.getfixturevalue(framework)
+    read = send("GET")
+    tag = read.headers["ETag"]
+    assert read.status_code == 200
+    unchanged = send("GET", None, ("If-None-Match", f'"other", {tag}'))
+    assert (unchanged.status_code, unchanged.headers["ETag"], unchanged.content) == (304, tag, b"")
+    assert send("PUT", {"body": "unseen"}).status_code == 428
+    saved = send("PUT", {"body": "second"}, ("If-Match", tag))
+    new = saved.headers["ETag"]
+    assert (saved.status_code, new == tag) == (200, False)
+    stale = send("PUT", {"body": "third"}, ("If-Match", tag))
+    assert (stale.status_code, stale.headers["ETag"], stale.json()) == (412, new, {"reason": "stale"})
+    assert send("PUT", {"body": "x"}, ("If-Match", "unquoted")).json() == {"reason": "malformed"}
+    assert send("PUT", {"body": "x"}, ("If-None-Match", "*")).json() == {"reason": "exists"}
+    read = send("GET")
+    assert (read.headers["ETag"], read.json()) == (new, {"body": "second"})
+
+
+@pytest.mark.parametrize("framework", ["starlette", "quart"])
+def test_a_field_of_several_lines_is_read_to_its_end(request: pytest.FixtureRequest, framework: str) -> None:
+    """These two hand over line by line; a WSGI server, as Django has it, joins them."""
+    send: Send = request.getfixturevalue(framework)
+    tag = send("GET").headers["ETag"]
+    assert send("PUT", {"body": "x"}, ("If-Match", '"other"'), ("If-Match", tag)).status_code == 200
+
+
+def test_in_django_who_was_overtaken_is_judged_again(django: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another writes after the check, before the UPDATE."""
+    judged = with_django.judged
+
+    def judged_and_overtaken(request: Any, etag: Any) -> Any:
+        refusal = judged(request, etag)
+        if request.method == "PUT" and refusal is None:
+            with_django.Note.objects.update(version="fast", body="fast")
+        return refusal
+
+    monkeypatch.setattr(with_django, "judged", judged_and_overtaken)
+    refused = django("PUT", {"body": "slow"}, ("If-Match", django("GET").headers["ETag"]))
+    assert (refused.status_code, refused.headers["ETag"]) == (412, '"fast"')
+    assert django("GET").json() == {"body": "fast"}

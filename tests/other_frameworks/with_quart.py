@@ -1,0 +1,42 @@
+"""A conditional resource in Quart."""
+
+from typing import Any
+from uuid import uuid4
+
+from quart import Quart, request
+
+from flask_etag import EntityTag
+from flask_etag.preconditions import Preconditions, Representation
+
+app = Quart(__name__)
+notes = {1: {"version": uuid4().hex, "body": "first"}}
+
+
+def judged(etag: EntityTag) -> Any:
+    """Return the 304, 412 or 428 that answers the request; nothing where its view is to run."""
+    lines = [request.headers.getlist(f"If-{name}") for name in ("Match", "None-Match")]
+    conditions = Preconditions(*(", ".join(each) if each else None for each in lines))
+    if request.method not in ("GET", "HEAD") and not conditions.protect:
+        return {"reason": "missing"}, 428
+    verdict = conditions.evaluate(request.method, Representation(etag))
+    if verdict == "proceed":
+        return None
+    if verdict == "not modified":
+        return "", 304, {"ETag": str(etag)}
+    return {"reason": verdict}, 412, {"ETag": str(etag)}
+
+
+@app.get("/notes/<int:note_id>")
+async def read_note(note_id: int) -> Any:
+    note = notes[note_id]
+    etag = EntityTag(note["version"])
+    return judged(etag) or ({"body": note["body"]}, {"ETag": str(etag)})
+
+
+@app.put("/notes/<int:note_id>")
+async def replace_note(note_id: int) -> Any:
+    sent, note = await request.get_json(), notes[note_id]
+    if refusal := judged(EntityTag(note["version"])):
+        return refusal
+    note.update(version=uuid4().hex, body=sent["body"])  # no await since the check: nobody else here has run
+    return {"body": note["body"]}, {"ETag": str(EntityTag(note["version"]))}
