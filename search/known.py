@@ -38,6 +38,13 @@ KNOWN: dict[str, Trial] = {
     "creation by a session that cannot see": Trial(
         MARIADB, form="create", steps=["other core", "rival create", "second merge"]
     ),
+    "creation beside another connection": Trial(PG, form="create", steps=["rival create", "raw write"]),
+    "creation by an upsert, and a loader that locks": Trial(
+        PG, form="create", loader="locking", steps=["upsert update"]
+    ),
+    "creation in another session, in a savepoint": Trial(
+        "sqlite", form="create", steps=[{"savepoint rollback": ["second add"]}]
+    ),
     "creation that deletes": Trial(PG, form="create", steps=["rival create", "core delete", "commit"]),
     "creation while another session flushes": Trial(
         WAL, form="create", steps=["core delete", "add", "second read"]
@@ -105,6 +112,9 @@ KNOWN: dict[str, Trial] = {
     ),
     "version of the view's own, only reported": Trial(
         WAL, "programmatic", form="reading", steps=["set text", "commit"]
+    ),
+    "unsent, and merged, with a 4xx": Trial(
+        WAL, "hashed", steps=["set text", "merge"], ending="return 400", later=True
     ),
     "unsent when it is read back": Trial(
         WAL, "hashed", later=True, steps=["set text", "listen after_flush_postexec stamp"]

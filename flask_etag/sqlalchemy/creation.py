@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,7 +18,14 @@ from flask_etag.sqlalchemy import databases, statements
 from flask_etag.sqlalchemy.claims import UNREAD, Known
 from flask_etag.sqlalchemy.databases import Cause, Row
 from flask_etag.sqlalchemy.holds import RowClaim
-from flask_etag.sqlalchemy.models import is_stored_as_sent, is_versioned, key_of, names_of_columns, version_key
+from flask_etag.sqlalchemy.models import (
+    has_keys_as_sent,
+    is_stored_as_sent,
+    is_versioned,
+    key_of,
+    names_of_columns,
+    version_key,
+)
 
 
 @dataclass(slots=True)
@@ -27,18 +34,40 @@ class _Executed:
 
     :param connection: by which it was executed.
     :param depth: how many savepoints were open on that.
-    :param found: the keys of what an upsert was going to find, as far as that could be looked for.
-    :param rows: of how many rows it was.
-    :param rowcount: what the database has answered; ``None`` where it has refused.
+    :param keys: the keys of the rows that it makes; ``None`` where it does not tell them.
+    :param rows: how many rows that are.
+    :ivar found: the keys of what an upsert has found, and not made, as far as could be looked for.
+    :ivar rowcount: what the database has answered; ``None`` where it has refused.
+    :ivar is_judged: whether the loader was asked after it, or cannot find what it has not made.
     """
 
     statement: Any
     tables: frozenset[str]
     connection: Connection
     depth: int
-    found: list[tuple[Any, ...]]
+    keys: list[tuple[Any, ...]] | None
     rows: int
+    found: list[tuple[Any, ...]] = field(default_factory=list)
     rowcount: int | None = None
+    is_judged: bool = False
+
+    def may_have_made(self, row: Row) -> bool:
+        """Tell whether it may have made a row: not, where it names others."""
+        if not statements.may_insert(self.statement):
+            return False
+        if self.keys is None or row.key in self.keys or not has_keys_as_sent(row.mapper, row.key):
+            return True
+        kinds = tuple(map(type, row.key))
+        return any(tuple(map(type, key)) != kinds for key in self.keys)  # it may be spelt otherwise
+
+    def has_replaced(self, connection: Connection, row: Row) -> bool:
+        """Tell whether it has found a row, and not made it."""
+        if not statements.may_upsert(self.statement):
+            return False
+        is_known = self.keys is not None
+        return row.key in self.found or databases.has_replaced(
+            connection, row, self.rowcount or 0, self.rows, is_known=is_known
+        )
 
 
 class Creation:
@@ -146,13 +175,17 @@ class Creation:
         :raises StaleDataError: if it may replace or delete what another has made by now.
         """
         rows = statements.rows_of(statement, len(parameters))
-        found = databases.found_by_upsert(connection, statement, parameters)
-        self._executed.append(_Executed(statement, tables, connection, depth, found, rows))
+        keys = statements.keys_of(statement, parameters)
+        executing = _Executed(statement, tables, connection, depth, keys, rows)
+        executing.is_judged = statements.is_plain_insert(statement)
+        if keys and statements.may_upsert(statement):
+            executing.found = databases.found_before_upsert(connection, statement.table, keys)
+        self._executed.append(executing)
         is_sqlite = connection.dialect.name == "sqlite"
         if statements.may_delete(statement) or (is_sqlite and statements.may_upsert(statement)):
             if is_sqlite and not statements.is_text(statement):
                 databases.lock_file(connection, statement.table)  # so that nobody makes it before that
-            if self._find() is not None:
+            if self.ask() is not None:
                 self.refuse()
 
     def executed(self, rowcount: int) -> None:
@@ -160,6 +193,8 @@ class Creation:
         if self._executed:
             last = self._executed[-1]
             last.rowcount = (last.rowcount or 0) + max(rowcount, 0)
+            if last.keys and statements.may_upsert(last.statement):
+                last.found += databases.found_by_upsert(last.connection, last.statement.table, last.keys)
 
     def roll_back(self, connection: Connection, depth: int) -> None:
         """Forget the statements of a transaction, or of a savepoint and those inside it."""
@@ -184,7 +219,7 @@ class Creation:
     def find(self) -> object | None:
         """Return what the URL names by now; ``None`` where that cannot be asked."""
         try:
-            return self._find()
+            return self.ask()
         except InvalidRequestError:  # its session can load nothing now, as while it commits
             return None
         except DBAPIError as error:
@@ -192,13 +227,19 @@ class Creation:
                 return None
             raise
 
-    def _find(self) -> object | None:
-        """Ask the loader; not for what it writes itself meanwhile, which is seen to when it has answered."""
+    def ask(self) -> object | None:
+        """Ask the loader; not for what it writes itself meanwhile, which is seen to when it has answered.
+
+        :raises SQLAlchemyError: if it cannot be asked.
+        """
         if self._is_finding:
             return None
         self._is_finding = True
         try:
-            return self.terms.find()
+            found = self.terms.find()
+            for each in self._executed:
+                each.is_judged = True
+            return found
         finally:
             self._is_finding = False
 
@@ -211,6 +252,19 @@ class Creation:
     def has_replaced(self) -> bool:
         """Whether the request has changed or deleted objects that it has not made."""
         return bool(self._replaced)
+
+    @property
+    def may_have_replaced(self) -> bool:
+        """Whether the request may have changed or deleted what it has not made, by a statement perhaps."""
+        return self.has_replaced or any(
+            each.rowcount and not statements.is_plain_insert(each.statement) for each in self._executed
+        )
+
+    def is_to_be_asked_for(self, connection: Connection) -> bool:
+        """Tell whether a connection may be about to commit what replaces another's row."""
+        return any(
+            each.connection is connection and each.rowcount and not each.is_judged for each in self._executed
+        )
 
     def claim_what_was_made(self, target: object) -> RowClaim | None:
         """Claim what the URL names by now; ``None`` where that is in no session.
@@ -267,12 +321,8 @@ class Creation:
 
     def _has_inserted(self, connection: Connection, row: Row) -> bool:
         """Tell whether a statement of the request's has inserted a row, and not replaced it."""
-        inserts = [each for each in self._executed_on(row) if statements.may_insert(each.statement)]
-        return bool(inserts) and not any(
-            statements.may_upsert(each.statement)
-            and (row.key in each.found or databases.has_replaced(connection, row, each.rowcount or 0, each.rows))
-            for each in inserts
-        )
+        inserts = [each for each in self._executed_on(row) if each.may_have_made(row)]
+        return bool(inserts) and not any(each.has_replaced(connection, row) for each in inserts)
 
 
 def _names(state: InstanceState[Any], row: Row) -> bool:

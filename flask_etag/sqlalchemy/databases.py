@@ -33,13 +33,12 @@ from sqlalchemy import (
     false,
     literal_column,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
-
-from flask_etag.sqlalchemy import statements
 
 OWN = "flask_etag"
 """The execution option of the statements that Flask-ETag itself sends."""
@@ -374,35 +373,48 @@ def _codes_of(orig: BaseException | None) -> tuple[str, int]:
 # What an upsert has done.
 
 
-def found_by_upsert(
-    connection: Connection, statement: Any, parameters: Sequence[Mapping[str, Any]]
+def found_before_upsert(
+    connection: Connection, table: Any, keys: Sequence[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
-    """Return the keys of the rows that an upsert is going to find, as far as its parameters tell; lock them.
+    """Return which rows an upsert is going to find, of those whose keys it names; lock them.
 
-    MariaDB alone has to be asked: of what an upsert leaves as it was, it counts one row, as of an INSERT.
+    MariaDB has to be asked before: of what an upsert leaves as it was, it counts one row, as of an INSERT.
     """
-    if connection.dialect.name not in _MYSQL or not statements.may_upsert(statement):
+    if connection.dialect.name not in _MYSQL:
         return []
-    columns = list(statement.table.primary_key.columns)
-    keys = [tuple(each.get(column.key) for column in columns) for each in parameters]
-    found = []
-    for key in keys:
-        where = [column == value for column, value in zip(columns, key, strict=True)]
-        look = select(*columns).where(*where).with_for_update(read=True)
-        if None not in key and connection.execute(look, execution_options=_OWN).first() is not None:
-            found.append(key)
-    return found
+    look = _keys_among(table, keys).with_for_update(read=True)
+    return [tuple(key) for key in connection.execute(look, execution_options=_OWN)]
 
 
-def has_replaced(connection: Connection, row: Row, rowcount: int, rows: int) -> bool:
+def found_by_upsert(connection: Connection, table: Any, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return which rows an upsert has found, of those whose keys it names.
+
+    PostgreSQL has to be asked right after it: ON CONFLICT locks what it finds, which leaves a mark on the row, and
+    so does whoever locks the row later.
+    """
+    if connection.dialect.name != "postgresql":
+        return []
+    look = _keys_among(table, keys).where(literal_column("xmax <> 0"))
+    return [tuple(key) for key in connection.execute(look, execution_options=_OWN)]
+
+
+def _keys_among(table: Any, keys: Sequence[tuple[Any, ...]]) -> Select[Any]:
+    columns = list(table.primary_key.columns)
+    return select(*columns).where(tuple_(*columns).in_(keys))
+
+
+def has_replaced(connection: Connection, row: Row, rowcount: int, rows: int, *, is_known: bool) -> bool:
     """Tell whether an upsert has found a row, and not made it.
 
     SQLite cannot tell; there the write lock is taken before the upsert, and the loader asked.
 
     :param rowcount: what the database has answered to the upsert.
     :param rows: of how many rows that was.
+    :param is_known: whether the rows that it was about were looked for, by their keys.
     """
-    if connection.dialect.name == "postgresql":  # ON CONFLICT locks what it finds, which leaves a mark on the row
+    if connection.dialect.name == "postgresql":
+        if rowcount < rows or is_known:  # it has left rows as they were, which leaves no mark
+            return rowcount < rows
         statement: Select[Any] = select(literal_column("xmax <> 0")).select_from(row.mapper.primary_key[0].table)
-        return rowcount == 0 or bool(connection.scalar(statement.where(*row.where()), execution_options=_OWN))
+        return bool(connection.scalar(statement.where(*row.where()), execution_options=_OWN))
     return connection.dialect.name in _MYSQL and rowcount != rows  # it counts a row that it has changed twice

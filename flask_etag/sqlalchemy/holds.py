@@ -453,7 +453,7 @@ class RowClaim(Claim):
         if known is self.base or known.fingerprint is ABSENT:
             return known
         if self.is_versioned and (self.terms.depends_on_more or hasattr(state.class_, "__etag__")):
-            self.session.refresh(self.target, _names_of_what_was_sent(state))
+            _refresh(self.session, state)
             expire_parts(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
@@ -483,7 +483,7 @@ class RowClaim(Claim):
     def _columns_stored(self, state: InstanceState[Any]) -> Known:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
         mapper = self.row.mapper
-        self.session.refresh(self.target, _names_of_what_was_sent(state))
+        _refresh(self.session, state)
         columns = columns_of(state)
         base = self.base.fingerprint
         if not isinstance(base, dict):
@@ -581,9 +581,11 @@ class RowClaim(Claim):
         return False
 
 
-def _names_of_what_was_sent(state: InstanceState[Any]) -> list[str]:
-    """Name the attributes that can be read anew: what has an unsent change would lose it."""
-    return [name for name in loaded_names(state) if name not in state.committed_state]
+def _refresh(session: Session, state: InstanceState[Any]) -> None:
+    """Read an object anew, except what has an unsent change, which would lose it."""
+    names = [name for name in loaded_names(state) if name not in state.committed_state]
+    if names:  # of no name at all, SQLAlchemy reads everything
+        session.refresh(state.obj(), names)
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:

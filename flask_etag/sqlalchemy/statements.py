@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -94,6 +95,21 @@ def may_delete(statement: Any) -> bool:
 def is_text(statement: Any) -> bool:
     """Tell whether a statement is a text, which does not tell its tables."""
     return isinstance(statement, TextClause)
+
+
+def keys_of(statement: Any, parameters: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None:
+    """Return the primary keys that an INSERT names among its parameters; ``None`` where it does not.
+
+    :param parameters: its sets of parameters, by name.
+    """
+    if not isinstance(statement, Insert) or not isinstance(statement.table, Table):
+        return None
+    columns = [column.key for column in statement.table.primary_key.columns]
+    suffixes = [f"_m{number}" for number in range(rows_of(statement, 1))] if statement._multi_values else [""]
+    named = [[column + suffix for column in columns] for suffix in suffixes]
+    if not all(name in each for each in parameters for names in named for name in names):
+        return None
+    return [tuple(each[name] for name in names) for each in parameters for names in named]
 
 
 def rows_of(statement: Any, multiparams: int) -> int:

@@ -179,7 +179,7 @@ class SessionUnit:
             if session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
         self._read_back_all()
-        self._raise_if_refused()
+        self._raise_if_refused(is_done=is_done)
 
     def _read_back_all(self) -> None:
         """Read back what was sent, whatever is answered: the application may commit it all the same."""
@@ -282,10 +282,10 @@ class SessionUnit:
     ) -> None:
         """See to a statement of the view's own that may write what is claimed; those of a flush are seen to."""
         compiled = context.compiled
-        if compiled is None or OWN in context.execution_options:
+        if OWN in context.execution_options:
             return
         self._executing = self._committing = None
-        tables = statements.tables_written_by(compiled)
+        tables = None if compiled is None else statements.tables_written_by(compiled)
         if tables is None:
             return
         statement = compiled.statement
@@ -420,6 +420,10 @@ class SessionUnit:
     def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
         broken_by = self._transactions[connection].broken_by
+        if broken_by is None and any(creation.is_to_be_asked_for(connection) for creation in self._unmade):
+            for creation in self._unmade:
+                self._forget_what_was_read(creation.session)
+            self._claim_what_was_made(None)
         for claim in self._claims:
             if claim.connection is connection:
                 if broken_by is not None:  # PostgreSQL would answer COMMIT by ROLLBACK, silently
@@ -568,13 +572,17 @@ class SessionUnit:
             is_flushing = any(transaction.flush_of is not None for transaction in self._transactions.values())
             if is_flushing or not creation.has_written:
                 continue
+            is_by_another = session is not None and creation.session not in (None, session)
+            if is_by_another and not creation.may_have_replaced:
+                continue  # an INSERT would have told; and the loader might wait for that other session
             has_begun = creation.session is None or creation.session.in_transaction()
             with creation.session.no_autoflush if creation.session is not None else nullcontext():
                 target = creation.find()
-            if target is None and creation.has_replaced and session and creation.session not in (None, session):
-                if not self._forget_what_was_read(creation.session):
+            if target is None and is_by_another:
+                if self._forget_what_was_read(creation.session):
+                    target = creation.find()
+                elif creation.has_replaced:
                     raise RuntimeError(_UNSEEN)
-                target = creation.find()
             self._claim_made(creation, target)
             if not has_begun and creation.claim is None and creation.session is not None:
                 creation.session.rollback()  # what it began only to look would be in the way of others
@@ -584,8 +592,6 @@ class SessionUnit:
 
         :raises StaleDataError: if another has made it.
         """
-        if creation.claim is not None:
-            return
         claim = creation.claim_what_was_made(target)
         if claim is None:
             return
@@ -654,10 +660,11 @@ class SessionUnit:
     def _has_committed(self) -> bool:
         return any(claim.has_committed for claim in self._claims)
 
-    def _raise_if_refused(self, error: Exception | None = None) -> None:
+    def _raise_if_refused(self, error: Exception | None = None, *, is_done: bool = True) -> None:
         """Raise :class:`Refused` where a write of a target was refused, and was not done after that.
 
         :param error: what ends the view, so that what it has not committed is lost anyway.
+        :param is_done: whether the view answers that it has done it: then there has to be no doubt.
         """
         tries: list[RowClaim | Creation] = [claim for claim in self._claims if claim.is_undone]
         tries += self._unmade
@@ -665,10 +672,15 @@ class SessionUnit:
             if tried.misuse is not None and error is None:
                 raise tried.misuse
             if tried.is_doubtful and tried.refusal is None:
-                self._look_again(tried, has_raised=error is not None)
-        for tried in tries:
-            if tried.refusal is not None:
-                raise Refused("partial" if self._has_committed else tried.refusal) from error
+                try:
+                    self._look_again(tried, has_raised=error is not None)
+                except DBAPIError:  # a database that takes no writes, or is gone: the view may know, and say so
+                    tried.is_doubtful = True
+                    if is_done and error is None:
+                        raise
+        causes = [tried.refusal for tried in tries if tried.refusal is not None]
+        if causes:
+            raise Refused("partial" if self._has_committed else causes[0]) from error
 
     def _look_again(self, tried: RowClaim | Creation, *, has_raised: bool) -> None:
         """Hold the row once more, to see whether a try that failed has met another writer: no error tells that.
@@ -695,7 +707,7 @@ class SessionUnit:
                     tried.is_doubtful = False
                 else:
                     self._forget_what_was_read(session)
-                    target = tried.terms.find()
+                    target = tried.ask()
                     self._claim_made(tried, target)
                     if target is not None and tried.claim is None:
                         tried.refuse()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from flask import request
+from flask import abort, request
 from sqlalchemy import event, func, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
@@ -124,6 +124,47 @@ def test_2_5_a_write_that_failed_and_cannot_be_looked_into_is_an_error(board_on:
 
     with pytest.raises(OperationalError, match="readonly"):
         board.save(view)
+
+
+@pytest.mark.parametrize("aborts", [False, True])
+def test_2_5_a_view_that_says_itself_that_nothing_was_written_is_believed(
+    board_on: Callable[..., Board], aborts: bool
+) -> None:
+    """Nobody knows whether another writer was the reason; but the answer is no success."""
+    board = board_on("sqlite", Checked)
+
+    def view(found: Any) -> Any:
+        board.db.session.connection().exec_driver_sql("PRAGMA query_only = ON")
+        found.text = "mine"
+        with suppress(OperationalError):
+            board.db.session.commit()
+        board.db.session.rollback()
+        if aborts:
+            abort(503)
+        return "read only, for now", 503
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (503, "first")
+
+
+@pytest.mark.parametrize("aborts", [False, True])
+def test_2_5_a_view_that_says_itself_that_nothing_was_made_is_believed(
+    board_on: Callable[..., Board], aborts: bool
+) -> None:
+    board = board_on("sqlite", Checked)
+
+    def view(_: Any) -> Any:
+        board.db.session.connection().exec_driver_sql("PRAGMA query_only = ON")
+        board.db.session.add(Checked(id=2, text="mine"))
+        with suppress(OperationalError):
+            board.db.session.commit()
+        board.db.session.rollback()
+        if aborts:
+            abort(503)
+        return "read only, for now", 503
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert answer.status_code == 503
 
 
 def test_2_5_a_statement_that_failed_and_is_swallowed_is_the_view_s_own_affair(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from flask import request
+from flask import Response, after_this_request, request
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, load_only
@@ -144,6 +144,27 @@ def test_2_5_a_commit_that_fails_is_none(board_on: Callable[..., Board]) -> None
     reader.close()
     assert (answer.status_code, board.get().text) == (200, "mine again")
     assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+# 2.7
+
+
+def test_2_7_what_is_not_sent_behind_a_4xx_is_left_to_the_application(any_board: Board) -> None:
+    """What was sent is read back, and what is not yet is not lost by that."""
+    board = any_board
+
+    def view(found: Any) -> Any:
+        @after_this_request
+        def commit(response: Response) -> Response:
+            board.db.session.commit()
+            return response
+
+        found.text = "sent"
+        board.db.session.merge(board.model(id=1, text="not sent"))
+        return "not quite", 400
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (400, "not sent")
 
 
 # 2.8

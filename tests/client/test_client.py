@@ -1,0 +1,507 @@
+"""The client with each library that it is made for, and what cases.json does not say."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import hishel
+import hishel.httpx
+import hishel.httpx2
+import hishel.requests
+import httpx
+import httpx2
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy.orm import close_all_sessions
+
+from flask_etag import client
+from flask_etag.client import ABSENT, Copy, update
+from tests import ROOT
+from tests.client.papers import create_app, serving
+from tests.client.proxy import Proxy, between
+
+OBEYING = hishel.CacheOptions(shared=False)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    return create_app(f"sqlite:///{tmp_path_factory.mktemp('papers') / 'papers.db'}")
+
+
+@pytest.fixture(scope="module")
+def server(app: Flask) -> Iterator[str]:
+    with serving(app) as url:
+        yield url
+    close_all_sessions()
+
+
+@pytest.fixture
+def proxy(server: str) -> Iterator[Proxy]:
+    with between(server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def url(server: str, proxy: Proxy) -> str:
+    """The URL of a paper, through the proxy; ``direct`` is the one past it."""
+    name = f"/papers/{uuid4()}"
+    made = requests.put(server + name, json={"n": 1, "title": "Plan"}, headers={"If-None-Match": "*"}, timeout=20)
+    made.raise_for_status()
+    return proxy.url + name
+
+
+def direct(url: str, server: str) -> str:
+    return f"{server}/papers/{url.rpartition('/')[2]}"
+
+
+def add(content: dict[str, Any]) -> None:
+    content["n"] += 1
+
+
+def mark(content: dict[str, Any]) -> None:
+    if "mine" not in content.setdefault("marks", []):
+        content["marks"].append("mine")
+
+
+def requests_with_hishel(_: hishel.SqliteStorage) -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", hishel.requests.CacheAdapter(storage=_, rfc=OBEYING))
+    return session
+
+
+CLIENTS: dict[str, Callable[[Any], Any]] = {
+    "requests": lambda _: requests.Session(),
+    "httpx": lambda _: httpx.Client(),
+    "httpx2": lambda _: httpx2.Client(),
+    "hishel, requests": requests_with_hishel,
+    "hishel, httpx": lambda storage: hishel.httpx.CacheClient(storage=storage, rfc=OBEYING),
+    "hishel, httpx2": lambda storage: hishel.httpx2.CacheClient(storage=storage, rfc=OBEYING),
+}
+ASYNC_CLIENTS: dict[str, Callable[[Any], Any]] = {
+    "httpx": lambda _: httpx.AsyncClient(),
+    "httpx2": lambda _: httpx2.AsyncClient(),
+    "hishel, httpx": lambda storage: hishel.httpx.AsyncCacheClient(storage=storage, rfc=OBEYING),
+    "hishel, httpx2": lambda storage: hishel.httpx2.AsyncCacheClient(storage=storage, rfc=OBEYING),
+}
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> hishel.SqliteStorage:
+    return hishel.SqliteStorage(database_path=tmp_path / "cache.db")
+
+
+def lose(proxy: Proxy) -> None:
+    """Lose the first answer, the request of the second attempt, and the third answer is a proxy's."""
+    proxy.faults = {"PUT": ["answer lost", "request lost", 502]}
+
+
+@pytest.mark.parametrize("library", CLIENTS)
+def test_every_story_with_every_library(
+    library: str, storage: hishel.SqliteStorage, proxy: Proxy, url: str, server: str
+) -> None:
+    with CLIENTS[library](storage) as session:
+        first = client.read(session, url)
+        assert client.read(session, url, known=first) == first
+        lose(proxy)
+        second = update(session, url, mark, known=first)
+        requests.put(
+            direct(url, server), json={"n": 5}, headers={"If-Match": str(second.etag)}, timeout=20
+        ).raise_for_status()
+        with pytest.raises(client.Clash) as clash:
+            client.save(session, url, second, {**second.content, "n": 9})
+        assert clash.value.pointers == ["/n"]
+        patched = client.patch(session, url, clash.value.theirs, {"n": 7, "extra": {"a": 1}})
+        assert (patched.content["n"], patched.content["extra"]) == (7, {"a": 1})
+        with pytest.raises(client.Clash, match="exists already"):
+            client.create(session, url, {"n": 1})
+        client.delete(session, url, patched)
+        assert client.read(session, url) == ABSENT
+        assert client.create(session, url, {"n": 1}).content["n"] == 1
+
+
+@pytest.mark.parametrize("library", ASYNC_CLIENTS)
+def test_every_story_with_every_asynchronous_library(
+    library: str, tmp_path: Path, proxy: Proxy, url: str, server: str
+) -> None:
+    async def stories() -> None:
+        storage = hishel.AsyncSqliteStorage(database_path=tmp_path / "cache.db")
+        async with ASYNC_CLIENTS[library](storage) as session:
+            first = await client.aread(session, url)
+            lose(proxy)
+            second = await client.aupdate(session, url, mark, known=first)
+            assert second.content["marks"] == ["mine"]
+            saved = await client.asave(session, url, first, {**first.content, "title": "B"})
+            assert (saved.content["title"], saved.content["marks"]) == ("B", ["mine"])
+            patched = await client.apatch(session, url, saved, {"n": 7})
+            other = f"{url}-other"
+            await client.acreate(session, other, {"n": 1})
+            both = [url.rpartition("/")[2], other.rpartition("/")[2]]
+            answered = await client.aupdate_each(
+                session, proxy.url + "/papers", [url, other], plus_one, body=items(both)
+            )
+            assert [content["n"] for content in answered] == [8, 2]
+            with pytest.raises(client.Clash):
+                await client.adelete(session, url, patched)
+            await client.adelete(session, url, await client.aread(session, url))
+            assert await client.aread(session, url) == ABSENT
+
+    asyncio.run(stories())
+
+
+def test_flask_s_test_client(app: Flask) -> None:
+    tester = app.test_client()
+    path = f"/papers/{uuid4()}"
+    made = client.create(tester, path, {"n": 1})
+    assert update(tester, path, add).content["n"] == 2
+    merged = client.save(tester, path, made, {**made.content, "title": "B"})
+    assert (merged.content["n"], merged.content["title"]) == (2, "B")
+    assert client.patch(tester, path, merged, {"title": None}).content["n"] == 2
+    client.delete(tester, path, client.read(tester, path))
+
+
+def plus_one(contents: list[dict[str, Any]]) -> None:
+    for content in contents:
+        content["n"] += 1
+
+
+def items(names: list[str]) -> Callable[[list[Copy]], Any]:
+    return lambda copies: [
+        {**copy.content, "name": name, "etag": copy.etag} for name, copy in zip(names, copies, strict=True)
+    ]
+
+
+@pytest.fixture
+def pair(url: str, server: str) -> list[str]:
+    """The URLs of two papers, which have their own name as a member."""
+    urls = [f"{url}-{number}" for number in range(2)]
+    for each in urls:
+        name = each.rpartition("/")[2]
+        requests.put(
+            direct(each, server), json={"name": name, "n": 1}, headers={"If-None-Match": "*"}, timeout=20
+        ).raise_for_status()
+    return urls
+
+
+def write(url: str, server: str, **members: Any) -> None:
+    there = requests.get(direct(url, server), timeout=20)
+    requests.put(
+        direct(url, server),
+        json={**there.json(), **members},
+        headers={"If-Match": there.headers["ETag"]},
+        timeout=20,
+    ).raise_for_status()
+
+
+def numbers(urls: list[str], server: str) -> list[int]:
+    return [requests.get(direct(each, server), timeout=20).json()["n"] for each in urls]
+
+
+def test_of_a_batch_what_was_stale_alone_is_read_again(proxy: Proxy, server: str, pair: list[str]) -> None:
+    proxy.rivals = {("PATCH", 1): lambda: write(pair[1], server, n=7)}
+    answered = client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
+    assert [content["n"] for content in answered] == [2, 8] == numbers(pair, server)
+    assert (proxy.count("GET"), proxy.count("PATCH")) == (3, 2)
+
+
+def test_a_batch_whose_answer_is_lost_is_not_done_twice(proxy: Proxy, server: str, pair: list[str]) -> None:
+    proxy.faults = {"PATCH": ["answer lost"]}
+    answered = client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
+    assert [content["n"] for content in answered] == [2, 2] == numbers(pair, server)
+    proxy.requests.clear()
+    proxy.rivals = {("PATCH", 2): lambda: write(pair[0], server, n=9)}
+    with pytest.raises(client.Unknown) as unknown:
+        client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
+    assert unknown.value.theirs is not None
+    assert [content["n"] for content in unknown.value.theirs.content] == [9, 3] == numbers(pair, server)
+
+
+def test_a_batch_of_weakened_tags_is_sent_with_those_of_the_refusal(
+    proxy: Proxy, server: str, pair: list[str]
+) -> None:
+    proxy.faults = {"GET": ["weakened", None]}
+    client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
+    assert numbers(pair, server) == [2, 2]
+    assert (proxy.count("GET"), proxy.count("PATCH")) == (2, 2)
+
+
+def test_a_batch_that_is_refused_as_a_whole(proxy: Proxy, pair: list[str]) -> None:
+    send = requests.Session()
+    assert client.update_each(send, proxy.url + "/papers", pair, lambda contents: contents)[0]["n"] == 1
+    assert proxy.count("PATCH") == 0
+    for fault in ({"status": 403}, {"status": 409, "reason": "its own"}):
+        proxy.requests.clear()
+        proxy.faults = {"PATCH": [fault]}
+        with pytest.raises(client.Refused):
+            client.update_each(send, proxy.url + "/papers", pair, plus_one)
+    with pytest.raises(client.Refused) as refused:
+        client.update_each(send, proxy.url + "/papers", [f"{pair[0]}-gone"], plus_one)
+    assert refused.value.status == 404
+
+
+def test_what_is_read_after_a_refusal_comes_from_no_cache(proxy: Proxy, url: str, server: str) -> None:
+    proxy.rivals = {("PUT", 1): lambda: write(url, server, title="B")}
+    update(requests.Session(), url, add)
+    reads = [headers.get("Cache-Control") for method, headers in proxy.requests if method == "GET"]
+    assert reads == [None, "no-cache"]
+
+
+@pytest.mark.parametrize("library", [hishel.httpx, hishel.httpx2])
+def test_a_cache_that_does_not_obey_http_loses_nothing_and_is_named(
+    library: Any, storage: hishel.SqliteStorage, url: str, server: str
+) -> None:
+    """That is hishel as it comes: it answers every GET from its store."""
+    with library.CacheClient(storage=storage) as session:
+        client.read(session, url)
+        write(url, server, n=7)
+        with pytest.raises(client.Refused, match=r"rfc=CacheOptions\(shared=False\)"):
+            update(session, url, add)
+    assert numbers([url], server) == [7]
+
+
+def test_a_copy_that_is_still_there_costs_no_body(proxy: Proxy, url: str) -> None:
+    session = requests.Session()
+    copy = client.read(session, url)
+    assert client.read(session, url, known=copy) is copy
+    assert proxy.requests[-1][1]["If-None-Match"] == copy.etag
+    assert update(session, url, add, known=copy).content["n"] == 2
+    assert client.read(session, url, known=copy).content["n"] == 2
+
+
+def test_a_deletion_whose_answer_is_lost_is_done(proxy: Proxy, url: str, server: str) -> None:
+    session = requests.Session()
+    copy = client.read(session, url)
+    proxy.faults = {"DELETE": ["answer lost"]}
+    client.delete(session, url, copy)
+    assert client.read(session, url) == ABSENT
+    client.delete(session, url, copy)
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised"),
+    [
+        ({"status": 403}, client.Refused),
+        ({"status": 409}, client.Refused),
+        ({"status": 409, "reason": "conflict"}, None),
+        ({"status": 412, "reason": "absent"}, client.Refused),
+    ],
+)
+def test_a_deletion_that_is_refused(proxy: Proxy, url: str, fault: Any, raised: Any) -> None:
+    session = requests.Session()
+    copy = client.read(session, url)
+    proxy.faults = {"DELETE": [fault]}
+    if raised is None:
+        client.delete(session, url, copy)
+        assert client.read(session, url) == ABSENT
+    else:
+        with pytest.raises(raised):
+            client.delete(session, url, copy)
+
+
+def test_a_deletion_that_a_rival_answers_with_a_new_one(proxy: Proxy, url: str, server: str) -> None:
+    session = requests.Session()
+    copy = client.read(session, url)
+
+    def make_again() -> None:
+        requests.put(direct(url, server), json={"n": 3}, headers={"If-None-Match": "*"}, timeout=20)
+
+    proxy.faults = {"DELETE": ["answer lost"]}
+    proxy.rivals = {("DELETE", 2): make_again}
+    with pytest.raises(client.Unknown) as unknown:
+        client.delete(session, url, copy)
+    assert unknown.value.theirs is not None
+    assert unknown.value.theirs.content["n"] == 3
+    proxy.requests.clear()
+    proxy.faults, proxy.rivals = (
+        {"DELETE": [None, "answer lost"]},
+        {("DELETE", 1): lambda: write(url, server, n=4)},
+    )
+    with pytest.raises(client.Clash):
+        client.delete(session, url, client.read(session, url))
+
+
+@pytest.mark.parametrize(
+    ("faults", "raised"),
+    [
+        ([{"status": 403}], client.Refused),
+        ([{"status": 409}], client.Refused),
+        ([{"status": 412, "reason": "exists"}], None),
+        (["answer lost"], None),
+    ],
+)
+def test_a_creation_that_is_refused_or_lost(proxy: Proxy, url: str, faults: Any, raised: Any) -> None:
+    session, new = requests.Session(), f"{url}-new"
+    proxy.faults = {"PUT": faults}
+    if raised is None:
+        assert client.create(session, new, {"price": "7"}).content["price"] == "7.00"
+    else:
+        with pytest.raises(raised):
+            client.create(session, new, {"price": "7"})
+
+
+def test_a_creation_that_is_lost_and_that_a_rival_has_made_otherwise(proxy: Proxy, url: str, server: str) -> None:
+    new = f"{url}-new"
+    proxy.faults = {"PUT": ["request lost"]}
+    proxy.rivals = {
+        ("PUT", 2): lambda: requests.put(
+            direct(new, server), json={"n": 3}, headers={"If-None-Match": "*"}, timeout=20
+        )
+    }
+    with pytest.raises(client.Unknown):
+        client.create(requests.Session(), new, {"n": 1})
+
+
+def test_what_a_change_raises_ends_the_update(proxy: Proxy, url: str) -> None:
+    def sell_out(content: dict[str, Any]) -> None:
+        raise LookupError("none left")
+
+    with pytest.raises(LookupError):
+        update(requests.Session(), url, sell_out)
+    assert proxy.count("PUT") == 0
+
+
+def test_what_a_change_raises_after_a_lost_answer_leaves_it_unknown(proxy: Proxy, url: str, server: str) -> None:
+    def sell(content: dict[str, Any]) -> None:
+        if content["n"] == 0:
+            raise LookupError("none left")
+        content["n"] -= 1
+
+    proxy.faults = {"PUT": ["answer lost"]}
+    with pytest.raises(client.Unknown) as unknown:
+        update(requests.Session(), url, sell)
+    assert isinstance(unknown.value.__cause__, LookupError)
+    assert unknown.value.theirs is not None
+    assert unknown.value.theirs.content["n"] == 0
+
+
+def test_a_change_gets_a_copy(url: str) -> None:
+    session = requests.Session()
+    copy = client.read(session, url)
+    update(session, url, mark, known=copy)
+    assert "marks" not in copy.content
+
+
+def test_a_mistake_in_the_call_is_no_lost_answer(url: str) -> None:
+    with pytest.raises(requests.exceptions.MissingSchema):
+        client.read(requests.Session(), "no-scheme")
+    with pytest.raises(TypeError):
+        client.read(requests.Session(), url, attemps=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        update(requests.Session(), url, lambda content: {**content, "n": object()})
+
+
+def test_a_deadline_ends_the_attempts(proxy: Proxy, url: str) -> None:
+    proxy.always = lambda method: {"status": 409, "reason": "conflict"} if method == "PUT" else None
+    start = time.monotonic()
+    with pytest.raises(client.GaveUp) as gave_up:
+        update(requests.Session(), url, add, attempts=1000, deadline=1)
+    assert time.monotonic() - start < 10
+    assert gave_up.value.theirs.content["n"] == 1
+    assert 1 < proxy.count("PUT") < 100
+
+
+@pytest.mark.parametrize(
+    "wait", ["60", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)], ids=["seconds", "date"]
+)
+def test_a_server_that_asks_for_longer_than_there_is_time_is_not_waited_for(
+    proxy: Proxy, url: str, wait: str
+) -> None:
+    busy = {"status": 409, "reason": "busy", "headers": {"Retry-After": wait}}
+    proxy.faults = {"PUT": [busy]}
+    start = time.monotonic()
+    with pytest.raises(client.GaveUp):
+        update(requests.Session(), url, add, deadline=30)
+    assert time.monotonic() - start < 30
+    assert proxy.count("PUT") == 1
+
+
+def test_a_server_that_asks_to_wait_is_waited_for(proxy: Proxy, url: str) -> None:
+    long_ago = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
+    waits = ("1", "soon", long_ago)
+    proxy.faults = {"PUT": [{"status": 429, "headers": {"Retry-After": wait}} for wait in waits]}
+    start = time.monotonic()
+    assert update(requests.Session(), url, add).content["n"] == 2
+    assert time.monotonic() - start > 1
+
+
+def test_the_pauses_are_random_and_grow(proxy: Proxy, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who collided do not do so again: each waits some part of a time that doubles, up to two seconds."""
+    waits: list[float] = []
+    monkeypatch.setattr("flask_etag.client.time.sleep", waits.append)
+    proxy.always = lambda method: {"status": 409, "reason": "conflict"} if method == "PUT" else None
+    with pytest.raises(client.GaveUp, match="in 12 attempts"):
+        update(requests.Session(), url, add, attempts=12)
+    assert len(waits) == len(set(waits)) == 11
+    assert all(0 <= wait <= min(2, 0.05 * 2**number) for number, wait in enumerate(waits, 1))
+
+
+def test_the_log_says_that_a_tag_was_altered(proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    proxy.faults = {"GET": ["weakened"]}
+    update(requests.Session(), url, add)
+    [record] = [record for record in caplog.records if record.name == "flask_etag.client"]
+    assert "ETAG_ACCEPT_WEAKENED" in record.getMessage()
+
+
+def test_what_was_saved_is_returned_even_if_it_cannot_be_read_any_more(proxy: Proxy, url: str) -> None:
+    copy = client.read(requests.Session(), url)
+    proxy.faults = {"PUT": [{"status": 200}], "GET": [None, {"status": 403}]}
+    assert client.save(requests.Session(), url, copy, {"n": 3}) == Copy({"n": 3}, None)
+
+
+def test_an_answer_without_content_has_what_was_sent(proxy: Proxy, url: str) -> None:
+    copy = client.read(requests.Session(), url)
+    proxy.faults = {"PUT": [{"status": 204, "headers": {"ETag": '"new"'}}]}
+    assert client.save(requests.Session(), url, copy, {"n": 3}) == Copy({"n": 3}, '"new"')
+
+
+def test_a_list_may_be_the_whole(proxy: Proxy, url: str) -> None:
+    copy = client.read(requests.Session(), url)
+    proxy.faults = {"PUT": [{"status": 200, "headers": {"ETag": '"new"'}}], "GET": [None, {"status": 403}]}
+    assert client.save(requests.Session(), url, copy, [1]) == Copy([1], '"new"')
+
+
+@pytest.mark.parametrize("send", [update, client.create])
+def test_what_the_server_forbids_is_refused_at_once(proxy: Proxy, url: str, send: Any) -> None:
+    proxy.faults = {"PUT": [{"status": 403}, {"status": 403}]}
+    with pytest.raises(client.Refused, match="403"):
+        send(requests.Session(), url, add if send is update else {"n": 1})
+    assert proxy.count("PUT") == 1
+
+
+@pytest.mark.parametrize("module", ["client", "merging"])
+def test_the_client_imports_the_standard_library_alone(module: str) -> None:
+    tree = ast.parse((ROOT / "flask_etag" / f"{module}.py").read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    own = {"flask_etag.merging"} if module == "client" else set()
+    assert {name.partition(".")[0] for name in names - own} <= sys.stdlib_module_names
+    assert own <= names
+
+
+def test_errors_say_what_to_do(proxy: Proxy, url: str) -> None:
+    session = requests.Session()
+    proxy.always = lambda _: {"status": 200, "headers": {}}
+    with pytest.raises(client.Refused, match="answered 200, without JSON") as refused:
+        client.read(session, url)
+    assert (refused.value.status, refused.value.reason, refused.value.problem) == (200, None, None)
+    proxy.always = lambda _: "request lost"
+    with pytest.raises(client.Unreachable, match=r"in 2 attempts") as unreachable:
+        client.read(session, url, attempts=2)
+    assert isinstance(unreachable.value.__cause__, requests.ConnectionError)
+    clashes = {
+        "Save on ABSENT": client.Clash(Copy({}, '"1"'), {}, ABSENT, [""]),
+        "exists already": client.Clash(ABSENT, {}, Copy({}, '"1"'), [""]),
+        "the same: /a, the whole": client.Clash(Copy({}, '"1"'), {}, Copy({}, '"2"'), ["/a", ""]),
+    }
+    for told, error in clashes.items():
+        assert told in str(error)
+    assert "nothing could be read" in str(client.Unknown({}, None))

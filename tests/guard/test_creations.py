@@ -1,0 +1,232 @@
+"""What a view makes, or overwrites, by statements and by other connections; rule 2.3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, literal, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from tests.world.board import Board, Checked, Player
+from tests.world.models import Memo
+from tests.world.racing import in_thread
+from tests.world.upserts import upsert
+
+
+def row_of(board: Board, number: int) -> dict[str, Any]:
+    return {"id": number, "text": "mine", **({"version": "by hand"} if board.model is Checked else {})}
+
+
+def by_a_connection(board: Board) -> None:
+    with board.engine.begin() as connection:
+        connection.execute(update(board.model).where(board.model.id == 2).values(text="mine"))
+
+
+def by_a_session(board: Board) -> None:
+    with Session(board.engine) as session:
+        session.execute(update(board.model).where(board.model.id == 2).values(text="mine"))
+        session.commit()
+
+
+@pytest.mark.parametrize("has_read", [False, True])
+@pytest.mark.parametrize("write", [by_a_connection, by_a_session])
+def test_2_3_what_another_has_made_is_not_overwritten_by_another_connection(
+    board: Board, write: Callable[[Board], None], has_read: bool
+) -> None:
+    """The session of the loader may see for ever that there is nothing."""
+
+    def view(found: Any) -> None:
+        board.db.session.rollback()
+        board.meanwhile("PUT", If_None_Match="*")
+        if has_read:
+            board.db.session.get(board.model, 1)
+        with pytest.raises(StaleDataError):
+            write(board)
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+    assert answer.headers["ETag"] == board.get(2).headers["ETag"]
+
+
+def test_2_3_a_snapshot_that_does_not_show_it_is_let_go_of(board_on: Callable[..., Board]) -> None:
+    """MariaDB's session has read before another made the row, and sees for ever that there is none."""
+    board = board_on("mariadb", Checked)
+
+    def view(found: Any) -> None:
+        board.meanwhile("PUT", If_None_Match="*")
+        assert board.db.session.scalar(select(Checked.id).where(Checked.id == 2)) is None
+        with pytest.raises(StaleDataError):
+            by_a_connection(board)
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+
+
+def test_2_3_another_row_that_a_statement_makes_is_not_taken_for_it(board: Board) -> None:
+    """Of one table, and by one INSERT: what this names is another row."""
+
+    def view(found: Any) -> None:
+        board.db.session.execute(insert(board.model).values(row_of(board, 3)))
+        board.db.session.commit()
+        board.meanwhile("PUT", If_None_Match="*")
+        board.db.session.execute(update(board.model).where(board.model.id == 2).values(text="mine"))
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+    assert board.get(3).text == "mine"
+
+
+@pytest.mark.parametrize("is_among_others", [False, True])
+def test_2_3_an_upsert_that_has_made_it_is_no_conflict_where_its_loader_locks(
+    board: Board, is_among_others: bool
+) -> None:
+    """What a lock leaves on PostgreSQL's row looks like what an upsert leaves on one that it has found."""
+    board.find = board.found_by(lambda number: board.db.session.get(board.model, number, with_for_update=True))
+
+    def view(found: Any) -> None:
+        rows = [row_of(board, 2), *([row_of(board, 3)] if is_among_others else [])]
+        board.db.session.execute(upsert(board.engine, board.model, rows, {"text": "mine again"}))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get(2).headers["ETag"]
+
+
+@pytest.mark.parametrize("changed", [{"text": "mine"}, None])
+def test_2_3_an_upsert_of_several_is_refused_where_it_finds_the_one(
+    board: Board, changed: dict[str, str] | None
+) -> None:
+    """That it has made another of them tells nothing of this one."""
+
+    def view(found: Any) -> None:
+        board.db.session.rollback()
+        board.meanwhile("PUT", If_None_Match="*")
+        rows = [row_of(board, 2), row_of(board, 3)]
+        board.db.session.execute(upsert(board.engine, board.model, rows, changed))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text, board.get(3).status_code) == (412, "theirs", 404)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_2_3_an_upsert_that_does_not_name_its_key_is_looked_into_later(
+    board_on: Callable[..., Board], kind: str
+) -> None:
+    board = board_on(kind, Memo)
+
+    def view(found: Any) -> None:
+        made = upsert(
+            board.engine, Memo, {"id": select(literal(2)).scalar_subquery(), "text": "mine"}, {"text": "again"}
+        )
+        board.db.session.execute(made)
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get(2).headers["ETag"]
+
+
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_2_3_what_another_session_makes_is_looked_for_when_it_is_committed(
+    board_on: Callable[..., Board], model: Any
+) -> None:
+    """At SERIALIZABLE, MariaDB lets the loader wait for the INSERT: the request would wait for itself."""
+    board = board_on("mariadb", model, isolation_level="SERIALIZABLE")
+
+    def view(found: Any) -> None:
+        board.db.session.commit()
+        with Session(board.engine) as session:
+            session.merge(model(id=2, text="mine"))
+            session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "mine")
+
+
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_2_3_what_another_session_makes_is_committed_past_the_loader(
+    board_on: Callable[..., Board], model: Any
+) -> None:
+    """SQLite commits nothing while anybody reads, in a savepoint say: not by WAL."""
+    board = board_on("sqlite", model)
+
+    def view(found: Any) -> None:
+        with board.db.session.begin_nested(), Session(board.engine) as session:
+            session.add(model(id=2, text="mine"))
+            session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "mine")
+
+
+def test_2_10_a_statement_of_the_driver_s_is_not_taken_for_the_one_before_it(board: Board) -> None:
+
+    def view(found: Any) -> None:
+        session = board.db.session
+        session.execute(update(board.model).where(board.model.id == 1).values(text="undone"))
+        session.rollback()
+        assert session.connection().exec_driver_sql("SELECT 1").scalar() == 1
+        session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "first")
+    assert answer.headers["ETag"] == board.seen == board.get().headers["ETag"]
+
+
+def test_2_3_a_loader_that_fails_when_it_is_asked_again_is_an_error(board: Board) -> None:
+    """Whether another has made it, nobody knows then."""
+    calls: list[int] = []
+
+    def find(number: int) -> Any:
+        calls.append(number)
+        if len(calls) > 1:
+            board.db.session.execute(text("SELECT nothing FROM nowhere"))
+        return board.db.session.get(board.model, number)
+
+    board.find = board.found_by(find)
+
+    def view(found: Any) -> None:
+        board.db.session.add(board.model(id=2, text="mine"))
+        board.db.session.commit()
+
+    with pytest.raises(DBAPIError, match="nowhere"):
+        board.save(view, 2, create=True, If_None_Match="*")
+    assert board.get(2).status_code == 404
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_2_3_a_loader_that_writes_whenever_it_is_asked_settles_what_was_swallowed(
+    board: Board, is_made: bool
+) -> None:
+    """Its own statement asks for what it is looking for."""
+
+    def find(number: int) -> Any:
+        board.db.session.execute(update(Player).values(name=Player.name + "x"))
+        return board.db.session.get(board.model, number)
+
+    board.find = board.found_by(find)
+
+    def view(found: Any) -> None:
+        board.db.session.rollback()
+        if is_made:
+            in_thread(lambda: by_another(board))
+        with suppress(IntegrityError):
+            board.db.session.add_all([board.model(id=2, text="mine"), Player(id=1, name="there already")])
+            board.db.session.flush()
+        board.db.session.rollback()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert answer.status_code == (412 if is_made else 200)
+
+
+def by_another(board: Board) -> None:
+    with Session(board.engine) as session:
+        session.add(board.model(id=2, text="theirs"))
+        session.commit()
