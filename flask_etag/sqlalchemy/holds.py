@@ -295,7 +295,12 @@ class RowClaim(Claim):
             )
 
     def before_flush_writes(
-        self, connection: Connection, depth: int, target: object, replaced: InstanceState[Any] | None
+        self,
+        connection: Connection,
+        depth: int,
+        target: object,
+        replaced: InstanceState[Any] | None,
+        session: Session | None,
     ) -> None:
         """See to it that a flush replaces what is expected.
 
@@ -308,12 +313,13 @@ class RowClaim(Claim):
 
         :param target: the object that it writes; the last one stands for the row.
         :param replaced: the object whose loaded version SQLAlchemy is going to name, if it names any.
+        :param session: the one that the target is in.
         :raises StaleDataError: if the row is in another state.
         """
         self.refuse_what_cannot_hold(connection)
         self.refuse_to_wait(connection, is_row=True)
         self.target = target
-        self.session = instance_state(target).session or self.session
+        self.session = session or self.session
         self._is_made_again = replaced is None  # any INSERT; only looked at where there was a version before
         is_constrained = replaced is None and self.expected.fingerprint is ABSENT  # an INSERT: its key is compared
         if self.connection is None and not is_constrained:
@@ -430,7 +436,7 @@ class RowClaim(Claim):
         :raises StaleDataError: if the write has left what tells the states apart as it was.
         """
         state = instance_state(self.target)
-        is_in_session = state.persistent and state.session is self.session
+        is_in_session = state.session is self.session and state.key is not None and not state._deleted
         is_in_session = is_in_session and is_versioned(state.mapper) == self.is_versioned
         if self.expected.fingerprint is ABSENT or not is_in_session:
             self.read_back_by_hand(depth)

@@ -7,7 +7,7 @@ from copy import deepcopy
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from secrets import token_hex
+from os import urandom
 from types import NoneType
 from typing import Any
 from uuid import UUID
@@ -70,7 +70,7 @@ class Versioned:
 
 
 def _next_version(_version: str | None) -> str:
-    return token_hex(16)
+    return urandom(16).hex()
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)
@@ -257,6 +257,8 @@ def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
 
 def has_keys_as_sent(mapper: Mapper[Any], key: tuple[Any, ...]) -> bool:
     """Tell whether a table has just what it was sent in its primary key, for such a key."""
+    if len(key) == 1:  # as most have
+        return _keeps_keys_as_sent(mapper, type(key[0]))  # type: ignore[arg-type]  # a type can be hashed
     return _keeps_keys_as_sent(mapper, *map(type, key))
 
 

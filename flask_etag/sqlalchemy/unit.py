@@ -176,7 +176,7 @@ class SessionUnit:
                 raise lost
             return
         for session in self._sessions if is_done else ():
-            if session.is_active and self._is_to_be_flushed(session):
+            if not session._is_clean() and session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
         self._read_back_all()
         self._raise_if_refused(is_done=is_done)
@@ -242,40 +242,43 @@ class SessionUnit:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
         self._claim_awaited()
         state = instance_state(target)
-        self._transactions[connection].flush_of = state.session
+        transaction, session = self._transactions[connection], state.session
+        transaction.flush_of = session
         key = tuple(mapper.primary_key_from_instance(target))
-        replaced = _deleted_under(mapper, key, state.session)
+        replaced = _deleted_under(mapper, key, session)
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.inserting(connection, state, key, replaced)
         for claim in self._claims:
             if claim.row.is_named_by(mapper, key):  # delete() and add() of one key become an UPDATE
                 deleted = None if replaced is None else instance_state(replaced)
-                claim.before_flush_writes(connection, self._depth(connection), target, deleted)
+                claim.before_flush_writes(connection, transaction.depth, target, deleted, session)
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is changed."""
         self._claim_awaited()
         state = instance_state(target)
-        self._transactions[connection].flush_of = state.session
+        transaction, session = self._transactions[connection], state.session
+        transaction.flush_of = session
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(connection, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
-                claim.before_flush_writes(connection, self._depth(connection), target, state)
+                claim.before_flush_writes(connection, transaction.depth, target, state, session)
 
     def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is deleted."""
         self._claim_awaited()
         state = instance_state(target)
-        self._transactions[connection].flush_of = state.session
+        transaction, session = self._transactions[connection], state.session
+        transaction.flush_of = session
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(connection, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
-                claim.before_flush_writes(connection, self._depth(connection), target, state)
+                claim.before_flush_writes(connection, transaction.depth, target, state, session)
 
     def before_cursor_execute(
         self, connection: Connection, _cursor: object, _sql: str, _parameters: object, context: Any, _: bool
@@ -377,7 +380,8 @@ class SessionUnit:
         for each in self._transactions.values():
             if each.flush_of is session:
                 each.flush_of = None  # only now: objects get their keys after after_flush
-        self._claim_what_was_made(session)
+        if self._unmade:
+            self._claim_what_was_made(session)
         transaction = session.get_transaction()
         if transaction is not None and transaction is self._committed_by:
             self._read_back(session)
@@ -542,7 +546,8 @@ class SessionUnit:
 
         What was judged and is not written is made sure of: it has to be as it was judged when the rest counts.
         """
-        self._claim_what_was_made(session)
+        if self._unmade:
+            self._claim_what_was_made(session)
         for claim in self._claims:
             if claim.session is not session:
                 continue
