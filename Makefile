@@ -14,6 +14,7 @@
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
 # make instructions how many processor instructions, and what is written down (WRITE=1 writes it; needs valgrind)
+# make contention   writers of one row, by Flask-ETag and by its peers, on each database (ONLY=MariaDB, QUICK=1)
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
@@ -28,7 +29,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture search peers costs instructions bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture search peers costs instructions contention bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
@@ -85,6 +86,10 @@ costs: $(VENV)/.test
 
 instructions: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.instructions $(if $(WRITE),--write)
+
+contention: $(VENV)/.bench
+	$(PIP) --group peers
+	@$(BIN)/python -m benchmarks.contention $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
