@@ -6,7 +6,7 @@ store is known that can, SQLAlchemy's; its module registers itself here, where S
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
@@ -92,6 +92,9 @@ class Unit(Protocol):
     def claim(self, target: object, terms: Terms) -> Claim:
         """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
 
+    def plan(self, target: object, versions: Sequence[str]) -> None:
+        """Let the request make these versions of what it has claimed, one after the other, and commit once."""
+
     def hold(self) -> bool:
         """Hold what has to be held before the view runs; tell whether it still is as it was judged.
 
@@ -166,6 +169,9 @@ class Backend(Protocol):
         :raises ValueError: if the object has none yet.
         """
 
+    def takes_versions(self, target: object) -> bool:
+        """Tell whether it can be planned which version of an object follows."""
+
     def attribute_of(self, target: object, name: str) -> object:
         """Return an attribute of an object, of the same time as what is loaded of it."""
 
@@ -228,6 +234,9 @@ class _NothingWritten:
         """Claim nothing: what is not there can only be made."""
         del target, terms
         return _NothingClaimed()
+
+    def plan(self, target: object, versions: Sequence[str]) -> None:
+        """Plan nothing."""
 
     def hold(self) -> bool:
         """Hold nothing."""

@@ -57,7 +57,10 @@ class Batch:
             self._arguments.append(arguments)
             exchange_of_item = copy(exchange)
             exchange_of_item.url_arguments = dict(arguments)
-            self._targets.append(Target(exchange_of_item, resource, Preconditions(condition)))
+            self._targets.append(self._target(exchange_of_item, resource, Preconditions(condition)))
+
+    def _target(self, exchange: Exchange, resource: Resource[..., Any], conditions: Preconditions) -> Target:
+        return Target(exchange, resource, conditions)
 
     @property
     def handed(self) -> list[Any]:
@@ -131,11 +134,15 @@ class Batch:
         return first.values()
 
     def _item(self, index: int, reason: str) -> dict[str, Any]:
-        """Return an item as the problem document names it: by its index, and the arguments that JSON can say."""
+        """Return an item as the problem document names it, and why it was refused."""
+        return {**self._name(index), "reason": reason}
+
+    def _name(self, index: int) -> dict[str, Any]:
+        """Name an item: by its index, and the arguments that JSON can say."""
         arguments = self._arguments[index].items()
-        names = {name: value for name, value in arguments if isinstance(value, str | int)}
+        names: dict[str, Any] = {name: value for name, value in arguments if isinstance(value, str | int)}
         names |= {name: str(value) for name, value in arguments if isinstance(value, UUID)}
-        return {**names, "index": index, "reason": reason}
+        return {**names, "index": index}
 
 
 def _checked(items: Iterable[Item]) -> list[Item]:

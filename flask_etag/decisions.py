@@ -14,7 +14,7 @@ from flask import Flask, Response, after_this_request, current_app, request
 from flask_etag import log
 from flask_etag.backend import Refused
 from flask_etag.errors import ConditionalRequestError, PreconditionFailed
-from flask_etag.exchange import Exchange
+from flask_etag.exchange import ANSWERED_AGAIN, Exchange
 from flask_etag.resources import Resource
 
 Outcome = Literal["served", "unchanged", "accepted", "refused", "reported", "replayed", "passed"]
@@ -71,6 +71,8 @@ def tell_answer(exchange: Exchange, resource: Resource[..., Any] | None, respons
 
     :param response: the answer; ``None`` where the loader or the view has raised an error.
     """
+    if ANSWERED_AGAIN in exchange.environ:
+        return
     outcome: Outcome | None = exchange.outcome
     is_silent = not (exchange.settings.shows_decisions or _is_heard())
     if outcome is None:

@@ -18,6 +18,7 @@ from flask_etag.decisions import decided, tell_answer, tell_refusal
 from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange, Unmade
 from flask_etag.reading import read, read_body
+from flask_etag.replays import Caller, Replay, replay_of
 from flask_etag.resources import Parameters, Resource, in_sync
 from flask_etag.writing import Target, write
 
@@ -63,18 +64,27 @@ def etag_resource(resource_or_view: Any, /) -> Any:
 
 @overload
 def require_if_match(
-    resource: Resource[P, T | None], /, *, create: Literal[False] = False
+    resource: Resource[P, T | None], /, *, create: Literal[False] = False, replay: bool | Caller = False
 ) -> ConditionalView[P, T]: ...
 @overload
 def require_if_match(
-    resource: Resource[P, T | None], /, *, create: Literal[True]
+    resource: Resource[P, T | None], /, *, create: Literal[True], replay: bool | Caller = False
 ) -> ConditionalView[P, T | None]: ...
 @overload
 def require_if_match(
-    resource: Resource[..., T | None], /, *, each: Callable[Q, Iterable[Item]]
+    resource: Resource[..., T | None],
+    /,
+    *,
+    each: Callable[Q, Iterable[Item]],
+    replay: bool | Caller = False,
 ) -> ConditionalView[Q, list[T]]: ...
 def require_if_match(
-    resource: Resource[..., Any], /, *, create: bool = False, each: Callable[..., Iterable[Item]] | None = None
+    resource: Resource[..., Any],
+    /,
+    *,
+    create: bool = False,
+    each: Callable[..., Iterable[Item]] | None = None,
+    replay: bool | Caller = False,
 ) -> ConditionalView[..., Any]:
     """Protect a resource: nothing overwrites a state of it that the sender has not seen.
 
@@ -90,6 +100,10 @@ def require_if_match(
         reads the content, and returns for each item its ETag, as in If-Match, and the loader's arguments by name.
         The view is handed the list of objects, in this order; after a flush it puts the ETag of each into its
         answer, by :meth:`~flask_etag.Resource.etag_of`. One 412 names all items that are stale.
+    :param replay: whether to know a write that was done, and comes again since its answer was lost, by the version
+        that it has left, and to answer it 2xx (RFC 9110 section 13.1.1): what a GET gives, or 204. Or a function
+        that tells who sends it, as a text, so that equal requests of two users are told apart. It takes a model
+        with :class:`~flask_etag.sqlalchemy.Versioned`, an ``ETAG_KEY`` and a view that commits once.
     :raises TypeError: if ``resource`` is no resource, or an option has another type.
     """
     if not isinstance(resource, Resource):
@@ -100,14 +114,15 @@ def require_if_match(
         )
     if not isinstance(create, bool):
         raise TypeError(f"create= takes True or False, and was given {create!r}.")
+    answers_again = replay_of(resource, replay)
     if each is None:
-        return ConditionalView(resource, protected=True, create=create)
+        return ConditionalView(resource, protected=True, create=create, replay=answers_again)
     if create or not callable(each) or inspect.iscoroutinefunction(each):
         raise TypeError(
             "each= takes a function, not async, that gives the ETag and the loader's arguments of each item, and "
             f"does not go with create=True; it was given {_name(each)}."
         )
-    return _BatchView(resource, each)
+    return _BatchView(resource, each, answers_again)
 
 
 class ConditionalView(Generic[P, T]):
@@ -116,13 +131,22 @@ class ConditionalView(Generic[P, T]):
     :param resource: the resource.
     :param protected: whether a write has to name the state that it overwrites, or is answered 428.
     :param create: whether a PUT or POST may create what the loader does not find.
+    :param replay: how to answer a write that was done before; ``None`` for a 412.
     """
 
-    def __init__(self, resource: Resource[..., Any], *, protected: bool = False, create: bool = False) -> None:
+    def __init__(
+        self,
+        resource: Resource[..., Any],
+        *,
+        protected: bool = False,
+        create: bool = False,
+        replay: Replay | None = None,
+    ) -> None:
         self._resource = resource
         self._parameters = resource.parameters
         self._protected = protected
         self._create = create
+        self._replay = replay
 
     @overload
     def __call__(self, view: V, /) -> V: ...
@@ -155,6 +179,8 @@ class ConditionalView(Generic[P, T]):
             if cause is not None:
                 raise WriteConflict(cause) from error  # the loader has waited for a writer's lock in vain (SQLite)
             raise
+        if self._replay is not None:
+            return self._replay.write(exchange, create=self._create)
         subject = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
         return write(exchange, subject, protected=self._protected)
 
@@ -162,8 +188,10 @@ class ConditionalView(Generic[P, T]):
 class _BatchView(ConditionalView[P, T]):
     """A decorator for a view that writes several resources: it hands the view the list of their objects."""
 
-    def __init__(self, resource: Resource[..., Any], each: Callable[P, Iterable[Item]]) -> None:
-        super().__init__(resource, protected=True)
+    def __init__(
+        self, resource: Resource[..., Any], each: Callable[P, Iterable[Item]], replay: Replay | None
+    ) -> None:
+        super().__init__(resource, protected=True, replay=replay)
         self._each: Callable[..., Iterable[Item]] = each
         self._parameters = Parameters.of(each)
 
@@ -174,6 +202,8 @@ class _BatchView(ConditionalView[P, T]):
                 f"{request.endpoint}: each= is for writes, and this is {exchange.method}. Serve a collection by "
                 "@etag_resource and a resource of its own."
             )
+        if self._replay is not None:
+            return self._replay.write_each(exchange, self._each)
         return write(exchange, Batch(exchange, self._resource, self._each), protected=True)
 
 

@@ -25,6 +25,9 @@ _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 
 _SHOWING = (200, 206, 304)
 
+ANSWERED_AGAIN = "flask_etag.answered_again"
+"""The key of the environ of a read whose answer is for a write that was done before: nobody is told of it."""
+
 TAGGED = "flask_etag.tagged"
 """The key of the environ where the tag of the answer is found, in debug and testing mode."""
 

@@ -11,7 +11,15 @@ from sqlalchemy.orm.attributes import instance_state
 
 from flask_etag.backend import Cause, Terms
 from flask_etag.sqlalchemy import databases
-from flask_etag.sqlalchemy.models import attribute_of, covered, read_parts_anew, scope_of, uncovered, version_of
+from flask_etag.sqlalchemy.models import (
+    Versioned,
+    attribute_of,
+    covered,
+    read_parts_anew,
+    scope_of,
+    uncovered,
+    version_of,
+)
 from flask_etag.sqlalchemy.unit import ReadUnit, SessionUnit
 
 
@@ -52,6 +60,10 @@ class SQLAlchemyBackend:
             read_parts_anew(state)
         version = version_of(state)
         return (*scope_of(state), version)
+
+    def takes_versions(self, target: object) -> bool:
+        """Tell whether it can be planned which version of an object follows: only of a ``Versioned``."""
+        return isinstance(target, Versioned)
 
     def attribute_of(self, target: object, name: str) -> object:
         """Return an attribute of an object, of the same time as what is loaded of it."""

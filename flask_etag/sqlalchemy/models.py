@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextvars import ContextVar
 from copy import deepcopy
 from datetime import date, datetime
 from decimal import Decimal
@@ -69,8 +70,17 @@ class Versioned:
         return {"version_id_col": cls.version, "version_id_generator": _next_version}
 
 
-def _next_version(_version: str | None) -> str:
-    return urandom(16).hex()
+Plan = dict[str | None, str]
+"""The version that follows another, where a request that is to be known again says which."""
+
+plan: ContextVar[Plan] = ContextVar("flask_etag_plan", default={})  # noqa: B039 - nobody writes to the default
+plan_is_used = False
+"""Whether any request has planned a version: until then, no write looks for a plan."""
+
+
+def _next_version(version: str | None) -> str:
+    planned = plan.get().get(version) if plan_is_used else None
+    return urandom(16).hex() if planned is None else planned
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)

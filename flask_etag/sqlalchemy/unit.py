@@ -35,7 +35,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import SavepointClause
 
 from flask_etag.backend import Refused, Stale, Terms
-from flask_etag.sqlalchemy import databases, statements
+from flask_etag.sqlalchemy import databases, models, statements
 from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.databases import OWN, Cause
@@ -71,6 +71,11 @@ class SessionUnit:
         self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
         self._committed_by: SessionTransaction | None = None  # a session is committing: its next flush is the last
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
+        self._plan: Token[models.Plan] | None = (
+            None  # which versions follow, in a request that is to be known again
+        )
+        self._planning: list[Session] = []  # the sessions that are to commit once
+        self._commit_of_all: SessionTransaction | None = None  # that one commit
 
     # What the story of a write asks for.
 
@@ -91,6 +96,8 @@ class SessionUnit:
             self._raise_if_refused(stale)
         finally:
             _units.reset(self._token)
+            if self._plan is not None:
+                models.plan.reset(self._plan)
 
     def claim(self, target: object, terms: Terms) -> RowClaim | Creation:
         """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
@@ -104,6 +111,18 @@ class SessionUnit:
         claim = RowClaim(terms, target, session)
         self._claims.append(claim)
         return claim
+
+    def plan(self, target: object, versions: Sequence[str]) -> None:
+        """Let the request make these versions of what it has claimed, one after the other, and commit once."""
+        if not versions or self not in _units.get():
+            return  # it is only judged again
+        state = instance_state(target)
+        following: models.Plan = {**models.plan.get()}
+        following.update(zip([str(models.version_of(state)), *versions], versions, strict=False))
+        token = models.plan.set(following)
+        if self._plan is None:
+            self._plan, models.plan_is_used = token, True
+        self._planning.append(session_of(target))
 
     def hold(self) -> bool:
         """Hold what has to be held before the view runs; tell whether it still is as it was judged.
@@ -423,6 +442,8 @@ class SessionUnit:
 
     def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
+        if self._planning and self._transactions[connection].wrote_at is not None:
+            self._refuse_second_commit()
         broken_by = self._transactions[connection].broken_by
         if broken_by is None and any(creation.is_to_be_asked_for(connection) for creation in self._unmade):
             for creation in self._unmade:
@@ -437,6 +458,18 @@ class SessionUnit:
                     claim.read_back_by_hand(0)
 
     rollback_twophase, commit_twophase = rollback, commit
+
+    def _refuse_second_commit(self) -> None:
+        """Refuse to commit in two parts what is known again by its version: the first would pass for the whole.
+
+        :raises RuntimeError: if it is the second commit.
+        """
+        committed_by = self._committed_by
+        if committed_by is None or committed_by.session not in self._planning:
+            return
+        if self._commit_of_all is not None and committed_by is not self._commit_of_all:
+            raise RuntimeError(_TWO_COMMITS)
+        self._commit_of_all = committed_by
 
     # What parts that belong to a target do to its version: see covering.py.
 
@@ -776,6 +809,11 @@ class ReadUnit(SessionUnit):
             if instance_state(awaited[0]).session is not None:
                 self.claim(*awaited).judged(None)
 
+
+_TWO_COMMITS = (
+    "A view under replay= commits once: should it be cut off between two commits, the request would be taken for "
+    "done when it comes again, and only a part of it is. Write all of it in one transaction."
+)
 
 _UNSEEN = (
     "This request changes rows by another session than the one of its loader, which has written already, so that "

@@ -1,0 +1,352 @@
+"""A lost answer: a write that was done, and comes again since its answer was lost, is known by what it has left.
+
+Under ``replay=True`` the version that a write makes is no random one: it is a digest of the request that makes it,
+and of the row's key. An identical request that comes again finds its own version, and is answered 2xx, as RFC 9110
+section 13.1.1 allows, in the place of a 412. It takes no table, and no field of the client's. Whatever else has
+written the row since has left another version: then the 412 is right.
+
+That a request was done is never guessed. A version is a digest under ``ETAG_KEY``, so that nobody can make one;
+the tag in If-Match is of a version that never comes again, so that the request can have been done only once; and
+both come with one commit, the view's only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from inspect import iscoroutinefunction
+from io import BytesIO
+from typing import Any
+
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BuildError
+
+from flask_etag import log
+from flask_etag.audit import protection_of
+from flask_etag.backend import Unit, owner_of
+from flask_etag.batches import Batch, Item
+from flask_etag.entity_tags import EntityTag, MalformedField, TagList
+from flask_etag.errors import PreconditionFailed
+from flask_etag.exchange import ANSWERED_AGAIN, Exchange, names_in
+from flask_etag.fingerprints import LENGTH, Fingerprint, message_of
+from flask_etag.preconditions import Preconditions
+from flask_etag.resources import Resource
+from flask_etag.writing import Target, write
+
+Caller = Callable[[], object]
+"""Tells who sends the request, as a text, a number or a UUID: it is part of what tells two requests apart."""
+
+MAX_BODY = 2**20
+"""How long a body may be, in bytes: it is kept in memory. A request with a longer one is not known again."""
+
+MAX_VERSIONS = 16
+"""How often a view may write its row in one request, and the request still be known again."""
+
+_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE")
+_OF_CONTENT = ("HTTP_IF_RANGE", "HTTP_RANGE", "HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING", "CONTENT_TYPE")
+
+
+class Replay:
+    """How the views of a resource answer a write that was done before.
+
+    :param caller: tells who sends a request; ``None`` where that is nothing that tells two requests apart.
+    :raises TypeError: if the tag of the resource is of something else than the version that a write makes.
+    """
+
+    def __init__(self, resource: Resource[..., Any], caller: Caller | None) -> None:
+        if resource.validator.source != "version" or resource.has_lock or resource.swaps:
+            raise TypeError(
+                "replay= takes a resource whose tag is the version of flask_etag.sqlalchemy.Versioned: "
+                f"{resource.name} has etag=, lock= or swaps=."
+            )
+        self._resource = resource
+        self._caller = caller
+
+    def write(self, exchange: Exchange, *, create: bool) -> Response:
+        """Answer a request that writes, or has written and comes again: the story of a write, and one step more.
+
+        :param create: whether a PUT or POST may find nothing; what it makes then is not known again.
+        """
+        known_by = _KnownBy(exchange, self._caller)
+        target = _Target(known_by, exchange, self._resource, exchange.preconditions(), create=create)
+        try:
+            return write(exchange, target, protected=True)
+        except _Replayed as replayed:
+            return _answer(exchange, self._resource, replayed.etags[0])
+
+    def write_each(self, exchange: Exchange, each: Callable[..., Iterable[Item]]) -> Response:
+        """Answer a request that writes several resources, or has written them and comes again.
+
+        Then its answer names each item, by its arguments, with its current tag, as a 412 does.
+        """
+        batch = _Batch(_KnownBy(exchange, self._caller), exchange, self._resource, each)
+        try:
+            return write(exchange, batch, protected=True)
+        except _Replayed as replayed:
+            exchange.outcome = "replayed"
+            return current_app.make_response({"items": batch.named(replayed.etags)})
+
+
+def replay_of(resource: Resource[..., Any], option: object) -> Replay | None:
+    """Return what ``replay=`` asks for; ``None`` where it asks for nothing.
+
+    :raises TypeError: if the option is neither a bool nor a function, or the resource cannot be replayed.
+    """
+    if option is False:
+        return None
+    if option is not True and (not callable(option) or iscoroutinefunction(option)):
+        raise TypeError(
+            f"replay= takes True, or a function that tells who sends the request, and was given {option!r}."
+        )
+    return Replay(resource, None if option is True else option)
+
+
+class _Replayed(Exception):
+    """The request was done already: what it wrote is as it has left it.
+
+    :param etags: the current tag of its target, or of each item of a batch.
+    """
+
+    def __init__(self, etags: list[EntityTag]) -> None:
+        super().__init__()
+        self.etags = etags
+
+
+class _KnownBy:
+    """What one request is known by when it comes again: the versions that it makes.
+
+    :raises RuntimeError: if there is no ``ETAG_KEY``.
+    """
+
+    def __init__(self, exchange: Exchange, caller: Caller | None) -> None:
+        if exchange.settings.key is None:
+            raise RuntimeError(
+                f"{request.endpoint}: replay= needs ETAG_KEY, a secret: without it, who knows the request, and "
+                "guesses what is short in it, could tell from a tag that the guess was right."
+            )
+        self._key = exchange.settings.key
+        self._caller = caller
+        self._terms: tuple[object, ...] | None = None
+        self._has_read = False
+
+    def versions(self, target: Any, if_match: str | None) -> Sequence[str]:
+        """Return the versions that the request makes of an object, one after the other; none if it has to be new.
+
+        :param if_match: the field, or what stands for it in an item of a batch.
+        :raises TypeError: if the object is of no model with ``Versioned``.
+        """
+        owner = owner_of(target)
+        if owner is None or not owner.takes_versions(target) or hasattr(type(target), "__etag__"):
+            raise TypeError(
+                f"{request.endpoint}: replay= needs a model with flask_etag.sqlalchemy.Versioned, whose version "
+                f"is its tag, and {type(target).__name__} is none."
+            )
+        if not self._has_read:
+            self._terms, self._has_read = self._read(), True
+        if self._terms is None or not _is_one_tag(if_match):
+            return ()
+        version = self._digest(if_match, *self._terms, *owner.scope_of(target))
+        versions = [version]
+        while len(versions) < MAX_VERSIONS:
+            versions.append(version := self._digest(version))
+        return versions
+
+    def _digest(self, *terms: object) -> str:
+        return Fingerprint(message_of("replay", *terms)).digest(self._key)  # past the cache: nobody asks again
+
+    def _read(self) -> tuple[object, ...] | None:
+        """Return what tells the request from any other; ``None`` where that cannot be told."""
+        body = _body()
+        if body is None:
+            log.once(
+                f"its body is streamed, or longer than {MAX_BODY} bytes: it is not known, should it come again."
+            )
+            return None
+        environ = request.environ
+        url = [environ.get(name, "") for name in ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING")]
+        kind = [environ.get(name, "") for name in ("CONTENT_TYPE", "HTTP_CONTENT_ENCODING")]
+        caller = () if self._caller is None else self._caller()
+        callers = caller if isinstance(caller, tuple) else (caller,)
+        return request.method, *url, *kind, sha256(body).digest(), len(callers), *callers
+
+
+class _Item(Target):
+    """A resource that a request writes, or has written: one of a batch."""
+
+    def __init__(
+        self,
+        known_by: _KnownBy,
+        exchange: Exchange,
+        resource: Resource[..., Any],
+        preconditions: Preconditions,
+        *,
+        create: bool = False,
+    ) -> None:
+        super().__init__(exchange, resource, preconditions, create=create)
+        self._known_by = known_by
+        self._versions: Sequence[str] = ()
+
+    def load(self, unit: Unit) -> None:
+        """Load the target, claim it, and plan the versions that the request makes of it."""
+        super().load(unit)
+        conditions = self._preconditions
+        others = (conditions.if_none_match, conditions.if_modified_since, conditions.if_unmodified_since)
+        self._versions = ()
+        if self.handed is not None and others == (None, None, None):
+            self._versions = self._known_by.versions(self.handed, conditions.if_match)
+            unit.plan(self.handed, self._versions)
+
+    @property
+    def was_left_by_request(self) -> bool:
+        """Whether the request itself has made the state that was loaded."""
+        owner = owner_of(self.handed)
+        return owner is not None and owner.scoped_version_of(self.handed)[-1] in self._versions
+
+
+class _Target(_Item):
+    """The one resource that a request writes, or has written."""
+
+    def judge(self) -> None:
+        """Judge the request by what was loaded.
+
+        :raises PreconditionFailed: if a condition does not hold.
+        :raises _Replayed: if the request itself has left the target as it is.
+        """
+        try:
+            super().judge()
+        except PreconditionFailed as failure:
+            if failure.etag is None or not self.was_left_by_request:
+                raise
+            raise _Replayed([failure.etag]) from None
+
+
+class _Batch(Batch):
+    """The resources that one request writes, or has written."""
+
+    def __init__(
+        self,
+        known_by: _KnownBy,
+        exchange: Exchange,
+        resource: Resource[..., Any],
+        each: Callable[..., Iterable[Item]],
+    ) -> None:
+        self._known_by = known_by
+        self._resource = resource
+        super().__init__(exchange, resource, each)
+
+    def _target(self, exchange: Exchange, resource: Resource[..., Any], conditions: Preconditions) -> Target:
+        return _Item(self._known_by, exchange, resource, conditions)
+
+    def judge(self) -> None:
+        """Judge each item by its own tag.
+
+        All were written by one commit, or none was. So if those that are stale are as the request itself has left
+        them, it was done, and it has changed nothing of the others.
+
+        :raises PreconditionFailed: if another has written one that is stale; the error names each that is.
+        :raises _Replayed: if the request itself has left them as they are.
+        """
+        try:
+            super().judge()
+        except PreconditionFailed as failure:
+            stale = [self._targets[item["index"]] for item in failure.items]
+            if not all(isinstance(target, _Item) and target.was_left_by_request for target in stale):
+                raise
+            raise _Replayed([self._resource.etag_of(target.handed) for target in self._targets]) from None
+
+    def named(self, etags: list[EntityTag]) -> list[dict[str, Any]]:
+        """Return the items as an answer names them, each with its tag."""
+        return [{**self._name(index), "etag": str(etag)} for index, etag in enumerate(etags)]
+
+
+def _is_one_tag(field: str | None) -> bool:
+    """Tell whether an If-Match names one state."""
+    try:
+        return field is not None and len(TagList.parse(field).members) == 1
+    except MalformedField:
+        return False
+
+
+def _body() -> bytes | None:
+    """Return the body of the request, which the view can read again; ``None`` if it is not to be had."""
+    environ, length = request.environ, request.content_length
+    if length is None:
+        is_empty = environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
+        return b"" if is_empty and "HTTP_TRANSFER_ENCODING" not in environ else None
+    if length > MAX_BODY:
+        return None
+    body: bytes = request.get_data()
+    if len(body) != length:
+        return None  # something above has consumed it
+    vars(request)["stream"] = BytesIO(body)
+    return body
+
+
+# The answer.
+
+
+def _answer(exchange: Exchange, resource: Resource[..., Any], etag: EntityTag) -> Response:
+    """Answer a request that was done before: what a GET gives, or else 204 and the tag.
+
+    :param etag: the tag of what it has left.
+    :raises PreconditionFailed: if another has written the target in this very moment.
+    """
+    path = _path_to_read(exchange, resource)
+    read = None if path is None else _read(exchange, path)
+    exchange.outcome = "replayed"
+    if read is None:
+        response = current_app.response_class(status=204, content_type="")
+        response.headers["Content-Location"] = path or request.path
+        exchange.tag(response, str(etag), names_in(response.headers))
+        return response
+    response, shown = read
+    if shown.opaque[:LENGTH] != etag.opaque[:LENGTH]:
+        raise PreconditionFailed("stale", shown)
+    response.headers["Content-Location"] = path or request.path
+    return response
+
+
+def _path_to_read(exchange: Exchange, resource: Resource[..., Any]) -> str | None:
+    """Return the path by which a resource is read: the request's own, or another; ``None`` where none is known."""
+    adapter: Any = current_app.create_url_adapter(request)
+    try:
+        endpoint, _ = adapter.match(method="GET")
+        if _reads(endpoint, resource):
+            return request.script_root + request.path
+    except HTTPException:
+        pass  # the URL is not for GET
+    for rule in current_app.url_map.iter_rules():
+        if "GET" in (rule.methods or ()) and rule.arguments and _reads(rule.endpoint, resource):
+            try:
+                arguments = {name: exchange.url_arguments[name] for name in rule.arguments}
+                return str(adapter.build(rule.endpoint, arguments, "GET"))
+            except (BuildError, KeyError):
+                continue  # it needs more than the request has
+    return None
+
+
+def _reads(endpoint: str, resource: Resource[..., Any]) -> bool:
+    """Tell whether an endpoint answers GET by a view of a resource."""
+    view: Any = current_app.view_functions.get(endpoint)
+    protection = protection_of(getattr(getattr(view, "view_class", None), "get", view))
+    return protection is not None and protection.resource is resource
+
+
+def _read(exchange: Exchange, path: str) -> tuple[Response, EntityTag] | None:
+    """Return what a GET of a path is answered, and its tag; ``None`` where it has none of a whole content."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    left_out = {*_CONDITIONS, *_OF_CONTENT, "werkzeug.request"}
+    environ = {name: value for name, value in exchange.environ.items() if name not in left_out}
+    environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: True}
+    if path != request.script_root + request.path:
+        environ |= {"PATH_INFO": path.removeprefix(request.script_root), "QUERY_STRING": ""}
+    with app.request_context(environ):
+        try:
+            response = app.make_response(app.preprocess_request() or app.dispatch_request())
+        except HTTPException:
+            return None
+        if response.status_code != 200 or not response.is_sequence or "ETag" not in response.headers:
+            return None
+    [etag] = TagList.parse(response.headers["ETag"]).members
+    return response, etag

@@ -1,0 +1,650 @@
+"""A write that was done, and comes again since its answer was lost: ``replay=True``, on each kind of database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from flask import Flask, Response, abort, g, request
+from flask.views import MethodView
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import ForeignKey, String, Text, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
+from flask_etag.decisions import Decision, decided
+from flask_etag.replays import MAX_BODY, MAX_VERSIONS
+from flask_etag.sqlalchemy import Versioned, covers, touch
+from tests.world.racing import Hold, Racer
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Note(Versioned, Base):
+    __tablename__ = "note"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    body: Mapped[str] = mapped_column(Text)
+    writes: Mapped[int] = mapped_column(default=0)  # how often a view has written it
+    lines: Mapped[list[Line]] = relationship(cascade="all, delete-orphan")
+
+
+class Line(Base):
+    __tablename__ = "line"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(String(50))
+    note_id: Mapped[int] = mapped_column(ForeignKey("note.id"))
+
+
+class Plain(Base):
+    __tablename__ = "plain"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    body: Mapped[str] = mapped_column(String(50))
+
+
+class Log(Base):
+    __tablename__ = "log"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+covers(Note.lines)
+
+
+class Desk:
+    """Notes, under ``replay=True``."""
+
+    def __init__(self, url: str, **config: Any) -> None:
+        self.app = app = Flask("notes")
+        app.testing = True
+        app.config.update(SQLALCHEMY_DATABASE_URI=url, ETAG_KEY="a secret", **config)
+        self.db = db = SQLAlchemy(app, model_class=Base, session_options={"expire_on_commit": False})
+        ETag(app)
+        self.ran = 0
+        self.hold = Hold()
+        self.rules: dict[str, Any] = {}
+        with app.app_context():
+            db.create_all()
+            db.session.add_all([Note(id=number, body="first") for number in (1, 2)])
+            db.session.add(Plain(id=1, body="first"))
+            db.session.commit()
+
+        @resource
+        def find_note(note_id: int) -> Note | None:
+            return db.session.get(Note, note_id)
+
+        self.find_note: Resource[[int], Note | None] = find_note
+
+        @app.before_request
+        def note_who() -> None:
+            g.user = request.headers.get("User")
+
+        @app.get("/notes/<int:note_id>")
+        @etag_resource(find_note)
+        def read(note: Note) -> dict[str, Any]:
+            if g.user == "blind":
+                abort(403)
+            return {"body": note.body, "writes": note.writes}
+
+        @app.put("/notes/<int:note_id>")
+        @require_if_match(find_note, create=True, replay=lambda: g.user)
+        def replace(note: Note | None, note_id: int) -> Any:
+            self.ran += 1
+            body = request.get_json()["body"]
+            if note is None:
+                db.session.add(Note(id=note_id, body=body))
+                db.session.commit()
+                return {"body": body}, 201
+            if body == "slow":
+                self.hold.wait()
+            if body != note.body:
+                note.body, note.writes = body, note.writes + 1
+            db.session.commit()
+            return {"body": body, "writes": note.writes}
+
+        @app.delete("/notes/<int:note_id>")
+        @require_if_match(find_note, replay=True)
+        def delete(note: Note) -> tuple[str, int]:
+            db.session.delete(note)
+            db.session.commit()
+            return "", 204
+
+    def view(self, rule: str, function: Any, **options: Any) -> None:
+        """Serve POST by a view under ``replay=True``."""
+        protected = require_if_match(self.find_note, **{"replay": True, **options})
+        self.app.post(rule, endpoint=function.__name__)(protected(function))
+
+    def open(self, method: str, path: str = "/notes/1", /, *, user: str | None = None, **more: Any) -> Any:
+        headers = {**more.pop("headers", {}), **({} if user is None else {"User": user})}
+        return self.app.test_client().open(path, method=method, headers=headers, **more)
+
+    def tag(self, path: str = "/notes/1") -> str:
+        return str(self.open("GET", path).headers["ETag"])
+
+    def put(self, body: str, tag: str, **more: Any) -> Any:
+        return self.open("PUT", json={"body": body}, headers={"If-Match": tag}, **more)
+
+    def post(self, path: str, tag: str, **more: Any) -> Any:
+        return self.open("POST", path, headers={"If-Match": tag}, **more)
+
+    def note(self) -> Note:
+        with self.app.app_context():
+            return self.db.session.get_one(Note, 1)
+
+
+@pytest.fixture
+def desk(empty_url: str) -> Iterator[Desk]:
+    made = Desk(empty_url)
+    yield made
+    close(made)
+
+
+def close(desk: Desk) -> None:
+    with desk.app.app_context():
+        desk.db.session.rollback()
+        desk.db.drop_all()
+        desk.db.engine.dispose()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Any) -> Iterator[Desk]:
+    """What does not depend on the database."""
+    made = Desk(f"sqlite:///{tmp_path / 'notes.db'}")
+    yield made
+    close(made)
+
+
+# What a request that comes again is answered.
+
+
+def test_2_15_it_is_200_with_what_a_get_gives_as_long_as_its_write_is_the_last_one(desk: Desk) -> None:
+    old = desk.tag()
+    first = desk.put("second", old)
+    assert first.status_code == 200
+    for _ in range(2):
+        again = desk.put("second", old)
+        assert (again.status_code, again.get_json()) == (200, {"body": "second", "writes": 1})
+        assert again.headers["ETag"] == first.headers["ETag"] == desk.tag() != old
+        assert again.headers["Content-Location"] == "/notes/1"
+    assert desk.ran == 1
+    assert desk.put("third", old).status_code == 412  # another content is another request
+    assert desk.put("other", first.headers["ETag"]).status_code == 200
+    late = desk.put("second", old)
+    assert (late.status_code, late.headers["ETag"]) == (412, desk.tag())
+
+
+def test_the_same_content_later_is_another_request(desk: Desk) -> None:
+    old = desk.tag()
+    first = desk.put("second", old)
+    other = desk.put("other", first.headers["ETag"])
+    later = desk.put("second", other.headers["ETag"])
+    assert later.status_code == 200
+    assert len({old, first.headers["ETag"], other.headers["ETag"], later.headers["ETag"]}) == 4
+    assert desk.put("second", old).status_code == 412
+    assert desk.put("second", other.headers["ETag"]).headers["ETag"] == later.headers["ETag"]
+    assert desk.note().writes == 3
+
+
+def test_2_15_what_never_landed_is_not_taken_for_landed(desk: Desk) -> None:
+    """The same content is there, written by somebody else."""
+    old = desk.tag()
+    other = desk.open("PUT", json={"body": "second"}, headers={"If-Match": old}, user="bob")
+    assert other.status_code == 200
+    assert desk.put("second", old, user="ann").status_code == 412
+    assert desk.put("second", old, user="bob").status_code == 200
+    assert desk.ran == 1
+
+
+def test_2_15_two_equal_requests_at_once_are_both_200_and_done_once(desk: Desk) -> None:
+    """The second is refused by the database, and finds the version of its own."""
+    old = desk.tag()
+    slow = Racer(lambda: desk.put("slow", old))
+    assert desk.hold.reached.wait(20)
+    desk.hold.released.set()
+    fast = desk.put("slow", old)
+    assert (slow.answer().status_code, fast.status_code) == (200, 200)
+    assert slow.answer().headers["ETag"] == fast.headers["ETag"] == desk.tag()
+    assert desk.note().writes == 1
+
+
+def test_a_request_that_was_overtaken_before_it_was_done_is_412(desk: Desk) -> None:
+    old = desk.tag()
+    slow = Racer(lambda: desk.put("slow", old))
+    assert desk.hold.reached.wait(20)
+    fast = desk.put("fast", old)
+    desk.hold.released.set()
+    assert (slow.answer().status_code, fast.status_code) == (412, 200)
+    assert desk.put("slow", old).status_code == 412
+    assert desk.put("fast", old).status_code == 200
+
+
+def test_a_view_that_fails_leaves_nothing_to_be_known_by(desk: Desk) -> None:
+    """The next write makes a version of its own, whatever was planned before in this thread."""
+
+    def fail(note: Note) -> None:
+        note.body = "failed"
+        desk.db.session.flush()
+        raise LookupError
+
+    def other(note: Note) -> str:
+        note.body = "other"
+        desk.db.session.commit()
+        return ""
+
+    desk.view("/notes/<int:note_id>/fail", fail)
+    desk.view("/notes/<int:note_id>/other", other, replay=False)
+    old = desk.tag()
+    client = desk.app.test_client()
+    for path, status in (("fail", None), ("other", 200), ("fail", 412)):
+        if status is None:
+            with pytest.raises(LookupError):
+                client.post(f"/notes/1/{path}", headers={"If-Match": old})
+        else:
+            assert client.post(f"/notes/1/{path}", headers={"If-Match": old}).status_code == status
+
+
+def test_a_view_that_changes_nothing_runs_again(desk: Desk) -> None:
+    old = desk.tag()
+    for _ in range(2):
+        answer = desk.put("first", old)
+        assert (answer.status_code, answer.headers["ETag"]) == (200, old)
+    assert desk.ran == 2
+
+
+def test_what_is_deleted_is_404_when_the_deletion_comes_again(desk: Desk) -> None:
+    """Nothing is left that says who has deleted it."""
+    headers = {"If-Match": desk.tag()}
+    assert desk.open("DELETE", headers=headers).status_code == 204
+    assert desk.open("DELETE", headers=headers).status_code == 404
+    assert desk.put("second", headers["If-Match"]).status_code == 412
+
+
+def test_what_was_created_is_not_known_again(desk: Desk) -> None:
+    sent: dict[str, Any] = {"json": {"body": "made"}, "headers": {"If-None-Match": "*"}}
+    assert desk.open("PUT", "/notes/3", **sent).status_code == 201
+    assert desk.open("PUT", "/notes/3", **sent).get_json()["reason"] == "exists"
+
+
+@pytest.mark.parametrize("condition", ["*", "{}, {}", "{}"])
+def test_only_a_request_that_names_one_state_is_known_again(sqlite: Desk, condition: str) -> None:
+    old = sqlite.tag()
+    field = condition.format(old, '"other"')
+    assert sqlite.put("second", field).status_code == 200
+    assert sqlite.put("second", field).status_code == (200 if condition != "{}, {}" else 412)
+    assert sqlite.ran == (2 if condition == "*" else 1)
+
+
+def test_what_cannot_be_read_is_refused_as_ever(sqlite: Desk) -> None:
+    assert sqlite.put("second", "unquoted").get_json()["reason"] == "malformed"
+
+
+def test_other_conditions_beside_it_are_judged_as_ever(sqlite: Desk) -> None:
+    headers = {"If-Match": sqlite.tag(), "If-None-Match": '"other"'}
+    assert sqlite.open("PUT", json={"body": "second"}, headers=headers).status_code == 200
+    assert sqlite.open("PUT", json={"body": "second"}, headers=headers).status_code == 412
+
+
+# What a view does.
+
+
+def test_a_view_that_writes_its_row_more_than_once(desk: Desk) -> None:
+    def several(note: Note) -> tuple[str, int]:
+        for _ in range(int(request.args["times"])):
+            note.writes += 1
+            desk.db.session.flush()
+        with desk.db.session.begin_nested():
+            touch(note)
+        desk.db.session.execute(update(Note).where(Note.id == note.id).values(body="by a statement"))
+        desk.db.session.commit()
+        return "", 204
+
+    desk.view("/notes/<int:note_id>/several", several)
+    for times, status in ((1, 200), (3, 200), (MAX_VERSIONS, 412)):
+        old = desk.tag()
+        path = f"/notes/1/several?times={times}"
+        first = desk.post(path, old)
+        assert (first.status_code, first.headers["ETag"]) == (204, desk.tag())
+        again = desk.post(path, old)
+        assert (again.status_code, again.headers["ETag"]) == (status, desk.tag())
+
+
+def test_a_savepoint_that_is_rolled_back_is_none_of_it(desk: Desk) -> None:
+    def tries(note: Note) -> tuple[str, int]:
+        savepoint = desk.db.session.begin_nested()
+        note.body = "tried"
+        desk.db.session.flush()
+        savepoint.rollback()
+        note.body = "done"
+        desk.db.session.commit()
+        return "", 204
+
+    desk.view("/notes/<int:note_id>/tries", tries)
+    old = desk.tag()
+    assert desk.post("/notes/1/tries", old).status_code == 204
+    again = desk.post("/notes/1/tries", old)
+    assert (again.status_code, again.get_json()["body"]) == (200, "done")
+
+
+def test_a_change_of_what_is_covered_is_known_by_the_version_of_the_whole(desk: Desk) -> None:
+    def add_line(note: Note) -> tuple[str, int]:
+        desk.db.session.add(Line(text="line", note_id=note.id))
+        desk.db.session.commit()
+        return "", 204
+
+    desk.view("/notes/<int:note_id>/lines", add_line)
+    old = desk.tag()
+    first = desk.post("/notes/1/lines", old)
+    again = desk.post("/notes/1/lines", old)
+    assert (first.status_code, again.status_code) == (204, 200)
+    assert first.headers["ETag"] == again.headers["ETag"] != old
+    assert again.headers["Content-Location"] == "/notes/1"
+    with desk.app.app_context():
+        assert len(desk.db.session.get_one(Note, 1).lines) == 1
+
+
+@pytest.mark.parametrize("first_is_other", [False, True])
+def test_2_15_a_view_that_commits_twice_is_refused(desk: Desk, first_is_other: bool) -> None:
+    """Cut off between the two, the first commit would pass for the whole."""
+
+    def twice(note: Note) -> None:
+        if first_is_other:
+            desk.db.session.add(Log())
+            desk.db.session.commit()
+        note.body = "half"
+        desk.db.session.commit()
+        note.body = "whole"
+        desk.db.session.commit()
+
+    desk.view("/notes/<int:note_id>/twice", twice)
+    with pytest.raises(RuntimeError, match="A view under replay= commits once"):
+        desk.post("/notes/1/twice", desk.tag())
+    assert desk.note().body == ("first" if first_is_other else "half")
+
+
+def test_a_commit_that_writes_nothing_and_one_of_another_session_are_none(desk: Desk) -> None:
+    def commit_often(note: Note) -> tuple[str, int]:
+        desk.db.session.commit()
+        if desk.db.engine.dialect.name != "sqlite":  # there the other session would wait for the file
+            with Session(desk.db.engine) as other:
+                other.add(Log())
+                other.commit()
+        note.body = "done"
+        desk.db.session.commit()
+        desk.db.session.get_one(Note, 2)
+        desk.db.session.commit()
+        return "", 204
+
+    desk.view("/notes/<int:note_id>/often", commit_often)
+    old = desk.tag()
+    assert desk.post("/notes/1/often", old).status_code == 204
+    assert desk.post("/notes/1/often", old).status_code == 200
+
+
+def test_batches_are_known_item_by_item(desk: Desk) -> None:
+    def sent() -> list[Any]:
+        return [(item["etag"], {"note_id": item["id"]}) for item in request.get_json()]
+
+    def replace_each(notes: list[Note]) -> dict[str, Any]:
+        for note, item in zip(notes, request.get_json(), strict=True):
+            note.body = item["body"]
+        desk.db.session.commit()
+        return {"done": len(notes)}
+
+    desk.app.post("/notes")(require_if_match(desk.find_note, each=sent, replay=True)(replace_each))
+    items = [{"id": key, "body": "both", "etag": desk.tag(f"/notes/{key}")} for key in (1, 2)]
+    assert desk.open("POST", "/notes", json=items).get_json() == {"done": 2}
+    again = desk.open("POST", "/notes", json=items)
+    tags = [desk.tag(f"/notes/{key}") for key in (1, 2)]
+    assert again.status_code == 200
+    assert again.get_json()["items"] == [
+        {"note_id": 1, "index": 0, "etag": tags[0]},
+        {"note_id": 2, "index": 1, "etag": tags[1]},
+    ]
+    # One that the request does not change keeps its tag, and is no reason for a refusal.
+    half = [{"id": 1, "body": "one", "etag": tags[0]}, {"id": 2, "body": "both", "etag": tags[1]}]
+    assert desk.open("POST", "/notes", json=half).status_code == 200
+    assert [item["etag"] for item in desk.open("POST", "/notes", json=half).get_json()["items"]][1] == tags[1]
+    assert desk.put("other", desk.tag()).status_code == 200
+    late = desk.open("POST", "/notes", json=half)
+    assert (late.status_code, [item["note_id"] for item in late.get_json()["items"]]) == (412, [1])
+
+
+# What the request is.
+
+
+def test_the_body_is_read_once_and_left_for_the_view(sqlite: Desk) -> None:
+    def take(note: Note) -> tuple[str, int]:
+        note.body = request.stream.read().decode() if "stream" in request.args else request.form["body"]
+        sqlite.db.session.commit()
+        return "", 204
+
+    sqlite.view("/notes/<int:note_id>/take", take)
+    for path, data in (("/notes/1/take", {"body": "form"}), ("/notes/1/take?stream", "stream")):
+        old = sqlite.tag()
+        assert sqlite.post(path, old, data=data).status_code == 204
+        assert sqlite.post(path, old, data=data).get_json()["body"] == (data if isinstance(data, str) else "form")
+        assert sqlite.post(path, old, data="body=other").status_code == 412
+
+
+def test_a_body_that_is_too_long_streamed_or_gone_is_not_known(
+    sqlite: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    def take(note: Note) -> tuple[str, int]:
+        note.body, note.writes = str(len(request.get_data())), note.writes + 1
+        sqlite.db.session.commit()
+        return "", 204
+
+    sqlite.view("/notes/<int:note_id>/take", take)
+
+    @sqlite.app.before_request
+    def consume() -> None:
+        if "consume" in request.args:
+            request.stream.read()
+
+    streamed = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    for more in (
+        {"data": b"x" * (MAX_BODY + 1)},
+        {"data": b"x", "query_string": "consume"},
+        {"environ_overrides": streamed},
+    ):
+        old = sqlite.tag()
+        assert sqlite.post("/notes/1/take", old, **more).status_code == 204
+        assert sqlite.post("/notes/1/take", old, **more).status_code == 412
+    assert "it is not known, should it come again" in caplog.text
+    old = sqlite.tag()
+    assert sqlite.post("/notes/1/take", old, data=b"x" * MAX_BODY).status_code == 204
+    assert sqlite.post("/notes/1/take", old, data=b"x" * MAX_BODY).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"query_string": "b=1"},
+        {"content_type": "text/plain"},
+        {"headers": {"Content-Encoding": "gzip"}},
+        {"data": b'{"a": 2}'},
+    ],
+)
+def test_the_whole_request_is_compared(sqlite: Desk, other: dict[str, Any]) -> None:
+    def take(note: Note) -> tuple[str, int]:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return "", 204
+
+    sqlite.view("/notes/<int:note_id>/take", take)
+    old = sqlite.tag()
+    sent = {"data": b'{"a": 1}', "content_type": "application/json"}
+    assert sqlite.post("/notes/1/take", old, **sent).status_code == 204
+    changed = {**sent, **other, "headers": {"If-Match": old, **other.get("headers", {})}}
+    assert sqlite.open("POST", "/notes/1/take", **changed).status_code == 412
+    assert sqlite.post("/notes/1/take", old, **sent).status_code == 200
+
+
+# How it is answered.
+
+
+def test_without_a_view_to_read_by_it_is_204(sqlite: Desk) -> None:
+    @resource
+    def find_hidden(note_id: int) -> Note | None:
+        return sqlite.db.session.get(Note, note_id)
+
+    @sqlite.app.put("/hidden/<int:note_id>")
+    @require_if_match(find_hidden, replay=True)
+    def hidden(note: Note) -> Response:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return Response(status=204)
+
+    headers = {"If-Match": sqlite.tag()}
+    first = sqlite.open("PUT", "/hidden/1", headers=headers)
+    again = sqlite.open("PUT", "/hidden/1", headers=headers)
+    assert (first.status_code, again.status_code) == (204, 204)
+    assert again.headers["ETag"] == first.headers["ETag"] == sqlite.tag()
+    assert again.headers["Content-Location"] == "/hidden/1"
+
+
+@pytest.mark.parametrize("rule", ["/pages/<int:page>/notes/<int:note_id>", "/streamed/<int:note_id>"])
+def test_a_read_that_needs_more_or_is_streamed_is_none(sqlite: Desk, rule: str) -> None:
+    @resource
+    def find_other(note_id: int, page: int = 0) -> Note | None:
+        return sqlite.db.session.get(Note, note_id)
+
+    @sqlite.app.get(rule)
+    @etag_resource(find_other)
+    def read_other(note: Note) -> Response:
+        return Response(iter(["streamed"]))
+
+    @sqlite.app.put("/others/<int:note_id>")
+    @require_if_match(find_other, replay=True)
+    def write_other(note: Note) -> str:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return ""
+
+    headers = {"If-Match": sqlite.tag()}
+    assert sqlite.open("PUT", "/others/1", headers=headers).status_code == 200
+    again = sqlite.open("PUT", "/others/1", headers=headers)
+    assert (again.status_code, again.headers["ETag"]) == (204, sqlite.tag())
+
+
+def test_who_may_write_and_not_read_is_204(sqlite: Desk) -> None:
+    old = sqlite.tag()
+    assert sqlite.put("second", old, user="blind").status_code == 200
+    again = sqlite.put("second", old, user="blind")
+    assert (again.status_code, again.data, again.headers["ETag"]) == (204, b"", sqlite.tag())
+
+
+def test_a_class_of_views_is_read_by_its_own_get(sqlite: Desk) -> None:
+    class Views(MethodView):
+        def get(self, note: Note) -> str:
+            return f"{request.method} {note.body}"
+
+        def put(self, note: Note) -> str:
+            note.body = request.get_data(as_text=True)
+            sqlite.db.session.commit()
+            return ""
+
+    protected = require_if_match(sqlite.find_note, replay=True)(Views)
+    sqlite.app.add_url_rule("/class/<int:note_id>", view_func=protected.as_view("class"))
+    old = sqlite.tag()
+    for expected in ("", "GET second"):
+        answer = sqlite.open("PUT", "/class/1", data="second", headers={"If-Match": old})
+        assert (answer.status_code, answer.text) == (200, expected)
+
+
+def test_2_15_what_another_writes_before_the_answer_is_read_is_412(sqlite: Desk) -> None:
+    """Else the client would take the tag of the other's state for that of its own."""
+
+    @sqlite.app.before_request
+    def overtake() -> None:
+        if request.method == "GET" and "Overtake" in request.headers:
+            sqlite.db.session.rollback()
+            sqlite.db.session.execute(update(Note).where(Note.id == 1).values(version="other", body="other"))
+            sqlite.db.session.commit()
+
+    old = sqlite.tag()
+    assert sqlite.put("second", old).status_code == 200
+    answer = sqlite.open("PUT", json={"body": "second"}, headers={"If-Match": old, "Overtake": "1"})
+    assert (answer.status_code, answer.headers["ETag"]) == (412, sqlite.tag())
+
+
+def test_the_signal_says_that_it_was_replayed(sqlite: Desk) -> None:
+    told: list[Decision] = []
+
+    def note_decision(_: Flask, decision: Decision) -> None:
+        told.append(decision)
+
+    old = sqlite.tag()
+    with decided.connected_to(note_decision, sqlite.app):
+        sqlite.put("second", old)
+        sqlite.put("second", old)
+    assert [each.outcome for each in told] == ["accepted", "replayed"]
+    assert {each.etag for each in told} == {sqlite.tag()}
+
+
+# What it needs.
+
+
+def written(_: object) -> str:
+    return ""
+
+
+def test_it_needs_a_key(empty_database: Any) -> None:
+    desk = Desk(empty_database("sqlite"))
+    desk.app.config["ETAG_KEY"] = None
+    app = Flask("keyless")
+    app.testing = True
+    ETag(app)
+    app.put("/<int:note_id>")(require_if_match(desk.find_note, replay=True)(written))
+    with pytest.raises(RuntimeError, match="replay= needs ETAG_KEY"):
+        app.test_client().put("/1", headers={"If-Match": '"x"'})
+    close(desk)
+
+
+def test_it_needs_a_model_with_versioned(sqlite: Desk) -> None:
+    @resource(etag=None)
+    def find_plain(note_id: int) -> Plain | None:
+        return sqlite.db.session.get(Plain, note_id)
+
+    sqlite.app.put("/plain/<int:note_id>")(require_if_match(find_plain, replay=True)(written))
+    with pytest.raises(TypeError, match="Plain"):
+        sqlite.open("PUT", "/plain/1", headers={"If-Match": '"x"'})
+
+
+@pytest.mark.parametrize("options", [{"etag": content_hash(dict)}, {"lock": nullcontext}, {"swaps": True}])
+def test_it_needs_the_tag_of_the_version(options: dict[str, Any]) -> None:
+    @resource(**options)
+    def found(name: str) -> None:
+        return None
+
+    with pytest.raises(TypeError, match="has etag=, lock= or swaps="):
+        require_if_match(found, replay=True)
+
+
+def test_it_takes_true_or_a_function(sqlite: Desk) -> None:
+    with pytest.raises(TypeError, match="replay= takes True, or a function"):
+        require_if_match(sqlite.find_note, replay="yes")  # type: ignore[call-overload]
+
+
+def test_what_is_written_without_replay_has_a_random_version(
+    sqlite: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+
+    def write(note: Note) -> str:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return ""
+
+    sqlite.view("/notes/<int:note_id>/write", write, replay=False)
+    old = sqlite.tag()
+    assert sqlite.post("/notes/1/write", old).status_code == 200
+    assert sqlite.post("/notes/1/write", old).status_code == 412
+    assert caplog.messages == []
