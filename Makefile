@@ -4,12 +4,13 @@
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
 # make test-torture client processes against gunicorn, while workers and databases die
-# make test-clusters Galera with three nodes, under fire
+# make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-costs   no request takes more processor instructions than it did (apt-get install valgrind)
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
+# make clusters     as make test-clusters, at length (ACCEPTED=2000, ONLY=Galera for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
@@ -18,7 +19,7 @@
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
-#                   for Quart, Starlette and Django; in .venv-stores, an environment of its own; part of test-all
+#                   for Quart, Starlette, Django, and a history; in .venv-stores, an environment of its own; part of test-all
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -29,9 +30,10 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture search peers costs instructions contention bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture clusters search peers costs instructions contention bench screenshot constraints clean
 
 run: $(VENV)/.run
+	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
 	@exec $(BIN)/flask --app sample_app run
 
 test: $(VENV)/.test
@@ -46,8 +48,12 @@ test: $(VENV)/.test
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
 
-test-proxies test-browser test-torture test-clusters test-costs: test-%: $(VENV)/.test
+test-proxies test-browser test-torture test-costs: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
+
+test-clusters: $(VENV)/.clusters
+	$(PYTEST) tests/clusters
+	@$(BIN)/python -m torture.clusters --accepted 40
 
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
@@ -65,7 +71,7 @@ dist: $(VENV)/.test
 test-all: test-stores
 test-stores:
 	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
-	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks
+	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks tests/audit_trail
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
@@ -75,6 +81,9 @@ torture: $(VENV)/.test
 
 search: $(VENV)/.test
 	@$(BIN)/python -m search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--database '$(ONLY)') $(if $(SEED),--seed $(SEED))
+
+clusters: $(VENV)/.clusters
+	@$(BIN)/python -m torture.clusters $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
 
 peers: $(VENV)/.test
 	$(PIP) --group peers
@@ -109,6 +118,10 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
+$(VENV)/.clusters: $(VENV)/.test
+	$(PIP) --group clusters
+	@touch $@
+
 $(VENV)/.release: $(VENV)/.test
 	$(PIP) --group release
 	@touch $@
@@ -126,7 +139,7 @@ $(VENV)/.bench: $(VENV)/.run
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --group clusters --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:

@@ -3,6 +3,8 @@
 Run it with ``flask --app sample_app run``. ``store``, its blueprint, can be registered in any application.
 """
 
+import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,4 +27,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config or {})
     app.register_blueprint(store, url_prefix="/api")
     app.register_blueprint(pages)
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":  # somebody looks at the terminal
+        log = logging.getLogger("flask_etag")
+        log.setLevel(logging.DEBUG)
+        log.addHandler(logging.StreamHandler())
     return app

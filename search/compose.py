@@ -141,6 +141,7 @@ def compose(random: Random, world: World) -> Trial:
         "get": 1,
         "batch": 2,
         "nested": 1,
+        "insist": 3 if kind.can_be_replayed else 0,
     }
     form = _one(random, weights)
     has_rivals = world.database.has_rivals and random.random() < 0.65
@@ -167,7 +168,7 @@ def compose(random: Random, world: World) -> Trial:
     elif form in ("tag", "star") and random.random() < 0.05:
         early = "unsent"
     # A loader has no side effects, says the contract; here something is there that would not survive them.
-    is_at_stake = form in ("create", "nested") or early == "unsent"
+    is_at_stake = form in ("create", "nested", "insist") or early == "unsent"
     loaders = [each for each in LOADERS if not is_at_stake or each not in ("committing", "rolling", "expired")]
     return Trial(
         database=world.database.name,

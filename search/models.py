@@ -396,6 +396,11 @@ class Kind:
         return inspect(self.model).version_id_col is not None
 
     @property
+    def can_be_replayed(self) -> bool:
+        """Say whether a request that comes again can be known by the version that it has made."""
+        return self.etag is None and issubclass(self.model, Versioned)
+
+    @property
     def is_joined(self) -> bool:
         """Say whether a row of it is in two tables."""
         return len(inspect(self.model).tables) > 1

@@ -429,6 +429,27 @@ def _dies_by_itself(steps: list[Step]) -> bool:
 
 
 @rule
+def what_comes_again_is_known_by_what_it_has_left(of: Evidence) -> Iterator[Violation]:
+    """Rule 2.15: the same request is 2xx as long as its own write is the last one, and done once."""
+    again, changes = of.outcome.again, of.outcome.changes
+    if again is None or of.trial.early == "unsent" or of.outcome.has_advice or of.outcome.changed_later:
+        return
+    if not changes and of.outcome.last_etag != of.outcome.first_etag:
+        return  # the version has moved, and nothing else, which no trigger sees
+    is_taken_for_done = again.status // 100 == 2 and not again.runs
+    if is_taken_for_done and again.changed:
+        yield Violation("what comes again is written again", "without the view")
+    if not changes or changes[-1].actor != VIEW:
+        if is_taken_for_done:
+            yield Violation("taken for done", "another was last" if changes else "nothing was")
+    elif of.outcome.is_accepted and of.outcome.last_status == 200:
+        if again.changed:
+            yield Violation("done twice")
+        elif not is_taken_for_done and of.trial.loader != "cached":  # which does not see what is there
+            yield Violation("not known again", str(again.status))
+
+
+@rule
 def nobody_hangs(of: Evidence) -> Iterator[Violation]:
     """All that wait are bounded."""
     if of.outcome.seconds > LAST:

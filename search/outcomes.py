@@ -62,6 +62,19 @@ class RivalOutcome:
     waited: bool = False
 
 
+@dataclass(frozen=True)
+class Again:
+    """What became of the very same request, sent once more.
+
+    :ivar runs: how often the view ran.
+    :ivar changed: whether it has changed the target.
+    """
+
+    status: int
+    runs: int = 0
+    changed: bool = False
+
+
 @dataclass
 class Outcome:
     """What a request left behind.
@@ -80,6 +93,7 @@ class Outcome:
     :ivar runs: how often the view ran.
     :ivar left_open: how many connections were not given back.
     :ivar left_for_good: how many of them not even once garbage was collected.
+    :ivar again: of the same request, sent once more.
     """
 
     status: int
@@ -103,6 +117,7 @@ class Outcome:
     left_open: int = 0
     left_for_good: int = 0
     seconds: float = 0.0
+    again: Again | None = None
     story: Sequence[str] = ()
 
     @property

@@ -21,13 +21,13 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from search.databases import in_memory
 from search.models import KINDS, Kind, Other
-from search.outcomes import RIVAL, VIEW, Mishap, Outcome, RivalOutcome
+from search.outcomes import RIVAL, VIEW, Again, Mishap, Outcome, RivalOutcome
 from search.steps import Step, commit_or_roll_back, perform, value_of
 from search.world import World, path_of
 
 PATIENCE = 0.12  # seconds, for which a rival that waits for the view is waited for
 LAST = 8.0  # seconds, after which whatever still waits hangs
-FORMS = ["tag", "star", "create", "unprotected", "reading", "get", "batch", "nested"]
+FORMS = ["tag", "star", "create", "unprotected", "reading", "get", "batch", "nested", "insist"]
 LOADERS = [
     "get",
     "select",
@@ -51,7 +51,8 @@ class Trial:
 
     :ivar form: how the request protects itself: by a tag, ``*``, ``If-None-Match: *``; not at all, where that is
         only reported; under ``etag_resource``; a GET; by a tag each for the target and its sibling, of which it
-        writes both or none; by a tag, for a view that calls a guarded view.
+        writes both or none; by a tag, for a view that calls a guarded view; by a tag under ``replay=True``, for a
+        request that is sent once more when all is over.
     :ivar later: whether the commit at the end is left to ``after_request``.
     :ivar expire: the session's ``expire_on_commit``.
     :ivar early: whether a rival commits before the request, or between its load and its judgement; or a hook of
@@ -77,7 +78,7 @@ class Trial:
     @property
     def is_enforced(self) -> bool:
         """Say whether the request is protected."""
-        return self.form in ("tag", "star", "create", "batch", "nested")
+        return self.form in ("tag", "star", "create", "batch", "nested", "insist")
 
     def to_json(self) -> str:
         """Return what ``--replay`` takes."""
@@ -275,10 +276,13 @@ class Run:
         if left_open:
             gc.collect()
         left_for_good = self.world.checked_out() - open_before
-        self.world.run = None
+        see_changes = partial(self.world.changes, self.kind, with_sibling=self.trial.form == "batch")
+        changes = self.world.patiently(see_changes)
         last_content, rows = self.world.patiently(partial(self.world.rows, self.kind))
         last_status, last_etag = self.world.read(self.trial.kind)
         is_pending = self.left_pending is not None and self.left_pending != self.world.stored(self.kind)
+        again = self._send_again(len(changes)) if self.trial.form == "insist" and self.decorated else None
+        self.world.run = None
         problem = answer.get_json(silent=True) if "problem+json" in (answer.content_type or "") else None
         reason = problem.get("reason", "") if isinstance(problem, dict) else None
         self.say(f"answered {answer.status_code} {reason or ''}")
@@ -288,7 +292,7 @@ class Run:
             reason=reason,
             error=mishap(self.error) if self.error is not None and answer.status_code >= 500 else None,
             swallowed=self.swallowed,
-            changes=self.world.changes(self.kind, with_sibling=self.trial.form == "batch"),
+            changes=changes,
             rivals=[rival for rival, _ in self.rivals],
             first_etag=self.first_etag,
             last_etag=last_etag,
@@ -300,12 +304,26 @@ class Run:
             failed_later=self.failed_later,
             changed_later=self.changed_later,
             gone=self.gone,
-            runs=self.runs,
+            runs=self.runs - (again is not None and again.runs),
             left_open=left_open,
             left_for_good=left_for_good,
             seconds=seconds,
+            again=again,
             story=self.story,
         )
+
+    def _send_again(self, changes: int) -> Again:
+        """Send the very same request once more, as a client does that has got no answer; no rival comes again."""
+        runs, error, self.with_rivals = self.runs, self.error, False
+        in_memory.actor = VIEW
+        try:
+            status = self._request().status_code
+        finally:
+            in_memory.actor = RIVAL
+        self.error = error
+        self.say(f"once more: {status}")
+        changed = self.world.patiently(partial(self.world.changes, self.kind))[changes:]
+        return Again(status, self.runs - runs, bool(changed))
 
     def _see_the_first_state(self) -> None:
         self.first_etag = self.world.read(self.trial.kind)[1]
@@ -322,10 +340,12 @@ class Run:
             "get": "read",
             "batch": "batch",
             "nested": "nested",
+            "insist": "insist",
         }.get(self.trial.form, "guarded")
         fields = {
             "tag": {"If-Match": self.first_etag or ""},
             "nested": {"If-Match": self.first_etag or ""},
+            "insist": {"If-Match": self.first_etag or ""},
             "star": {"If-Match": "*"},
             "create": {"If-None-Match": "*"},
         }.get(self.trial.form, {})

@@ -91,6 +91,7 @@ class World:
         app.config["SQLALCHEMY_DATABASE_URI"] = self.database.url
         app.config["SQLALCHEMY_ENGINE_OPTIONS"] = self.database.engine_options(actor)
         app.config["ETAG_REQUIRE"] = required
+        app.config["ETAG_KEY"] = "a secret"
         db = SQLAlchemy(app, model_class=Base)
         ETag(app)
         with app.app_context():
@@ -167,6 +168,11 @@ class World:
         for route, decorated in views.items():
             path = path_of(name, route)
             app.add_url_rule(path, path, decorated, methods=METHODS)
+        if kind.can_be_replayed:  # of a resource that no view reads: the one view writes, whatever the method
+            find_only = resource(etag=kind.etag)(self._load)
+            insist: Callable[..., Any] = require_if_match(find_only, replay=True)(view)
+            path = path_of(name, "insist")
+            app.add_url_rule(path, path, insist, methods=METHODS[1:])
 
     def _serve_rival(self, app: Flask, db: SQLAlchemy, name: str, kind: Kind) -> None:
         find = resource(etag=kind.etag)(lambda: db.session.get(kind.model, kind.identity))

@@ -2,7 +2,9 @@
 
 The environment tells how: TORTURE_DATABASE is SQLAlchemy's URL of the database, TORTURE_KIND one of ``KINDS``,
 TORTURE_ISOLATION an isolation level, TORTURE_SLOW how many seconds a view takes between its check and its commit,
-TORTURE_CLOCK by how many seconds the clock jumps.
+TORTURE_CLOCK by how many seconds the clock jumps, TORTURE_POOL what kind of pool there is, TORTURE_SYNC_WAIT what
+a node of Galera waits for before it reads, TORTURE_REPLAY whether a write that was done is known again; with
+TORTURE_OUTAGES, a database that is away is 503.
 """
 
 from __future__ import annotations
@@ -23,8 +25,21 @@ from uuid import uuid4
 import time_machine
 from flask import Blueprint, Flask, abort, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Engine, FetchedValue, Integer, String, Uuid, event
+from sqlalchemy import (
+    DateTime,
+    Engine,
+    ExceptionContext,
+    FetchedValue,
+    Integer,
+    NullPool,
+    String,
+    Uuid,
+    event,
+    make_url,
+)
 from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from flask_etag import ETag, Resource, content_hash, require_if_match, resource, version_column
@@ -117,6 +132,7 @@ def dump(counter: Any) -> dict[str, Any]:
 def create_app() -> Flask:
     first, *others = os.environ.get("TORTURE_KIND", "versioned").split(",")
     app = Flask("torture")
+    app.config["ETAG_KEY"] = "a secret"
     ETag(app)
     if first in LOCKED:
         _serve_locked(app, first)
@@ -148,10 +164,36 @@ def _engine_options(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {"isolation_level": level.strip()} if level else {}
     if url.startswith("mysql"):
         value = "ON" if snapshot else "OFF"
-        causal = os.environ.get("TORTURE_SYNC_WAIT")  # whether a node of Galera catches up first
+        causal = os.environ.get("TORTURE_SYNC_WAIT")
         more = f", wsrep_sync_wait={causal}" if causal else ""
         options["connect_args"] = {"init_command": f"SET SESSION innodb_snapshot_isolation={value}{more}"}
-    return {"pool_size": 8, **options}
+    match os.environ.get("TORTURE_POOL"):
+        case "none":
+            return {"poolclass": NullPool, **options}
+        case "psycopg":
+            from psycopg_pool import ConnectionPool  # noqa: PLC0415 - installed for it alone
+
+            target = make_url(url).set(drivername="postgresql").render_as_string()
+            pool = ConnectionPool(target, min_size=1, max_size=8, close_returns=True, open=True)
+            return {"poolclass": NullPool, "creator": pool.getconn, **options}
+        case "pgbouncer":  # of version 1.18, which does not know prepared statements in transaction mode
+            options["connect_args"] = {"prepare_threshold": None}
+    return {"pool_size": 8, "pool_pre_ping": "TORTURE_OUTAGES" in os.environ, **options}
+
+
+def _mind_outages(app: Flask, engine: Engine) -> None:
+    """Answer 503 while the database is away, as the page on many machines has it."""
+
+    @app.errorhandler(OperationalError)
+    @app.errorhandler(InterfaceError)
+    @app.errorhandler(PoolTimeoutError)
+    def database_is_away(_: Exception) -> tuple[str, int, dict[str, str]]:
+        return "", 503, {"Retry-After": "1"}
+
+    @event.listens_for(engine, "handle_error")
+    def not_ready_is_no_connection(context: ExceptionContext) -> None:
+        if context.original_exception.args[:1] == (1047,):
+            context.is_disconnect = True
 
 
 def _serve_mapped(app: Flask, kinds: dict[str, str]) -> None:
@@ -166,6 +208,8 @@ def _serve_mapped(app: Flask, kinds: dict[str, str]) -> None:
     models = [_serve_kind(app, db, base, folder, kind) for folder, kind in kinds.items()]
     with app.app_context():
         name = db.engine.dialect.name
+        if "TORTURE_OUTAGES" in os.environ:
+            _mind_outages(app, db.engine)
         if name == "sqlite":
             _prepare_sqlite(db.engine)
         if os.environ.get("TORTURE_CREATE") == "1":
@@ -245,7 +289,8 @@ def _serve_kind(app: Flask, db: SQLAlchemy, base: Any, folder: str, kind: str) -
         return replace_counter(counter, counter_id)
 
     replace = replace_counter_later if is_async else replace_counter
-    counters.put("/<int:counter_id>")(require_if_match(find_counter, create=True)(replace))
+    replay = os.environ.get("TORTURE_REPLAY") == "1"
+    counters.put("/<int:counter_id>")(require_if_match(find_counter, create=True, replay=replay)(replace))
 
     @counters.patch("/<int:counter_id>")
     @require_if_match(find_counter)

@@ -61,6 +61,7 @@ class Answer:
 
     :ivar number: the member that the plan names, if it is an integer.
     :ivar body: the JSON object that came, if one did.
+    :ivar location: where that is to be found, if the answer says it: one does that is for a write done before.
     """
 
     request: str
@@ -69,6 +70,7 @@ class Answer:
     number: int | None = None
     body: dict[str, Any] = field(default_factory=dict)
     content: bytes = b""
+    location: str | None = None
     start: float = 0
     end: float = 0
 
@@ -120,12 +122,15 @@ class Client:
             response = connection.getresponse()
             answer.content = response.read()
             answer.etag = response.getheader("ETag")
+            answer.location = response.getheader("Content-Location")
             answer.status = response.status
         except (OSError, HTTPException):
             time.sleep(0.02)  # somebody is being started again, perhaps
         finally:
             answer.end = time.monotonic()
             connection.close()
+        if answer.status == 503:
+            time.sleep(0.1 * self.random.random())
         with suppress(ValueError):
             body = json.loads(answer.content)
             if isinstance(body, dict):
@@ -159,8 +164,8 @@ class Client:
 
     def current(self) -> tuple[str, Answer] | None:
         """Read the resource; return nothing if the goal is reached."""
-        url = self.url()
         while time.monotonic() < self.deadline:
+            url = self.url()
             seen = self.read(self.plan.read_from or url)
             if seen.status == 200 and seen.number is not None:
                 return (url, seen) if seen.number < self.plan.goal else None
@@ -201,6 +206,41 @@ def patch(client: Client) -> bool:
     else:
         client.write("PATCH", url, client.own(), seen.body["number"] + 1, **{"If-Match": seen.etag or ""})
     return True
+
+
+def insist(client: Client) -> bool:
+    """GET, then PUT, the very same again and again until it is answered: all of that is one write.
+
+    :raises RuntimeError: if it is refused though it is done, and the last one.
+    """
+    found = client.current()
+    if found is None:
+        return False
+    url, seen = found
+    sent = {**seen.body, client.plan.member: seen.body[client.plan.member] + 1, **client.own()}
+    conditions = {"If-Match": seen.etag or ""}
+    first = answer = client.send("PUT", url, sent, **conditions)
+    while _is_lost(answer) and time.monotonic() < client.deadline:
+        answer = client.send("PUT", client.url(), sent, **conditions)
+    whole = replace(answer, start=first.start)
+    if _is_lost(first) and answer.status in (404, 409, 412):
+        there = client.read(url)
+        if there.status == 200 and there.body == sent:
+            raise RuntimeError(f"{answer}, and it is there")
+        whole.status = None  # it may have been there, until another came
+    number = sent[client.plan.member]
+    client.record(url, whole, number, writes=True, base=seen.etag)
+    if answer.location is not None:
+        path, operation = client.operations.pop()
+        client.operations.append((path, replace(operation, note=AGAIN)))
+    return True
+
+
+def _is_lost(answer: Answer) -> bool:
+    return answer.status is None or answer.status >= 500
+
+
+AGAIN = "It was done before, and came again."
 
 
 def chain(client: Client) -> bool:
@@ -319,6 +359,7 @@ MOVES: dict[str, Callable[[Client], bool]] = {
     "put": put,
     "patch": patch,
     "chain": chain,
+    "insist": insist,
     "star": star,
     "both": both,
     "batch": batch,

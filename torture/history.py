@@ -86,20 +86,31 @@ class Verdict:
 
 
 def judge(
-    operations: Iterable[Operation], first: State, last: State, *, faults: bool = False, stale_reads: bool = False
+    operations: Iterable[Operation],
+    first: State,
+    last: State,
+    *,
+    faults: bool = False,
+    stale_reads: bool = False,
+    are_behind: bool = False,
 ) -> Verdict:
     """Judge a history.
 
     :param first: the state before all of it.
     :param last: the state after all of it, once nothing is at work any more.
-    :param faults: whether servers were killed meanwhile: an answer of 5xx is as good as none, then.
+    :param faults: whether servers were killed meanwhile: an answer of 5xx is as good as none, then, and a read may
+        have waited in vain (409).
     :param stale_reads: whether reads come from a replica, which may be behind the writes, but not behind itself.
+    :param are_behind: whether each of several servers may be behind the others: then nothing is said of the
+        moment at which a state was shown, or a write refused.
     """
     history = _History(sorted(operations, key=attrgetter("start")), first, last, faults)
     history.check_answers()
     history.check_tags()
     history.check_chain()
     history.check_tags_that_only_refusals_show()
+    if are_behind:
+        return history.verdict
     history.check_refusals()
     for of_replica in (False, True):
         history.check_order(
@@ -153,7 +164,12 @@ class _History:
                 verdict.refused += 1
             elif operation.writes and status == 409:
                 verdict.conflicts += 1
-            elif not (operation.accepted or status is None or self.is_absent(operation)):
+            elif not (
+                operation.accepted
+                or status is None
+                or self.is_absent(operation)
+                or (self.faults and status == 409)
+            ):
                 self.problem("unexpected answer", operation)
             if self.is_unknown(operation):
                 verdict.unknown += 1

@@ -120,6 +120,12 @@ def under_faults() -> list[Cell]:
     return [Cell(database, *cell, faults=True) for database in databases for cell in [*cells, ("datetime", "put")]]
 
 
+def insisting() -> list[Cell]:
+    """Return the counter's PUT under ``replay=True``, sent until it is answered; many answers are dropped."""
+    databases = ["SQLite", "SQLite, WAL", *(f"{name}, {LEVELS[0]}" for name in ("PostgreSQL", "MariaDB"))]
+    return [Cell(database, "versioned", "insist", faults=True) for database in databases]
+
+
 def on_several_machines() -> list[Cell]:
     """Return the counter's PUT to two servers of one database, also by tags of a replica that is behind."""
     database = f"PostgreSQL, {LEVELS[0]}"
@@ -183,6 +189,8 @@ class Matrix:
         }
         if cell.faults:
             environment |= {"slow": "0.01", "clock": "3600"}
+        if cell.move == "insist":
+            environment |= {"slow": "0.001", "replay": "1"}
         processes = {"workers": 1, "threads": 8} if cell.kind == "dict" else {}
         with ExitStack() as servers:
             server = servers.enter_context(serving(**processes, **environment))  # type: ignore[arg-type]
@@ -212,7 +220,7 @@ class Matrix:
                         seconds=max(600, accepted),
                         move=move,
                         nonce="writer",
-                        hang_up=5 if cell.faults else 0,
+                        hang_up=30 if cell.move == "insist" else 5 if cell.faults else 0,
                         read_from=read_from,
                     )
                     for path, operations in collide(plan).items():
@@ -260,6 +268,7 @@ def main() -> int:
         "Under lock=": (locked(), given.fewer),
         "On several machines": (on_several_machines(), given.fewer),
         "With faults": (under_faults(), given.fewer),
+        "Under replay=, until answered": (insisting(), given.accepted),
     }
     chosen = {
         title: [cell for cell in cells if re.search(given.only, f"{title} | {cell.name}")]

@@ -1,4 +1,4 @@
-"""gunicorn with the application under test."""
+"""gunicorn, or another server, with the application under test."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ from urllib.parse import urljoin
 from torture.clients import Client, Plan
 from torture.history import State
 
+ROOT = Path(__file__).parent.parent
+WAITRESS = """
+import socket, sys, waitress
+from torture.app import create_app
+waitress.serve(create_app(), sockets=[socket.socket(fileno=int(sys.argv[1]))], threads=int(sys.argv[2]))
+"""
 WAIT = 60  # seconds, after which a server that does not answer is given up
 
 
@@ -69,29 +75,32 @@ def serving(
     application: str = "torture.app:create_app()",
     path: str = "/counters/1",
     *,
+    by: str = "gthread",
+    preload: bool = True,
     workers: int = 2,
     threads: int = 4,
     **environment: str,
 ) -> Iterator[Server]:
-    """Start gunicorn on a free port, and wait until it answers.
+    """Start a server on a free port, and wait until it answers.
 
     :param path: where its counter is.
+    :param by: gunicorn's class of workers, or the name of another server.
+    :param preload: whether gunicorn loads the application before it forks; not what has threads, or is patched.
     :param environment: what the application is told; ``database`` becomes TORTURE_DATABASE.
     """
     with socket.socket() as free, TemporaryFile() as log:
         free.bind(("127.0.0.1", 0))
         free.listen()
-        command = [sys.executable, "-m", "gunicorn", "--preload", "--worker-class", "gthread"]
-        command += ["--workers", str(workers), "--threads", str(threads), "--no-control-socket"]
-        command += ["--bind", f"fd://{free.fileno()}", "--worker-tmp-dir", "/dev/shm", application]  # noqa: S108
         told = {f"TORTURE_{name.upper()}": value for name, value in environment.items()}
+        told = {"TORTURE_CREATE": "1", **told}
+        command = _command(by, free.fileno(), application, workers, threads)
+        command += ["--preload"] if preload and by in ("gthread", "sync") else []
+        if "--preload" not in command and told["TORTURE_CREATE"] == "1":
+            create = [sys.executable, "-c", "from torture import app; app.create_app()"]
+            subprocess.run(create, cwd=ROOT, env={**os.environ, **told}, check=True)
+            told["TORTURE_CREATE"] = "0"
         process = subprocess.Popen(
-            command,
-            cwd=Path(__file__).parent.parent,
-            env={**os.environ, "TORTURE_CREATE": "1", **told},
-            pass_fds=[free.fileno()],
-            stdout=log,
-            stderr=log,
+            command, cwd=ROOT, env={**os.environ, **told}, pass_fds=[free.fileno()], stdout=log, stderr=log
         )
         try:
             yield Server(process, free.getsockname()[1], path)
@@ -100,5 +109,22 @@ def serving(
             error.add_note(log.read().decode()[-5000:])
             raise
         finally:
-            process.send_signal(signal.SIGQUIT)
+            process.send_signal(signal.SIGQUIT if "gunicorn" in command else signal.SIGTERM)
             process.wait(WAIT)
+
+
+def _command(by: str, listening: int, application: str, workers: int, threads: int) -> list[str]:
+    """Return how to start a server on a socket that listens."""
+    python, address = sys.executable, f"fd://{listening}"
+    match by:
+        case "uvicorn":
+            options = ["--fd", str(listening), "--workers", str(workers), "--log-level", "warning"]
+            return [python, "-m", "uvicorn", *options, "--factory", "torture.asgi:create_app"]
+        case "hypercorn":
+            options = ["--bind", address, "--workers", str(workers)]
+            return [python, "-m", "hypercorn", *options, "torture.asgi:create_app()"]
+        case "waitress":
+            return [python, "-c", WAITRESS, str(listening), str(workers * threads)]
+    command = [python, "-m", "gunicorn", "--worker-class", by, "--workers", str(workers), "--no-control-socket"]
+    command += ["--threads", str(threads)] if by == "gthread" else []
+    return [*command, "--bind", address, "--worker-tmp-dir", "/dev/shm", application]  # noqa: S108

@@ -324,29 +324,32 @@ def roll_back_by_hand(connection: Connection) -> None:
 
     The pool would have the connection back with everything that was written, for its next user to commit.
     """
-    try:
-        connection.dialect.do_rollback(connection.connection)
-    except Exception:  # whatever the driver raises: nothing is known of the connection any more
-        connection.invalidate()
+    let_rollback_pass(connection.dialect)
+    connection.dialect.do_rollback(connection.connection)
 
 
 def let_rollback_pass(dialect: Dialect, *_: object) -> None:
-    """Let a ROLLBACK be done where a cluster answers it by a deadlock: it has rolled back already.
+    """Let a ROLLBACK that fails be done: where the server is gone, it is; a node of a cluster has done it.
 
-    Otherwise the error would come from wherever a request ends, with no handler to see it: an error of the server.
+    Otherwise the error would come from wherever a request ends, with no handler to see it: an error of the server,
+    whatever was answered.
     """
-    if dialect.name in _MYSQL and not isinstance(dialect.do_rollback, partial):
-        dialect.do_rollback = partial(_roll_back_or_pass, dialect.do_rollback)  # type: ignore[method-assign]
+    if not isinstance(dialect.do_rollback, partial):
+        dialect.do_rollback = partial(_roll_back_or_give_up, dialect.do_rollback)  # type: ignore[method-assign]
 
 
-def _roll_back_or_pass(
-    roll_back: Callable[[PoolProxiedConnection], None], dbapi_connection: PoolProxiedConnection
+def _roll_back_or_give_up(
+    roll_back: Callable[[PoolProxiedConnection], None], connection: PoolProxiedConnection
 ) -> None:
+    """Roll back; where that fails, close the connection, which ends what is open in it; the pool opens another."""
     try:
-        roll_back(dbapi_connection)
+        roll_back(connection)
     except Exception as error:  # of whatever driver
         if _codes_of(error)[1] != _DEADLOCK:
-            raise
+            connection.invalidate(error, soft=True)
+            driver: Any = connection.driver_connection
+            with suppress(Exception):
+                driver.close()
 
 
 def has_broken_transaction(connection: Connection, error: BaseException) -> bool:

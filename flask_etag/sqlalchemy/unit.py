@@ -222,6 +222,8 @@ class SessionUnit:
         :param wait: whether to wait then until whoever was first is done.
         """
         for session in self._sessions:
+            if isinstance(session.bind, Connection) and session.bind.closed:
+                continue  # it had joined another's transaction, as a history library's does, and that has ended
             try:
                 session.rollback()
             except DBAPIError:  # a node of a cluster has ended the transaction, and says so even to ROLLBACK

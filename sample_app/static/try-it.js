@@ -1,6 +1,6 @@
 /** "Try it": one product in two panes, as two people, with Flask-ETag and without; and what became of their saves. */
 
-import {ABSENT, Refused, Unreachable, read, save} from "./client.js";
+import {Refused, Unreachable, read, save} from "./client.js";
 import {keep, kept} from "./drafts.js";
 import {element} from "./elements.js";
 import {LABELS, NAMES} from "./product.js";
@@ -33,7 +33,7 @@ class TryIt extends HTMLElement {
       this.#begin({keepTyped: true});
     });
     this.addEventListener("saved", ({detail}) => this.#record(detail));
-    this.addEventListener("clash", () => this.#step(3));
+    this.addEventListener("clash", ({detail}) => this.#step(3, detail.who));
     for (const pane of this.panes) {
       pane.saver = (base, mine) => this.#save(pane.dataset.who, base, mine);
       pane.authorOf = ({etag}) => this.#makers.get(etag);
@@ -64,7 +64,7 @@ class TryIt extends HTMLElement {
     for (const pane of this.panes) pane.form.inert = true;
     try {
       await Promise.all(this.panes.map((pane) => pane.idle())); // a save belongs to the round that it was made in
-      const copy = await this.#product();
+      const copy = await this.#product(how);
       if (turn === this.#turn) this.#open(copy, how);
     } catch (error) {
       if (turn !== this.#turn) return;
@@ -99,10 +99,13 @@ class TryIt extends HTMLElement {
     return who.length === 0 || confirm(`What ${who.join(" and ")} typed is not saved. Drop it?`);
   }
 
-  async #product() {
+  /** The product to begin with: what is there after a reload, and otherwise the one that the first round began with. */
+  async #product({keepDrafts = false}) {
     const copy = await read(this.dataset.api, {send: this.#send});
-    if (copy.content !== null) return copy;
-    const made = await save(this.dataset.api, ABSENT, JSON.parse(this.dataset.seed), {send: this.#send});
+    const seed = JSON.parse(this.dataset.seed);
+    const isAsWanted = copy.content !== null && NAMES.every((name) => copy.content[name] === seed[name]);
+    if (isAsWanted || (keepDrafts && copy.content !== null)) return copy;
+    const made = await save(this.dataset.api, copy, {...copy.content, ...seed}, {send: this.#send});
     return made.copy ?? made.theirs;
   }
 
@@ -131,9 +134,10 @@ class TryIt extends HTMLElement {
     saves.push(saved);
     const missing = PEOPLE.find((who) => !saves.some((save) => save.who === who));
     if (missing) return this.#step(2, missing);
-    this.#step(4);
+    this.#step(4, saved.who);
     const card = this.querySelector(`.outcome[data-mode=${mode}]`);
     card.querySelector(".told").replaceChildren(...this.#told());
+    card.scrollIntoView({block: "nearest"});
   }
 
   /** Tell what became of each change: it is in the store, somebody who saw it put another there, or it is lost. */
@@ -141,6 +145,7 @@ class TryIt extends HTMLElement {
     const {mode, saves} = this.#round;
     const {makers, lost, now} = historyOf(saves);
     const typed = Object.fromEntries(PEOPLE.map((who) => [who, changesOf(saves.filter((save) => save.who === who))]));
+    const deciders = Object.assign({}, ...saves.map(({who, decided}) => Object.fromEntries(Object.keys(decided).map((name) => [name, who]))));
     const isTold = (name) => PEOPLE.some((who) => name in typed[who]) || lost.some((change) => change.name === name);
     const rows = NAMES.filter(isTold).map((name) => {
       const cells = PEOPLE.map((who) => {
@@ -150,7 +155,7 @@ class TryIt extends HTMLElement {
         if (lost.some((change) => change.who === who && change.name === name && change.text === text)) {
           return element("td", {class: "lost"}, element("del", {}, text), element("small", {}, "lost"));
         }
-        const then = PEOPLE.includes(makers[name]) ? `${makers[name]} decided` : `${SOMEBODY} changed it`;
+        const then = deciders[name] ? `${deciders[name]} decided` : `${PEOPLE.includes(makers[name]) ? makers[name] : SOMEBODY} changed it`;
         return element("td", {}, text, element("small", {}, then));
       });
       return element(
@@ -183,14 +188,20 @@ class TryIt extends HTMLElement {
     ];
   }
 
-  #step(number, second = null) {
-    if (number === 1) second = PEOPLE.at(-1);
-    for (const name of second ? this.querySelectorAll(".second") : []) name.textContent = second;
-    for (const [index, step] of [...this.querySelectorAll(".steps li")].entries()) {
-      if (index + 1 === number) step.setAttribute("aria-current", "step");
+  /** Show which step is the next one, and whose button does it; what is done is ticked, under the name of who did it. */
+  #step(number, second = PEOPLE.at(-1)) {
+    const first = PEOPLE.find((who) => who !== second);
+    for (const name of this.querySelectorAll(".first")) name.textContent = first;
+    for (const name of this.querySelectorAll(".second")) name.textContent = second;
+    const wasDecided = this.#round.saves.some(({decided}) => Object.keys(decided).length > 0);
+    for (const step of this.querySelectorAll(".steps li")) {
+      const place = Number(step.dataset.step);
+      if (place === number) step.setAttribute("aria-current", "step");
       else step.removeAttribute("aria-current");
-      step.classList.toggle("done", index + 1 < number);
+      step.classList.toggle("done", place < number && (place < 3 || wasDecided));
     }
+    const next = {1: first, 2: second, 3: second}[number];
+    for (const pane of this.panes) pane.toggleAttribute("data-is-next", pane.dataset.who === next);
   }
 
   #tell(text) {

@@ -48,6 +48,8 @@ class WireView extends HTMLElement {
   #last = {};
 
   connectedCallback() {
+    // Where there is no room beside the page, the wire is a line at its foot, which opens.
+    this.querySelector("details").open = matchMedia("(min-width: 68rem)").matches;
     wire.addEventListener("exchange", ({detail}) => this.#show(detail));
   }
 
@@ -61,6 +63,8 @@ class WireView extends HTMLElement {
     }
     this.querySelector(".totals").textContent =
       `${count(this.#requests, "request")}, ${this.#unchanged} answered 304, which saved ${size(this.#saved)}.`;
+    const spared = this.#sizes.get(`${path} ${etag}`);
+    exchange.spared = status === 304 ? spared : undefined;
     const list = this.querySelector("ol");
     if (this.#isRepeated(exchange)) {
       list.firstElementChild.replaceWith(this.#entry(exchange, ++this.#last.times));
@@ -77,7 +81,7 @@ class WireView extends HTMLElement {
     return last !== undefined && exchange.status === 304 && JSON.stringify(last) === JSON.stringify(exchange);
   }
 
-  #entry({who, method, path, ifMatch, ifNoneMatch, status, etag, bytes}, times) {
+  #entry({who, method, path, ifMatch, ifNoneMatch, status, etag, bytes, spared}, times) {
     const conditions = [
       ["If-Match", ifMatch],
       ["If-None-Match", ifNoneMatch],
@@ -90,7 +94,8 @@ class WireView extends HTMLElement {
       element("strong", {class: "status"}, [status, NAMES[status]].filter(Boolean).join(" ")),
     );
     if (etag) answer.append(" ", element("span", {}, "ETag: ", tagOf(etag)));
-    if (bytes !== undefined) answer.append(" ", element("span", {class: "bytes"}, size(bytes)));
+    if (spared) answer.append(" ", element("span", {class: "spared"}, `saved ${size(spared)}`));
+    else if (bytes !== undefined) answer.append(" ", element("span", {class: "bytes"}, size(bytes)));
     return element(
       "li",
       {"data-status": status},

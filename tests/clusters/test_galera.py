@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
+from flask import request
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+import torture.servers
+from flask_etag import require_if_match
 from tests.servers.galera import Node
 from tests.world.board import Board, Checked, Player
 from tests.world.models import Base, Memo
 from tests.world.racing import WAIT
+from torture.clients import Client, Plan
 
 
 class Two:
@@ -126,3 +131,49 @@ def test_2_5_the_end_of_a_request_whose_transaction_another_node_has_ended_is_no
     answer = two.board.save(view)
     assert answer.status_code in (412, 422)
     assert two.board.get().text == "theirs"
+
+
+def test_p3_with_causal_reads_the_tag_of_a_write_is_that_of_the_next_read_at_any_node(two: Two) -> None:
+    causal = {"init_command": "SET SESSION wsrep_sync_wait = 1"}
+    here, there = (serving(two, number, connect_args=causal) for number in (0, 2))
+    with closing(here), closing(there):
+        for number in range(50):
+            seen = here.get().headers["ETag"]
+            answer = here.send("PUT", "/1", {"If-Match": seen, "text": str(number)})
+            assert answer.status_code == 200
+            read = there.get()
+            assert (read.text, read.headers["ETag"]) == (str(number), answer.headers["ETag"])
+            assert there.send("PUT", "/1", {"If-Match": read.headers["ETag"], "text": "x"}).status_code == 200
+
+
+def serving(two: Two, number: int, **engine_options: Any) -> Board:
+    """Return a board at a node whose rows are there already, and whose PUT writes what a field says."""
+    board = Board(two.nodes[number].url, two.model, **engine_options, is_empty=False)
+
+    def write(found: Any) -> str:
+        found.text = request.headers["text"]
+        board.db.session.commit()
+        return ""
+
+    board.app.view_functions["rival"] = require_if_match(board.find)(write)
+    return board
+
+
+def test_2_5_a_node_without_a_quorum_is_503_and_never_412(nodes: list[Node]) -> None:
+    with torture.servers.serving(database=nodes[0].url, outages="1", workers=1) as server:
+        client = Client(Plan([server.url], 0), 0)
+        seen = client.send("GET", server.url)
+        body, tag = {"number": 1, "writer": "me"}, seen.etag or ""
+        for node in nodes[1:]:
+            node.kill()
+        deadline = time.monotonic() + WAIT
+        while nodes[0].status() == "Synced":
+            assert time.monotonic() < deadline
+        statuses = {client.send("PUT", server.url, body, **{"If-Match": tag}).status for _ in range(20)}
+        statuses |= {client.send("GET", server.url).status for _ in range(20)}
+        assert statuses == {503}
+        with ThreadPoolExecutor() as starting:  # each waits until the other is there
+            list(starting.map(Node.start, nodes[1:]))
+        nodes[0].wait_until_synced()
+        assert client.send("GET", server.url).etag == tag
+        assert client.send("PUT", server.url, body, **{"If-Match": tag}).status == 200

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, Response, request
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import func, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from flask_etag import ETag, Stale, content_hash, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
@@ -204,3 +204,38 @@ def test_what_is_in_a_session_is_rolled_back_unless_it_was_committed(
     assert answer.status_code == status
     assert (answer.get_json() or {})["reason"] == reason
     assert client.get("/1").text == left
+
+
+def test_a_session_that_has_joined_the_transaction_of_another_is_rolled_back_with_it(tmp_path: Path) -> None:
+    """So a history library writes: it gives its own session the connection of the one that it listens to."""
+    app = Flask("notes")
+    app.testing = True
+    app.config["SQLALCHEMY_ENGINES"] = {"default": f"sqlite:///{tmp_path / 'notes.db'}"}
+    db = SQLAlchemy(app)
+    ETag(app)
+
+    @resource
+    def find_note(note_id: int) -> Note | None:
+        return db.session.get(Note, note_id)
+
+    @app.put("/<int:note_id>")
+    @require_if_match(find_note)
+    def replace(note: Note) -> str:
+        joined = Session(bind=db.session.connection())
+        joined.add(Note(id=2, body="kept of it"))
+        joined.flush()
+        note.body = "second"
+        kept.append(joined)
+        raise Stale
+
+    kept: list[Session] = []
+    with app.app_context():
+        Base.metadata.create_all(db.engine)
+        db.session.add(Note(id=1, body="first"))
+        db.session.commit()
+        etag = str(find_note.etag_of(db.session.get_one(Note, 1)))
+    answer = app.test_client().put("/1", headers={"If-Match": etag})
+    assert (answer.status_code, (answer.get_json() or {})["reason"]) == (409, "conflict")
+    with app.app_context():
+        assert db.session.scalars(select(Note.body)).all() == ["first"]
+        db.engine.dispose()

@@ -77,7 +77,13 @@ def run(commands: list[str], folder: Path, environment: Mapping[str, str]) -> li
             return printed + run([command.replace(":5000", f":{port}") for command in behind], folder, environment)
     script = "set -e\n" + "".join(f"echo '@@@'\n{command}\n" for command in commands)
     ran = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     printed = list(zip(commands, ran.stdout.split("@@@\n")[1:], strict=True))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,3 +54,38 @@ def test_the_readme_shows_the_example_whole() -> None:
     )
     whole = (EXAMPLES / "notes" / "app.py").read_text("utf-8").partition("\n\n")[2]
     assert shown == whole.replace("\n\n\n", "\n\n")  # a page has less room than a file
+
+
+def test_the_readme_s_requests_are_answered_as_it_says(
+    environment: dict[str, str], wheel: Path, tmp_path: Path
+) -> None:
+    app = tmp_path / "shop"
+    shutil.copytree(ROOT / "sample_app", app / "sample_app", ignore=shutil.ignore_patterns("__pycache__"))
+    install = "pip install 'Flask-ETag[sqlalchemy]' Flask-SQLAlchemy marshmallow"
+    start = ["python3 -m venv .venv", ". .venv/bin/activate", install, "flask run"]
+    console.run(
+        [*start, *console.commands_of(ROOT / "README.md")], app, {**environment, "FLASK_APP": "sample_app"}
+    )
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.iterdir() if (path / "app.py").exists()))
+def test_an_example_shows_a_stale_save_refused(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / example)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    source = EXAMPLES / example / "app.py"
+    module: dict[str, Any] = {"__name__": f"example_{example}", "__file__": str(tmp_path / "app.py")}
+    exec(compile(source.read_text("utf-8"), source, "exec"), module)  # noqa: S102 - ours
+    client = module["app"].test_client()
+    [url] = [url for url in ("/notes/1", "/notes/first") if client.get(url).status_code == 200]
+    etag = client.get(url).headers["ETag"]
+    assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
+    assert client.put(url, json={"body": "mine"}).status_code == 428
+    assert client.put(url, json={"body": "mine"}, headers={"If-Match": etag}).status_code == 200
+    assert client.put(url, json={"body": "late"}, headers={"If-Match": etag}).status_code == 412
+    assert client.get(url).json == {"body": "mine"}
+    if "db" in module:
+        with module["app"].app_context():
+            module["db"].engine.dispose()

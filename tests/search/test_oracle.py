@@ -16,7 +16,7 @@ from search.compose import compose
 from search.databases import opened
 from search.known import KNOWN
 from search.oracle import Evidence, judge
-from search.outcomes import RIVAL, VIEW, Change, Mishap, Outcome, RivalOutcome
+from search.outcomes import RIVAL, VIEW, Again, Change, Mishap, Outcome, RivalOutcome
 from search.shrink import shrunk
 from search.steps import BLOCKS, STEPS, Step, heads
 from search.trial import Trial, outcomes
@@ -161,6 +161,14 @@ def evidence(outcome: Outcome, control: Outcome | None = None, **trial: Any) -> 
             evidence(Outcome(200, changes=[THEIR_SIBLING, MY_SIBLING], rivals=[COMMITTED]), form="batch"),
             "lost update",
         ),
+        (evidence(Outcome(200, changes=[MINE], again=Again(412))), "not known again"),
+        (evidence(Outcome(200, changes=[MINE], again=Again(200, runs=1, changed=True))), "done twice"),
+        (evidence(Outcome(412, changes=[THEIRS], again=Again(204))), "taken for done"),
+        (evidence(Outcome(400, again=Again(200))), "taken for done"),
+        (
+            evidence(Outcome(200, changes=[MINE], again=Again(200, changed=True))),
+            "what comes again is written again",
+        ),
     ],
 )
 def test_each_rule_sees_what_it_is_for(found: Evidence, rule: str) -> None:
@@ -183,6 +191,12 @@ def test_each_rule_sees_what_it_is_for(found: Evidence, rule: str) -> None:
         evidence(Outcome(409, reason="busy"), Outcome(200, swallowed=[LOCKED])),
         evidence(Outcome(500, failed_later=True, error=STALE), Outcome(404), ending="abort 404", later=True),
         evidence(Outcome(412, reason="stale"), early="unsent"),
+        evidence(Outcome(200, changes=[MINE], again=Again(200))),
+        evidence(Outcome(200, changes=[MINE, THEIRS], rivals=[AFTERWARDS], again=Again(412))),
+        evidence(Outcome(200, changes=[MINE], last_status=404, again=Again(404))),
+        evidence(
+            Outcome(200, etag=OTHER_TAG, first_etag=TAG, last_etag=OTHER_TAG, again=Again(200)), Outcome(200)
+        ),
     ],
 )
 def test_what_is_right_is_no_finding(found: Evidence) -> None:

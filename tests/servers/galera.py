@@ -19,8 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import NullPool, create_engine
-from sqlalchemy.exc import DBAPIError
+import pymysql
 
 from tests.servers import mariadb
 from tests.servers.mariadb import Home
@@ -96,18 +95,20 @@ class Node:
 
     def ask(self, *statements: str) -> Any:
         """Send it statements, on a connection of their own; return the last column of the last one's first row."""
-        engine = create_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        with pymysql.connect(
+            user="root", unix_socket=str(self.home.address), database="test", autocommit=True, read_timeout=8
+        ) as connection:
+            cursor = connection.cursor()
             for statement in statements:
-                answer = connection.exec_driver_sql(statement)
-            row = answer.first() if answer.returns_rows else None
+                cursor.execute(statement)
+            row = cursor.fetchone()
             return row[-1] if row else None
 
     def status(self) -> str:
         """Return what it says of its state, ``Synced`` where it is ready; nothing where it does not answer."""
         try:
             return str(self.ask("SHOW STATUS LIKE 'wsrep_local_state_comment'"))
-        except DBAPIError:
+        except pymysql.Error:
             return ""
 
     def catch_up(self) -> None:

@@ -50,6 +50,7 @@ def started(home: Path, binaries: Path, make: Callable[[Command, Path], None], o
     :param options: of the server, besides those that all have.
     """
     home.chmod(0o755)
+    (home / "binaries").symlink_to(binaries)  # for whoever stops it, or starts it again
     data = home / "data"
     data.mkdir(0o700)
     if ACCOUNT is not None:
@@ -74,7 +75,8 @@ def started(home: Path, binaries: Path, make: Callable[[Command, Path], None], o
     try:
         yield f"postgresql+psycopg://postgres@/postgres?host={data}"
     finally:
-        command("pg_ctl", "stop", "--wait", "--mode=immediate")
+        if (data / "postmaster.pid").exists():  # unless a test has stopped it
+            command("pg_ctl", "stop", "--wait", "--mode=immediate")
 
 
 def _make(command: Command, _: Path) -> None:

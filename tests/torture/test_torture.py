@@ -16,7 +16,7 @@ import pytest
 
 from tests import ROOT
 from tests.world.racing import WAIT
-from torture.clients import Client, Crowd, Plan, collide
+from torture.clients import AGAIN, Client, Crowd, Plan, collide
 from torture.faults import Restart, killed_workers, restart_postgresql, restarting_mariadb
 from torture.history import Operation, State, judge
 from torture.replica import replica_of
@@ -63,6 +63,17 @@ def test_batches_that_collide_with_single_writes_write_all_or_nothing(empty_url:
                 assert verdict.problems == [], path
                 assert verdict.accepted >= ACCEPTED // 2, path
                 assert {operation.status for operation in histories[path]} >= {200, 412}, path
+
+
+def test_who_insists_is_told_that_it_was_done(empty_url: str) -> None:
+    """Each write is sent until it is answered; many answers are dropped, and workers are killed."""
+    with serving(database=empty_url, replay="1", slow="0.01") as server:
+        with killed_workers(server):
+            histories = collide(plan([server.url], ACCEPTED * 2, move="insist", hang_up=40))
+        verdict = judge(histories["/counters/1"], server.first, server.state(), faults=True)
+    assert verdict.problems == []
+    assert verdict.made == ACCEPTED * 2
+    assert [each for each in histories["/counters/1"] if each.note == AGAIN]
 
 
 def test_of_a_tag_that_is_only_compared_the_same_clients_find_lost_updates(tmp_path: Path) -> None:

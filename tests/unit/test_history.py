@@ -413,3 +413,16 @@ def test_every_good_history_is_bad_with_a_refusal_that_shows_what_nobody_made(
     one = data.draw(st.sampled_from(refused))
     shown = [replace(one, etag='"nobody\'s"') if each is one else each for each in operations]
     assert judge(shown, FIRST, last).kinds()["a tag of no state"] == 1
+
+
+def test_of_servers_that_are_behind_one_another_only_what_was_accepted_is_judged() -> None:
+    behind = [*GOOD, read(9, 1), write(10, 1, 412, etag='"0"')]
+    assert kinds(*behind) >= {"out of order"}
+    assert kinds(*behind, are_behind=True) == set()
+    assert "lost update" in kinds(*behind, write(6.5, 2), are_behind=True)
+
+
+def test_a_read_that_has_waited_in_vain_is_expected_where_something_is_broken_on_purpose() -> None:
+    refused = read(9, 0, status=409, etag=None)
+    assert "unexpected answer" in kinds(*GOOD, refused)
+    assert kinds(*GOOD, refused, faults=True) == set()

@@ -50,10 +50,13 @@ class Board:
     """An application, and a rival who sends it a whole request while a view of it runs.
 
     :param url: of a database with the tables and no rows: the fixtures ``world_url`` and ``world_on`` give one.
+    :param is_empty: whether its rows are still to be made.
     :param recipe: SQLAlchemy's recipe for SQLite is followed, so that its transactions have their own BEGIN.
     """
 
-    def __init__(self, url: str, model: type[Any], *, recipe: bool = False, **engine_options: Any) -> None:
+    def __init__(
+        self, url: str, model: type[Any], *, recipe: bool = False, is_empty: bool = True, **engine_options: Any
+    ) -> None:
         self.model = model
         self.app = Flask("board")
         self.app.testing = True
@@ -66,7 +69,8 @@ class Board:
         if recipe:
             begin_for_real(self.engine)
         with self.app.app_context():
-            self.db.session.add_all([model(id=1, text="first"), Player(id=1)])
+            if is_empty:
+                self.db.session.add_all([model(id=1, text="first"), Player(id=1)])
             self.db.session.commit()
         self.find = self.found_by(lambda number: self.db.session.get(model, number))
         self.app.add_url_rule("/<int:number>", "read", etag_resource(self.find)(lambda each: each.text))

@@ -1,0 +1,92 @@
+"""To create once: a table of the keys that clients make up, written in the transaction that creates."""
+
+from hashlib import sha256
+from typing import Any
+
+from flask import Flask, abort, request, url_for
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flask_etag import ETag, etag_resource, resource
+from flask_etag.sqlalchemy import Versioned
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+
+class Note(Versioned, Base):
+    __tablename__ = "note"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    body: Mapped[str] = mapped_column(Text)
+
+
+class Creation(Base):
+    """What was created for a key. A nightly job deletes the old ones; say how old, and clients can rely on it."""
+
+    __tablename__ = "creation"
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    request: Mapped[str] = mapped_column(String(64))  # the digest of its body: one key is for one request
+    note_id: Mapped[int | None] = mapped_column(ForeignKey("note.id", ondelete="SET NULL"))
+
+
+def create_app(url: str) -> Flask:
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db.init_app(app)
+    ETag(app)
+
+    @resource
+    def find_note(note_id: int) -> Note | None:
+        return db.session.get(Note, note_id)
+
+    @app.get("/notes/<int:note_id>")
+    @etag_resource(find_note)
+    def read_note(note: Note) -> dict[str, Any]:
+        return {"body": note.body}
+
+    def create(key: str, digest: str) -> Note | None:
+        """Create what the key is for; return nothing if another request with it was first."""
+        creation = Creation(key=key, request=digest)
+        db.session.add(creation)
+        try:
+            db.session.flush()  # whoever comes second waits here, until the first one is done
+        except IntegrityError:
+            db.session.rollback()
+            return None
+        note = Note(body=request.get_json()["body"])
+        db.session.add(note)
+        db.session.flush()
+        creation.note_id = note.id
+        return note
+
+    @app.post("/notes")
+    def create_note() -> Any:
+        sent = request.headers.get("Idempotency-Key", "")
+        if not 1 <= len(sent) <= 100:
+            abort(400, "Idempotency-Key is missing, or too long.")
+        key = f"{request.headers.get('User', '')}:{sent}"  # of two users, none gets what is the other's
+        digest = sha256(request.get_data()).hexdigest()
+        known, status = db.session.get(Creation, key), 200
+        if known is None:
+            note, status = create(key, digest), 201
+            known = None if note else db.session.get_one(Creation, key)
+        if known is not None:
+            if known.request != digest:
+                abort(422, "This Idempotency-Key was sent with another content.")
+            note, status = find_note(known.note_id or 0), 200
+        if note is None:
+            abort(410, "It was created, and deleted since.")
+        headers = {"Location": url_for("read_note", note_id=note.id), "ETag": str(find_note.etag_of(note))}
+        answer = {"body": note.body}
+        db.session.commit()
+        return answer, status, headers
+
+    return app

@@ -1,0 +1,88 @@
+"""A dry run: the client asks by ``Prefer: tx=rollback`` what its save would come to, and nothing is saved."""
+
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from werkzeug.http import parse_dict_header
+
+from flask_etag import ETag, etag_resource, require_if_match, resource
+from flask_etag.sqlalchemy import Versioned
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+db = SQLAlchemy(model_class=Base)
+
+
+class Note(Versioned, Base):
+    __tablename__ = "note"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    body: Mapped[str] = mapped_column(Text)
+
+
+def is_dry_run() -> bool:
+    preference = parse_dict_header(request.headers.get("Prefer", "")).get("tx") or ""
+    return request.method not in ("GET", "HEAD") and preference.partition(";")[0].strip() == "rollback"
+
+
+def commit_unless_dry() -> None:
+    """End the transaction; what the view is going to answer has to be made before, since this may undo it."""
+    if is_dry_run():
+        db.session.rollback()
+    else:
+        db.session.commit()
+
+
+def tell_of_dry_run(response: Response) -> Response:
+    if is_dry_run():
+        response.headers["Preference-Applied"] = "tx=rollback"
+        response.headers["Cache-Control"] = "no-store"
+        if response.status_code < 300:
+            response.headers.pop("ETag", None)  # the state that it speaks of is nowhere
+    return response
+
+
+def create_app(url: str) -> Flask:
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db.init_app(app)
+    ETag(app)
+    app.after_request(tell_of_dry_run)
+
+    @resource
+    def find_note(note_id: int) -> Note | None:
+        return db.session.get(Note, note_id)
+
+    @app.get("/notes/<int:note_id>")
+    @etag_resource(find_note)
+    def read_note(note: Note) -> dict[str, Any]:
+        return {"body": note.body}
+
+    @app.put("/notes/<int:note_id>")
+    @require_if_match(find_note, create=True)
+    def replace_note(note: Note | None, note_id: int) -> tuple[dict[str, Any], int]:
+        status = 200 if note else 201
+        if note is None:
+            note = Note(id=note_id)
+            db.session.add(note)
+        note.body = request.get_json()["body"]
+        db.session.flush()  # here the database refuses what is stale
+        answer = {"body": note.body}
+        commit_unless_dry()
+        return answer, status
+
+    @app.delete("/notes/<int:note_id>")
+    @require_if_match(find_note)
+    def delete_note(note: Note) -> tuple[str, int]:
+        db.session.delete(note)
+        db.session.flush()
+        commit_unless_dry()
+        return "", 204
+
+    return app

@@ -1,0 +1,126 @@
+"""The recipes of the page on lost answers, on each kind of database, and under a race."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, update
+
+from tests.docs import creating_once, dry_runs
+from tests.world.racing import Racer, in_thread
+
+
+def served(recipe: Any, url: str) -> Iterator[Flask]:
+    app: Flask = recipe.create_app(url)
+    app.testing = True
+    with app.app_context():
+        recipe.Base.metadata.create_all(recipe.db.engine)
+    yield app
+    with app.app_context():
+        recipe.db.session.rollback()
+        recipe.Base.metadata.drop_all(recipe.db.engine)
+        recipe.db.engine.dispose()
+
+
+@pytest.fixture
+def dry(empty_url: str) -> Iterator[Flask]:
+    yield from served(dry_runs, empty_url)
+
+
+@pytest.fixture
+def creating(empty_url: str) -> Iterator[Flask]:
+    yield from served(creating_once, empty_url)
+
+
+DRY = {"Prefer": "respond-async, tx=rollback"}
+
+
+def put(app: Flask, body: str, **headers: str) -> Any:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return app.test_client().put("/notes/1", json={"body": body}, headers=fields)
+
+
+def is_dry(answer: Any) -> bool:
+    told = answer.headers.get("Preference-Applied"), answer.headers["Cache-Control"]
+    return told == ("tx=rollback", "no-store")
+
+
+def test_a_dry_run_is_judged_and_answered_as_the_real_one_and_saves_nothing(dry: Flask) -> None:
+    client = dry.test_client()
+    tried = put(dry, "first", if_none_match="*", **DRY)
+    assert (tried.status_code, tried.get_json(), "ETag" in tried.headers) == (201, {"body": "first"}, False)
+    assert client.get("/notes/1").status_code == 404
+    made = put(dry, "first", if_none_match="*")
+    tag = made.headers["ETag"]
+    assert (made.status_code, "Preference-Applied" in made.headers) == (201, False)
+    tried = put(dry, "second", if_match=tag, **DRY)
+    assert (tried.status_code, tried.get_json(), "ETag" in tried.headers) == (200, {"body": "second"}, False)
+    deleted = client.delete("/notes/1", headers={"If-Match": tag, **DRY})
+    assert (deleted.status_code, "ETag" in deleted.headers) == (204, False)
+    assert is_dry(tried)
+    assert is_dry(deleted)
+    read = client.get("/notes/1", headers=DRY)
+    assert (read.get_json(), read.headers["ETag"]) == ({"body": "first"}, tag)
+    assert "Preference-Applied" not in read.headers
+    assert put(dry, "second", if_match=tag).status_code == 200
+
+
+def test_a_dry_run_is_refused_as_the_real_one(dry: Flask) -> None:
+    old = put(dry, "first", if_none_match="*").headers["ETag"]
+    new = put(dry, "second", if_match=old).headers["ETag"]
+    for conditions, status in (({}, 428), ({"if_match": old}, 412), ({"if_none_match": "*"}, 412)):
+        tried, real = put(dry, "x", **conditions, **DRY), put(dry, "x", **conditions)
+        assert tried.status_code == real.status_code == status
+        assert tried.get_json() == real.get_json()
+        assert tried.headers.get("ETag") == (None if status == 428 else new)
+        assert is_dry(tried)
+
+
+def test_a_dry_run_that_is_overtaken_is_412(dry: Flask) -> None:
+    """Another writes between the check and the flush."""
+    tag = put(dry, "first", if_none_match="*").headers["ETag"]
+
+    def overtake(*_: object) -> None:
+        def write() -> None:
+            with dry.app_context(), dry_runs.db.engine.begin() as connection:
+                connection.execute(update(dry_runs.Note).values(version="other", body="other"))
+
+        in_thread(write)
+
+    event.listen(dry_runs.db.session, "before_flush", overtake, once=True)
+    tried = put(dry, "second", if_match=tag, **DRY)
+    assert (tried.status_code, tried.get_json()["reason"]) == (412, "stale")
+
+
+def create(app: Flask, key: str | None, body: str = "made", user: str = "ann") -> Any:
+    headers = {"User": user, **({} if key is None else {"Idempotency-Key": key})}
+    return app.test_client().post("/notes", json={"body": body}, headers=headers)
+
+
+def test_what_is_sent_twice_is_created_once(creating: Flask) -> None:
+    first, again = create(creating, "k1"), create(creating, "k1")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.headers["Location"] == again.headers["Location"]
+    assert first.headers["ETag"] == again.headers["ETag"]
+    assert create(creating, "k1", "other").status_code == 422
+    assert create(creating, "k2").headers["Location"] != first.headers["Location"]
+    assert create(creating, "k1", user="bob").status_code == 201
+    assert create(creating, None).status_code == 400
+    with creating.app_context():
+        creating_once.db.session.delete(creating_once.db.session.get_one(creating_once.Note, 1))
+        creating_once.db.session.commit()
+    assert create(creating, "k1").status_code == (410 if first.headers["Location"].endswith("/1") else 200)
+
+
+def test_of_six_at_once_one_creates(creating: Flask) -> None:
+    racers = [Racer(lambda: create(creating, "k1")) for _ in range(6)]
+    answers = [racer.answer() for racer in racers]
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert len({answer.headers["ETag"] for answer in answers}) == 1
+    with creating.app_context():
+        notes = creating_once.db.session.query(creating_once.Note).count()
+    assert notes == 1
