@@ -3,6 +3,8 @@
 # make smoke        less than a minute of them: the units, HTTP, and two writers at once on each database
 # make test-proxies what nginx, Apache and Varnish do to tags (apt-get install nginx apache2-bin varnish)
 # make test-browser the sample app in Chromium (apt-get install chromium)
+# make test-frameworks one story with each framework above Flask, at its newest and its lowest version that works
+# make test-contract the sample app against its OpenAPI document: schemathesis, and a client that is generated from it
 # make test-torture client processes against gunicorn, while workers and databases die
 # make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
@@ -10,12 +12,13 @@
 # make test-all     all of these once
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
+# make contention  32 clients on one record, and readers of another beside them
 # make clusters     as make test-clusters, at length (ACCEPTED=2000, ONLY=Galera for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
 # make instructions how many processor instructions, and what is written down (WRITE=1 writes it; needs valgrind)
-# make contention   writers of one row, by Flask-ETag and by its peers, on each database (ONLY=MariaDB, QUICK=1)
+# make rivals       writers of one row, by Flask-ETag and by its peers, on each database (ONLY=MariaDB, QUICK=1)
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
@@ -30,7 +33,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture clusters search peers costs instructions contention bench screenshot constraints clean
+.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture contention clusters search peers costs instructions rivals bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
@@ -60,6 +63,21 @@ test-release: $(VENV)/.release
 
 test-all: test test-proxies test-browser test-torture test-clusters test-release test-costs
 
+# In environments of their own: what they need differs, and is much.
+APART := $(VENV)-apart
+RUN_APART = -m pytest -c $(1)/pytest.ini --rootdir . --confcutdir $(1) -p no:cacheprovider $(1)
+test-frameworks: $(APART)/frameworks/newest/.made $(APART)/frameworks/lowest/.made
+	$(APART)/frameworks/newest/bin/python $(call RUN_APART,tests/frameworks)
+	$(APART)/frameworks/lowest/bin/python $(call RUN_APART,tests/frameworks)
+
+test-contract: $(APART)/contract/requirements/.made
+	$(APART)/contract/requirements/bin/python $(call RUN_APART,tests/contract)
+
+$(APART)/%/.made: tests/%.txt
+	$(PYTHON) -m venv --clear --without-pip $(@D)
+	$(PYTHON) -m pip --disable-pip-version-check --python $(@D)/bin/python install --quiet --no-deps --requirement $<
+	@touch $@
+
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 
@@ -79,6 +97,9 @@ fuzz: $(VENV)/.test
 torture: $(VENV)/.test
 	@$(BIN)/python -m torture.matrix $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
 
+contention: $(VENV)/.test
+	@$(BIN)/python -m torture.contention $(if $(ACCEPTED),--accepted $(ACCEPTED)) $(if $(ONLY),--only '$(ONLY)')
+
 search: $(VENV)/.test
 	@$(BIN)/python -m search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--database '$(ONLY)') $(if $(SEED),--seed $(SEED))
 
@@ -96,7 +117,7 @@ costs: $(VENV)/.test
 instructions: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.instructions $(if $(WRITE),--write)
 
-contention: $(VENV)/.bench
+rivals: $(VENV)/.bench
 	$(PIP) --group peers
 	@$(BIN)/python -m benchmarks.contention $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
 

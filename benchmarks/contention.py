@@ -1,6 +1,6 @@
 """Writers of one row, by Flask-ETag and by other means: accepted writes a second, what a PUT takes, what is lost.
 
-python -m benchmarks.contention                            all databases (make contention)
+python -m benchmarks.contention                            all databases (make rivals)
 python -m benchmarks.contention --only MariaDB --quick     a smoke run, whose figures say little
 
 Each client gets the row, and puts its number increased by one, as fast as it can. gunicorn has two workers of four

@@ -44,10 +44,14 @@ class Protection:
 
     :param resource: the resource that the view serves; ``None`` where its tag is the digest of the body.
     :param required: whether a write has to name the state that it overwrites, or is answered 428.
+    :param creates: whether a PUT or POST may create what the loader does not find.
+    :param is_batch: whether one request writes several resources: ``each=``.
     """
 
     resource: Resource[..., Any] | None
     required: bool = False
+    creates: bool = False
+    is_batch: bool = False
 
 
 def mark(view: Callable[..., Any], conditional: Callable[..., Any], protection: Protection) -> None:
@@ -68,14 +72,14 @@ def protection_of(view: Callable[..., Any]) -> Protection | None:
     return getattr(view, _PROTECTION, None)
 
 
-def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any]]]:
-    """Yield for every route of an application its rule, a method, and the view that answers that method."""
+def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any], str]]:
+    """Yield for every route of an application its rule, a method, the view that answers that, and the endpoint."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions.get(rule.endpoint)
         if view is None:
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield rule.rule, method, _answering(view, method)
+            yield rule.rule, method, _answering(view, method), rule.endpoint
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -113,6 +117,44 @@ def _unwrapped(view: Callable[..., Any] | None) -> Iterator[Callable[..., Any]]:
         view = getattr(view, "__wrapped__", None)
 
 
+# By the package of the decorator: what is wrong with an answer for which it does not run.
+_STRANGERS = "so that strangers are answered"
+_WRONG_BELOW = {
+    "flask_httpauth": _STRANGERS,
+    "flask_jwt_extended": _STRANGERS,
+    "flask_login": _STRANGERS,
+    "flask_principal": _STRANGERS,
+    "flask_security": _STRANGERS,
+    "flask_limiter": "so that they are not limited",
+    "flask_cors": "so that scripts from elsewhere cannot read them",
+}
+
+
+def guards_below(app: Flask) -> list[str]:
+    """Say which views have a known guard of access below our decorator, where it does not run for every answer."""
+    return [
+        f"{endpoint}: a decorator of {package} stands below etag_resource or require_if_match. It does not run "
+        f"for a 304, 404, 412 or 428, {_WRONG_BELOW[package]}. Write it above, below the route."
+        for endpoint, view in app.view_functions.items()
+        for package in sorted(_WRONG_BELOW.keys() & _packages_below(view))
+    ]
+
+
+def _packages_below(view: Callable[..., Any]) -> set[str]:
+    """Return the packages whose decorators stand below ours, in a view or in the methods of its class."""
+    view_class = getattr(view, "view_class", None)
+    methods = [getattr(view_class, name.lower(), None) for name in getattr(view_class, "methods", None) or ()]
+    found: set[str] = set()
+    for answering in (view, *methods):
+        is_below = False
+        for step in _unwrapped(answering):  # each decorator has wrapped the one below in a function of its own
+            module = getattr(step, "__globals__", {}).get("__name__", "")
+            if is_below:
+                found.add(module.partition(".")[0])
+            is_below = is_below or module == "flask_etag.decorators"
+    return found
+
+
 def _check_views(app: Flask, **_: Any) -> None:
     """Refuse an application in which a view is decorated above its route. Its first request asks, and no other."""
     unreachable = _unreachable_views(app, list(_apps))
@@ -122,6 +164,8 @@ def _check_views(app: Flask, **_: Any) -> None:
             "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
         )
     request_started.disconnect(_check_views, app)
+    for warning in guards_below(app):
+        log.logger.warning(warning)
     if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
         request_finished.connect(_check_tag, app)
@@ -177,7 +221,8 @@ def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], targe
     """Run the view of a read, and warn of the rows that it has loaded and that can change without the tag.
 
     Rows that name the target (an order's lines) count whoever loads them. Rows that the target names (its
-    customer) count if the view loads them: a loader may look at those only to see who may read.
+    customer) count if the view loads them: a loader may look at those only to see who may read. What a variant
+    shows of either is in the tag.
     """
     owner = owner_of(target) if isinstance(resource.validator, Found) else None
     if owner is None or hasattr(type(target), "__etag__"):
@@ -185,7 +230,7 @@ def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], targe
     before = owner.uncovered(target)
     response = exchange.serve(target)
     for part, (advice, is_content) in owner.uncovered(target).items():
-        if is_content or part not in before:
+        if part not in before or (is_content and not resource.shows_more):
             log.once(
                 f"{part} is loaded for its answer, and what changes there does not change the ETag, so that a 304 "
                 f"can be stale: {advice}. This is told in debug and testing mode only."
@@ -208,7 +253,7 @@ def routes(check: bool) -> None:
     """Show every route: its resource, where its tag comes from, and how it is protected."""
     configured = settings_of(current_app)
     rows, unprotected = [], []
-    for rule, method, view in views_of(current_app):
+    for rule, method, view, _ in views_of(current_app):
         protection = protection_of(view)
         rows.append((rule, method, *_described(method, protection, configured)))
         if method in _WRITES and not _is_protected(protection, configured):

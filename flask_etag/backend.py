@@ -53,6 +53,8 @@ class Terms:
     :param takes_any_state: whether the request replaces whatever is there: ``If-Match: *``.
     :param is_reported: whether it names none and is let pass all the same, to replace whatever is there.
     :param depends_on_more: whether the tag rests on more than the version that the store itself checks.
+    :param shows_more: whether the tag's second half, which no write compares, rests on other rows too.
+    :param state_of: gives what a write compares of it, without that second half.
     :param column: the attribute that has to change with the write, if the tag rests on that alone.
     """
 
@@ -61,6 +63,8 @@ class Terms:
     takes_any_state: bool = False
     is_reported: bool = False
     depends_on_more: bool = False
+    shows_more: bool = False
+    state_of: Callable[[object], object] | None = None
     column: str | None = None
 
 

@@ -163,9 +163,10 @@ class ConditionalView(Generic[P, T]):
 
         :raises TypeError: if ``view`` is no view, or takes no resource.
         """
-        return _decorated(
-            view, self._answer, Protection(self._resource, required=self._protected), self._parameters
+        protection = Protection(
+            self._resource, required=self._protected, creates=self._create, is_batch=isinstance(self, _BatchView)
         )
+        return _decorated(view, self._answer, protection, self._parameters)
 
     def _answer(self, exchange: Exchange) -> Response:
         """Answer one request, by the story of a read or of a write."""

@@ -126,6 +126,11 @@ class ConditionalRequestError(exceptions.HTTPException):
         }
         return {**problem, "items": list(self.items)} if self.items else problem
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """What Flask-RESTful and Flask-RESTX answer: a ``message``, as of every error, and the members."""
+        return {"message": self.description, **self.problem()}
+
     def get_body(self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None) -> str:
         """Return the problem document as JSON, for Werkzeug, which makes the response."""
         del environ, scope

@@ -71,6 +71,7 @@ def _served(
         partial(resource.etag_field, settings=exchange.settings),
         is_reported=True,
         depends_on_more=resource.validator.depends_on_more,
+        shows_more=resource.shows_more,
     )
     with backend.watch(target, terms) as watch:
         response = serve(exchange, resource, target, fields)

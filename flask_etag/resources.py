@@ -20,7 +20,10 @@ from flask_etag.entity_tags import EntityTag, field_of
 from flask_etag.fingerprints import Fingerprint, digest
 from flask_etag.preconditions import Representation
 from flask_etag.settings import Settings, settings_of
-from flask_etag.validators import Validator, validator
+from flask_etag.validators import ContentHash, Validator, canonical_json, validator
+
+Variant = Callable[[Any], Any] | ContentHash | Mapping[str, Callable[[Any], Any] | ContentHash]
+"""What ``variant=`` takes."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +44,7 @@ class Resource(Generic[P, T_co]):
 
     :ivar parameters: the names of the loader's parameters.
     :ivar has_fields: whether a read has to ask for more than the tag: declared fields, or Last-Modified.
+    :ivar shows_more: whether its variant may show other rows, as all but texts may: known once it was asked.
     :ivar swaps: whether its views write by a compare-and-set of their own.
     """
 
@@ -51,7 +55,7 @@ class Resource(Generic[P, T_co]):
         validator: Validator,
         last_modified: Callable[[Any], datetime | None] | None = None,
         headers: Callable[[Any], Mapping[str, str]] | None = None,
-        variant: Callable[[Any], str | None] | None = None,
+        variant: Callable[[Any], Any] | None = None,
         lock: Callable[P, AbstractContextManager[Any]] | None = None,
         swaps: bool = False,
     ) -> None:
@@ -63,6 +67,7 @@ class Resource(Generic[P, T_co]):
         self._headers = headers
         self.has_fields: bool = headers is not None or last_modified is not None
         self._variant = variant
+        self.shows_more = False
         self._lock = lock
         self.has_lock: bool = lock is not None
         self.swaps = swaps
@@ -145,9 +150,13 @@ class Resource(Generic[P, T_co]):
         variant = None if self._variant is None else self._variant(target)
         if variant is None:
             return digest(("epoch", settings.epoch), settings.key) if settings.epoch else None
-        if not isinstance(variant, str):
-            raise TypeError(f"variant= of {self.name} gave {variant!r}: it has to give a text or None.")
-        return digest(("variant", settings.epoch, variant), settings.key)
+        if isinstance(variant, str):
+            return digest(("variant", settings.epoch, variant), settings.key)
+        self.shows_more = True
+        try:
+            return digest(("variant", settings.epoch, "content", canonical_json(variant)), settings.key)
+        except TypeError as error:
+            raise TypeError(f"variant= of {self.name} gave {variant!r}, which JSON cannot say.") from error
 
     def fields(self, target: Any, current: Representation) -> Mapping[str, str]:
         """Return the fields that a 200 and its 304 share, besides ETag: the declared ones, and Last-Modified."""
@@ -234,7 +243,7 @@ def resource(
     etag: Validator | Callable[[Any], str | EntityTag | None] | None = None,
     last_modified: str | Callable[[Any], datetime | None] | None = None,
     headers: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
-    variant: Callable[[Any], str | None] | None = None,
+    variant: Variant | None = None,
     lock: Callable[..., AbstractContextManager[Any]] | None = None,
     swaps: bool = False,
 ) -> Declaration: ...
@@ -263,8 +272,10 @@ def resource(
         its two preconditions (RFC 9110 section 8.8.2). A naive one is UTC.
     :param headers: other fields that a 200 and its 304 share, on GET and HEAD: a mapping, or a function of the
         object that returns one (RFC 9110 section 15.4.5).
-    :param variant: a function of the object that tells which representation of it this request gets, as a text;
-        ``None`` for the only one. Reads compare it, writes do not.
+    :param variant: a function of the object that tells which representation of it this request gets, as a text, or
+        as whatever JSON can say; ``None`` for the only one. Or :func:`~flask_etag.content_hash`, of what is shown
+        besides the object's own state: an embedded author, a count. Or a mapping of several, by names of your
+        own. Reads compare it, writes do not.
     :param lock: a function of the URL's variables that returns a context manager, held from the load to the end
         of a view that writes: for objects that are not kept by SQLAlchemy. A lock that raises
         :class:`TimeoutError` when it is entered makes the request a 409.
@@ -277,7 +288,7 @@ def resource(
         "validator": validator(etag),
         "last_modified": _attribute(last_modified, "last_modified"),
         "headers": _mapping(headers),
-        "variant": _function(variant, "variant"),
+        "variant": _variant(variant),
         "lock": _function(lock, "lock"),
         "swaps": swaps,
     }
@@ -291,6 +302,21 @@ def _function(value: Any, option: str, besides: str = "") -> Any:
     if value is None or (callable(value) and not inspect.iscoroutinefunction(value)):
         return value
     raise TypeError(f"{option}= takes a function{besides}, not async, and was given {value!r}.")
+
+
+def _variant(value: Any) -> Any:
+    """Return the one function of a variant: of several, it gives the values of those that give one, by name."""
+    if isinstance(value, ContentHash):
+        return value.dump
+    if not isinstance(value, Mapping):
+        return _function(value, "variant", ", content_hash(schema), or a mapping of several")
+    several = {name: _variant(each) for name, each in value.items()}
+
+    def variant(target: Any) -> dict[str, Any] | None:
+        given = {name: each(target) for name, each in several.items()}
+        return {name: each for name, each in given.items() if each is not None} or None
+
+    return variant
 
 
 def _attribute(value: Any, option: str) -> Any:

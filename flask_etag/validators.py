@@ -100,13 +100,13 @@ class ContentHash(Validator):
     source = "content"
 
     def __init__(self, dump: Callable[[Any], Any]) -> None:
-        self._dump = dump
+        self.dump = dump
 
     def __call__(self, target: Any, /) -> Fingerprint | None:
         """Return the fingerprint of what the schema makes of the object."""
         backend = owner_of(target)
         message = _CONTENT if backend is None else message_of(*backend.scope_of(target), "content")
-        return Fingerprint(message, content=canonical_json(self._dump(target)))
+        return Fingerprint(message, content=canonical_json(self.dump(target)))
 
 
 class Custom(Validator):

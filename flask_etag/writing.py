@@ -160,6 +160,7 @@ class Target:
         self._may_be_absent = create and exchange.method in _CREATING
         self._preconditions = preconditions
         self._claim: Claim | None = None
+        self._terms: Terms | None = None
         self._etag_under_lock: str | None = None
         self.handed: Any = None
 
@@ -195,7 +196,8 @@ class Target:
         target = self.handed = self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
         self._claim = None
         if target is None or owner_of(target) is not None:
-            self._claim = unit.claim(target, self._terms())
+            self._terms = self._terms_of_request()
+            self._claim = unit.claim(target, self._terms)
         elif not (
             self._resource.has_lock
             or self._resource.swaps
@@ -208,7 +210,7 @@ class Target:
                 "compare-and-set of the store's, raise Stale() when that fails, and say so: @resource(swaps=True)."
             )
 
-    def _terms(self) -> Terms:
+    def _terms_of_request(self) -> Terms:
         validator, preconditions = self._resource.validator, self._preconditions
         return Terms(
             self._find,
@@ -216,6 +218,7 @@ class Target:
             takes_any_state=preconditions.take_any_state,
             is_reported=not (preconditions.protect or preconditions.if_unmodified_since),
             depends_on_more=validator.depends_on_more,
+            state_of=validator,
             column=validator.column,
         )
 
@@ -241,7 +244,8 @@ class Target:
                 self._exchange.is_unchanged(self._preconditions, representation)
         else:
             self._exchange.is_unchanged(self._preconditions, None)
-        if self._claim is not None:
+        if self._claim is not None and self._terms is not None:
+            self._terms.shows_more = self._resource.shows_more  # known by now
             self._claim.judged(etag)
 
     def reload_under_lock(self) -> None:

@@ -27,6 +27,12 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+# Swagger UI writes styles into its elements, and has no trusted types.
+_POLICY_OF_OPENAPI = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
 _SEED = {
     "name": "Teapot for two",
     "description": "Stoneware, with two spouts. Whoever pours last wins, unless somebody looks.",
@@ -42,8 +48,8 @@ def restrict(response: Response) -> Response:
     That goes for where no route leads too: the answer is a page.
     """
     if not request.blueprints or pages.name in request.blueprints:
-        response.headers.extend(_HEADERS)
-        response.headers.setdefault("Cache-Control", "no-store")  # static files have one, and an ETag
+        for name, value in {**_HEADERS, "Cache-Control": "no-store"}.items():
+            response.headers.setdefault(name, value)  # static files have a Cache-Control of theirs, and an ETag
     return response
 
 
@@ -67,6 +73,12 @@ def show_product(sku: str) -> tuple[str, int]:
         raise NotFound("No product can have this sku.")
     product = find_plain_product(sku)
     return render_template("product.html", sku=sku, copy=_copy_of(product)), 404 if product is None else 200
+
+
+@pages.get("/openapi")
+def show_openapi() -> tuple[str, dict[str, str]]:
+    """Show the API's OpenAPI document, with a form for each request."""
+    return render_template("openapi.html"), {"Content-Security-Policy": _POLICY_OF_OPENAPI}
 
 
 def _copy_of(product: Product | None) -> dict[str, Any]:

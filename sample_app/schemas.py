@@ -13,6 +13,16 @@ _LARGEST_INTEGER = 2**31 - 1
 _LONGEST_KEY = 40
 _is_price = re.compile(r"(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?").fullmatch
 
+# What the OpenAPI document says besides of members that functions read.
+KEY = {
+    "minLength": 1,
+    "maxLength": _LONGEST_KEY,
+    "pattern": "^[^ ./][^/]*$",
+    "description": "Printable characters, without a slash, and without a blank or a full stop at its ends.",
+}
+_PRICE = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?$", "examples": ["9.99"]}
+_ETAG = "The ETag that the product was read with, quotes included."
+
 
 def is_key(text: str) -> bool:
     """Tell whether a text can be the last segment of a URL, and on any database a key of its own."""
@@ -48,10 +58,10 @@ def _price(text: Any) -> Decimal:
 class ProductSchema(Schema):
     """A product, by the names of its members. ``updated_at`` may be sent back, and is ignored."""
 
-    sku = fields.String(required=True, validate=_key)
+    sku = fields.String(required=True, validate=_key, metadata=KEY)
     name = fields.String(required=True, validate=[validate.Length(1, 200), _storable])
     description = fields.String(required=True, validate=[validate.Length(max=20_000), _storable])
-    price = fields.Function(lambda product: f"{product.price:.2f}", _price, required=True)
+    price = fields.Function(lambda product: f"{product.price:.2f}", _price, required=True, metadata=_PRICE)
     stock = fields.Integer(strict=True, required=True, validate=validate.Range(0, _LARGEST_INTEGER))
     updated_at = fields.AwareDateTime(dump_only=True)
 
@@ -63,7 +73,7 @@ class ProductSchema(Schema):
 class ChangeSchema(ProductSchema):
     """One of several changes: the sku, the ETag that the product was read with, and the members to replace."""
 
-    etag = fields.Raw(load_default=None, allow_none=True)
+    etag = fields.Raw(load_default=None, metadata={"type": "string", "description": _ETAG})
 
     @validates_schema(pass_collection=True)
     def _name_each_once(self, changes: list[dict[str, Any]], **_: Any) -> None:
@@ -76,7 +86,7 @@ class ChangeSchema(ProductSchema):
 class DocumentSchema(Schema):
     """A document, by the names of its members: all of them, so that the hash of these tells its state."""
 
-    name = fields.String(required=True, validate=_key)
+    name = fields.String(required=True, validate=_key, metadata=KEY)
     body = fields.String(required=True, validate=_storable)
     edits = fields.Integer(strict=True, required=True, validate=validate.Range(0, _LARGEST_INTEGER))
 

@@ -55,6 +55,23 @@ KNOWN: dict[str, Trial] = {
     "creation with an audit in its flush": Trial(
         MARIADB, "hashed", form="create", steps=["listen after_insert read", "merge"]
     ),
+    "creation beside another session that only reads": Trial(
+        PG,
+        form="create",
+        loader="populating",
+        steps=["upsert nothing", "merge", "second read", "commit"],
+    ),
+    "creation that is met, and cannot be seen": Trial(
+        "postgresql, serializable",
+        form="create",
+        steps=["rival create", "other add", {"try SQLAlchemyError": ["second add"]}],
+    ),
+    "hook that has set a version of its own": Trial(
+        WAL, "programmatic", form="star", early="unsent", steps=["commit"]
+    ),
+    "read that sets the version back": Trial(
+        "postgresql, repeatable read", form="get", steps=["second bulk", "set version", "commit"]
+    ),
     "creation in another session": Trial(BEGINS, form="create", steps=["rival create", "second merge"]),
     "creation refused and swallowed in a savepoint": Trial(
         WAL,

@@ -162,10 +162,21 @@ def _step_the_clock(app: Flask, step: float) -> None:
 def _engine_options(url: str) -> dict[str, Any]:
     level, snapshot, _ = os.environ.get("TORTURE_ISOLATION", "").partition(SNAPSHOT)
     options: dict[str, Any] = {"isolation_level": level.strip()} if level else {}
+    patience = os.environ.get(
+        "TORTURE_PATIENCE"
+    )  # seconds; for threads and a pool as the page on contention has them
+    if patience:
+        options |= {"max_overflow": 2, "pool_timeout": 10}
+    if patience and not url.startswith("mysql"):
+        timeout = (
+            {"timeout": int(patience)} if url.startswith("sqlite") else {"options": f"-c lock_timeout={patience}s"}
+        )
+        options["connect_args"] = timeout
     if url.startswith("mysql"):
         value = "ON" if snapshot else "OFF"
         causal = os.environ.get("TORTURE_SYNC_WAIT")
         more = f", wsrep_sync_wait={causal}" if causal else ""
+        more += f", innodb_lock_wait_timeout={patience}" if patience else ""
         options["connect_args"] = {"init_command": f"SET SESSION innodb_snapshot_isolation={value}{more}"}
     match os.environ.get("TORTURE_POOL"):
         case "none":

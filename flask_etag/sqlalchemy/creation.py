@@ -98,6 +98,7 @@ class Creation:
         self._replaced: list[InstanceState[Any]] = []
         self._executed: list[_Executed] = []
         self._is_finding = False
+        self._has_met_another = False  # whether a unique violation has told of another's row
 
     @property
     def etag(self) -> str | None:
@@ -296,6 +297,18 @@ class Creation:
         if any(each.session is claim.session for each in self._made if _names(each, claim.row)):
             return True
         return any(each.connection is connection for each in self._executed_on(claim.row))
+
+    def note(self, error: BaseException) -> None:
+        """Note that a try to make it may have failed."""
+        self.is_doubtful = True
+        self._has_met_another = self._has_met_another or self.is_key_taken(error)
+
+    @property
+    def can_see_what_it_met(self) -> bool:
+        """Whether the loader would find the row, if there is one, that an INSERT has met."""
+        if not self._has_met_another or self.session is None:
+            return True
+        return databases.sees_what_is_committed(databases.connection_to_write(self.session, self._made[0].mapper))
 
     def is_key_taken(self, error: BaseException) -> bool:
         """Tell whether an error means that another has made what the request was going to make first."""

@@ -145,8 +145,30 @@ def read(
     is_null = tuple(value is None for value in row.key)
     statement = _select(row.mapper, tuple(names), is_null, None if connection.dialect.name == "sqlite" else lock)
     key = {_KEY.format(number): value for number, value in enumerate(row.key)}
-    found = connection.execute(statement, key, execution_options=_OWN).one_or_none()
-    return None if found is None else dict(zip(names, found, strict=bool(names)))
+    rows = connection.execute(statement, key, execution_options=_OWN).all()
+    if len(rows) > 1:  # see is_seen_twice()
+        rows = connection.execute(statement.order_by(_AGE), key, execution_options=_OWN).all()
+    return dict(zip(names, rows[0], strict=bool(names))) if rows else None
+
+
+_AGE: Any = literal_column("age(xmin)")
+"""How many transactions ago PostgreSQL's row was made: 0 for what this one has made, less for its savepoints."""
+
+
+def is_seen_twice(connection: Connection, row: Row) -> bool:
+    """Tell whether a transaction that has made a row also sees the one in whose place it is.
+
+    PostgreSQL's snapshots show at REPEATABLE READ what another session has deleted since, of the same request say.
+    """
+    if connection.dialect.name != "postgresql":
+        return False
+    look = select(_AGE).select_from(row.mapper.primary_key[0].table).where(*row.where())
+    return len(connection.execute(look, execution_options=_OWN).all()) > 1
+
+
+def is_made_here() -> Any:
+    """Return the condition that finds, of two such rows, the one that the transaction has made."""
+    return _AGE <= 0
 
 
 _KEY = "flask_etag_key_{}"
@@ -371,6 +393,14 @@ def _codes_of(orig: BaseException | None) -> tuple[str, int]:
     if code is None and orig is not None and orig.args:  # as PyMySQL and mysqlclient have it
         code = orig.args[0]
     return str(sqlstate), code if isinstance(code, int) else 0
+
+
+def sees_what_is_committed(connection: Connection) -> bool:
+    """Tell whether a transaction that has written sees what others have committed since it began.
+
+    On SQLite nobody else can have written since.
+    """
+    return connection.dialect.name == "sqlite" or connection.get_isolation_level() == "READ COMMITTED"
 
 
 # What an upsert has done.

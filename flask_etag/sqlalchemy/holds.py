@@ -26,6 +26,7 @@ from flask_etag.sqlalchemy.models import (
     columns_of,
     covered_by,
     expire_parts,
+    expire_relationships,
     has_keys_as_sent,
     is_newer,
     is_stored_as_sent,
@@ -37,6 +38,7 @@ from flask_etag.sqlalchemy.models import (
     names_of_columns,
     names_of_other_rows,
     next_version,
+    put_version_back,
     version_key,
     version_of,
 )
@@ -80,6 +82,9 @@ class RowClaim(Claim):
     unread_after: Writer | None = None
     """What has written the row since it was last read back."""
 
+    is_judged = True
+    """Whether it was judged, or is not to be; what is flushed until then is none of the view's."""
+
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_ours_alone = True  # whether nobody else can have written the row when it is read back
@@ -104,7 +109,12 @@ class RowClaim(Claim):
     def judged(self, etag: str | None) -> None:
         """Note that the target was judged by what is loaded of it, and the tag of that."""
         state = instance_state(self.target)
-        self.rebase(Known(version_of(state) if self.is_versioned else columns_of(state, self._loaded), etag))
+        if not self.is_versioned:
+            fingerprint: object = columns_of(state, self._loaded)
+        else:  # as it is stored: a hook of the application's may have set the next, and not sent it yet
+            fingerprint = state.committed_state.get(version_key(state.mapper)) or version_of(state)
+        self.is_judged = True
+        self.rebase(Known(fingerprint, etag))
 
     def rebase(self, base: Known) -> None:
         """Let a state be the base: the request was judged by it, or takes whatever is there for expected."""
@@ -149,7 +159,7 @@ class RowClaim(Claim):
 
         :param tables: the names of the tables that it writes to.
         """
-        if not (tables is statements.ANY_TABLE or tables & self.row.tables):
+        if not (self.is_judged and (tables is statements.ANY_TABLE or tables & self.row.tables)):
             return False
         return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(statement)
 
@@ -285,7 +295,7 @@ class RowClaim(Claim):
             return
         self.session.flush()  # what is not sent yet of these would be lost
         self.session.expire(self.target, others)
-        self.terms.etag_of(self.target)
+        (self.terms.state_of or self.terms.etag_of)(self.target)
         read = sorted(name for name in others if name in state.dict)
         if read:
             raise TypeError(
@@ -316,6 +326,8 @@ class RowClaim(Claim):
         :param session: the one that the target is in.
         :raises StaleDataError: if the row is in another state.
         """
+        if not self.is_judged:
+            return
         self.refuse_what_cannot_hold(connection)
         self.refuse_to_wait(connection, is_row=True)
         self.target = target
@@ -438,7 +450,9 @@ class RowClaim(Claim):
         state = instance_state(self.target)
         is_in_session = state.session is self.session and state.key is not None and not state._deleted
         is_in_session = is_in_session and is_versioned(state.mapper) == self.is_versioned
-        if self.expected.fingerprint is ABSENT or not is_in_session:
+        connection: Any = self.connection
+        is_hidden = self._is_made_again and databases.is_seen_twice(connection, self.row)
+        if self.expected.fingerprint is ABSENT or not is_in_session or is_hidden:
             self.read_back_by_hand(depth)
             return
         try:
@@ -461,6 +475,8 @@ class RowClaim(Claim):
         if self.is_versioned and (self.terms.depends_on_more or hasattr(state.class_, "__etag__")):
             _refresh(self.session, state)
             expire_parts(self.session, self.target)
+        if self.terms.shows_more:
+            expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
         is_tagged = has_moved and self._is_ours_alone and not self._is_renamed
@@ -480,6 +496,8 @@ class RowClaim(Claim):
         else:
             found = databases.read(connection, self.row, self._names_of_fingerprint())
             version = found and found[version_key(self.row.mapper)] if self.is_versioned else found
+            if found is not None and self.is_versioned and self._is_behind(version):
+                version = self._set_version(next_version(self.row.mapper, self._latest))
             known = Known(ABSENT if found is None else version)
         if known is not self.base and known.fingerprint is not ABSENT:
             self._has_moved(known.fingerprint, None)
@@ -516,16 +534,22 @@ class RowClaim(Claim):
                 return Known(ABSENT)
             version = found[name]
             set_committed_value(self.target, name, version)
-        latest = self._latest
-        if self._is_made_again and latest is not ABSENT and not is_newer(version, latest):
-            version = self._set_version(next_version(state.mapper, latest))
+        if self._is_behind(version):
+            version = self._set_version(next_version(state.mapper, self._latest))
         return Known(version)
+
+    def _is_behind(self, version: object) -> bool:
+        """Tell whether a row that was deleted and made again has begun to count anew."""
+        return self._is_made_again and self._latest is not ABSENT and not is_newer(version, self._latest)
 
     def _set_version(self, version: object) -> object:
         """Give the row a version, in memory too; return it as it is stored."""
         connection: Any = self.connection
         column: Any = self.row.mapper.version_id_col
-        move = update(column.table).values({column: version}).where(*self.row.where())
+        where = self.row.where()
+        if self._is_made_again and databases.is_seen_twice(connection, self.row):
+            where.append(databases.is_made_here())
+        move = update(column.table).values({column: version}).where(*where)
         connection.execute(move, execution_options={OWN: True})
         name = version_key(self.row.mapper)
         if not is_stored_as_sent(column, version):
@@ -597,4 +621,6 @@ def _refresh(session: Session, state: InstanceState[Any]) -> None:
 def _is_changed(state: InstanceState[Any]) -> bool:
     """Tell whether a flush is going to write an object: to set an attribute to what it is changes nothing."""
     session, target = state.session, state.obj()
+    if isinstance(target, Versioned):
+        put_version_back(state)  # what was set is ignored, and no change
     return session is None or target in session.deleted or session.is_modified(target, include_collections=False)

@@ -84,12 +84,16 @@ def _next_version(version: str | None) -> str:
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)
-def _ignore_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> None:
-    """Put back the version that was loaded: SQLAlchemy would store the one that was set, and make none."""
-    state = instance_state(target)
-    name = version_key(mapper)
+def _ignore_what_was_set(_mapper: Mapper[Any], _: Connection, target: object) -> None:
+    """SQLAlchemy would store the version that was set, and make none."""
+    put_version_back(instance_state(target))
+
+
+def put_version_back(state: InstanceState[Any]) -> None:
+    """Let an object of :class:`Versioned` have the version that was loaded, whatever was set."""
+    name = version_key(state.mapper)
     if name in state.committed_state:
-        set_committed_value(target, name, state.committed_state[name])
+        set_committed_value(state.obj(), name, state.committed_state[name])
 
 
 @event.listens_for(Mapper, "mapper_configured")
@@ -128,6 +132,17 @@ def expire_parts(session: Session, whole: object) -> None:
             session.expire(whole, [name])
 
 
+def expire_relationships(session: Session, target: object) -> None:
+    """Let the rows that belong with an object be looked for anew: a foreign key may name another one by now.
+
+    What has unsent changes is left as it is.
+    """
+    state = instance_state(target)
+    for name in state.mapper.relationships.keys() & state.dict.keys():
+        if not get_history(target, name, PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes():
+            session.expire(target, [name])
+
+
 def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
     """Name the relationships of an object that are loaded, and whose rows do not move its version.
 
@@ -143,7 +158,7 @@ def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
 
 
 _COVER_IT = "write covers({}) beside the model"
-_TOUCH_IT = "call touch() where they change, or let the tag depend on {}, by @resource(etag=...)"
+_TOUCH_IT = "name what is shown of {}, by @resource(variant=content_hash(...)), or call touch() where they change"
 
 
 def mapper_of(statement: Select[Any]) -> Mapper[Any] | None:

@@ -14,6 +14,7 @@ class Transaction:
     A depth is how many savepoints are open: 0 for the transaction itself.
 
     :ivar depth: how many savepoints were seen to begin, and not to end.
+    :ivar session: the session that has begun it, as far as that is asked for.
     :ivar flush_of: the session whose flush is going on.
     :ivar wrote_at: the depth at which something was first written; ``None`` where nothing was.
     :ivar broken_at: the depth at which an error has left nothing to do but to roll back; ``None`` where none has.
@@ -21,6 +22,7 @@ class Transaction:
     """
 
     depth: int = 0
+    session: Session | None = None
     flush_of: Session | None = None
     wrote_at: int | None = None
     broken_at: int | None = None

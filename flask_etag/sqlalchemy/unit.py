@@ -109,6 +109,7 @@ class SessionUnit:
         session = session_of(target)
         self._note_session(session)
         claim = RowClaim(terms, target, session)
+        claim.is_judged = False
         self._claims.append(claim)
         return claim
 
@@ -246,6 +247,8 @@ class SessionUnit:
         """Note a session that the request uses."""
         self._note_session(session)
         self._begun[session] = connection
+        if self._unmade:
+            self._transactions[connection].session = session
 
     def transient_to_pending(self, session: Session, _: object) -> None:
         """Note a session that is going to make something."""
@@ -320,7 +323,7 @@ class SessionUnit:
         self._claim_awaited()
         is_flushing = self._transactions[connection].flush_of is not None
         is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None  # it has its own
-        if not is_of_flush:
+        if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
             self._claim_what_was_made(None)
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
@@ -373,7 +376,7 @@ class SessionUnit:
             for claim in executing.claims:
                 claim.note(error)
         for creation in self._unmade:
-            creation.is_doubtful = True
+            creation.note(error)
         self._note_end(connection, error)
 
     def _note_end(self, connection: Connection, error: BaseException) -> None:
@@ -613,7 +616,7 @@ class SessionUnit:
             if is_flushing or not creation.has_written:
                 continue
             is_by_another = session is not None and creation.session not in (None, session)
-            if is_by_another and not creation.may_have_replaced:
+            if is_by_another and not (creation.may_have_replaced and self._may_have_sent(session)):
                 continue  # an INSERT would have told; and the loader might wait for that other session
             has_begun = creation.session is None or creation.session.in_transaction()
             with creation.session.no_autoflush if creation.session is not None else nullcontext():
@@ -626,6 +629,11 @@ class SessionUnit:
             self._claim_made(creation, target)
             if not has_begun and creation.claim is None and creation.session is not None:
                 creation.session.rollback()  # what it began only to look would be in the way of others
+
+    def _may_have_sent(self, session: Session | None) -> bool:
+        """Tell whether a session may have sent something in its transaction: not, if it was seen to begin it."""
+        begun = [each for each in self._transactions.values() if each.session is session]
+        return not begun or any(each.wrote_at is not None for each in begun)
 
     def _claim_made(self, creation: Creation, target: object) -> None:
         """Claim what a URL names by now.
@@ -746,10 +754,11 @@ class SessionUnit:
                     tried.hold(connection, self._depth(connection))
                     tried.is_doubtful = False
                 else:
-                    self._forget_what_was_read(session)
+                    is_current = self._forget_what_was_read(session)
                     target = tried.ask()
                     self._claim_made(tried, target)
-                    if target is not None and tried.claim is None:
+                    is_there = target is not None or not (is_current or tried.can_see_what_it_met)
+                    if is_there and tried.claim is None:
                         tried.refuse()
             except StaleDataError:
                 return

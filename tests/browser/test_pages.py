@@ -873,3 +873,24 @@ def test_a_page_of_another_site_writes_nothing(browser: Browser, shop: str) -> N
     with urlopen(f"{shop}/api/products") as answer:  # noqa: S310 - the server that was started here
         assert "evil" not in answer.read().decode()
     page.close()
+
+
+def test_the_api_can_be_tried_out_with_if_match(context: BrowserContext, shop: str) -> None:
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("link", name="The API").click()
+    operation = page.locator("#operations-default-patchProduct")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.locator("tr", has_text="sku").locator("input").fill("teapot")
+    operation.locator("textarea").fill('{"stock": 77}')
+    with urlopen(f"{shop}/api{POT}") as answer:  # noqa: S310 - the server that was started here
+        etag = answer.headers["ETag"]
+    for condition, status in (("", "428"), (etag, "200"), (etag, "412")):
+        operation.locator("tr", has_text="If-Match").locator("input").fill(condition)
+        with page.expect_response(lambda response: response.request.method == "PATCH"):
+            operation.get_by_role("button", name="Execute").click()
+        expect(operation.locator(".live-responses-table .response .response-col_status").first).to_contain_text(
+            status
+        )
+    assert stored(shop)["stock"] == 77

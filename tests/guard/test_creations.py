@@ -67,6 +67,47 @@ def test_2_3_a_snapshot_that_does_not_show_it_is_let_go_of(board_on: Callable[..
     assert (answer.status_code, board.get(2).text) == (412, "theirs")
 
 
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [("postgresql", "SERIALIZABLE"), ("postgresql", "READ COMMITTED"), ("mariadb", "REPEATABLE READ")],
+)
+def test_2_3_a_violation_that_is_swallowed_tells_of_a_row_that_cannot_be_seen(
+    board_on: Callable[..., Board], kind: str, level: str
+) -> None:
+    board = board_on(kind, Checked, isolation_level=level)
+
+    def view(found: Any) -> None:
+        board.meanwhile("PUT", If_None_Match="*")
+        board.db.session.add(Player(id=2))
+        with suppress(IntegrityError), Session(board.engine) as session:
+            session.add(Checked(id=2, text="mine"))
+            session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+
+
+def test_2_3_a_session_that_only_reads_asks_for_nothing(board: Board) -> None:
+    """A loader that reads everything anew would take from its objects what is not sent yet."""
+
+    def find(number: int) -> Any:
+        return board.db.session.get(board.model, number, populate_existing=True)
+
+    board.find = board.found_by(find)
+
+    def view(found: Any) -> None:
+        board.db.session.execute(upsert(board.engine, board.model, row_of(board, 2), None))
+        board.db.session.get_one(board.model, 2).text = "changed"
+        with Session(board.engine) as session:
+            session.scalar(select(Player.name))
+            session.commit()
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "changed")
+    assert answer.headers["ETag"] == board.get(2).headers["ETag"]
+
+
 def test_2_3_another_row_that_a_statement_makes_is_not_taken_for_it(board: Board) -> None:
     """Of one table, and by one INSERT: what this names is another row."""
 
@@ -161,6 +202,21 @@ def test_2_3_what_another_session_makes_is_committed_past_the_loader(
         with board.db.session.begin_nested(), Session(board.engine) as session:
             session.add(model(id=2, text="mine"))
             session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (200, "mine")
+
+
+def test_2_3_a_row_beside_what_was_made_is_inserted_past_the_loader(board_on: Callable[..., Board]) -> None:
+    """An INSERT overwrites nothing, so that nobody has to be asked before: in SQLite's way, if by a savepoint."""
+    board = board_on("sqlite", Checked)
+
+    def view(found: Any) -> None:
+        with Session(board.engine) as session:
+            session.add(Checked(id=2, text="mine"))
+            session.commit()
+        with board.db.session.begin_nested(), board.engine.begin() as connection:
+            connection.execute(insert(Player).values(id=2, name="logged"))
 
     answer = board.save(view, 2, create=True, If_None_Match="*")
     assert (answer.status_code, board.get(2).text) == (200, "mine")

@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import DateTime, String, TypeDecorator, Uuid, event, text, update
+from flask import request
+from sqlalchemy import DateTime, String, TypeDecorator, Uuid, event, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from flask_etag import etag_resource
+from flask_etag import content_hash, etag_resource, resource
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Base, Memo
@@ -301,6 +302,100 @@ def test_p3_a_read_whose_view_sets_what_was_there_answers_the_tag_that_it_was_ju
 ) -> None:
     before = now(any_board)
     assert counting(write_nothing).headers["ETag"] == before == now(any_board)
+
+
+def test_p3_a_read_whose_view_sets_the_version_back_sends_nothing(board_on: Callable[..., Board]) -> None:
+    """What is put into the version of ``Versioned`` is ignored, also after it was moved by another session."""
+    board = board_on("postgresql", Checked, isolation_level="REPEATABLE READ")
+
+    def view(found: Any) -> str:
+        before = found.version
+        with Session(board.engine) as session:
+            update_in_bulk(session, Checked)
+            session.commit()
+        found.version = before
+        board.db.session.commit()
+        return "read"
+
+    board.app.add_url_rule("/counted/<int:number>", "counted", etag_resource(board.find)(view))
+    assert board.send("GET", "/counted/1", {}).status_code == 200
+    assert board.get().text == "in bulk"
+
+
+class Edited(Base):
+    """With a version that the application sets itself."""
+
+    __tablename__ = "edited"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    edition: Mapped[int] = mapped_column(default=1)
+    __mapper_args__ = {"version_id_col": edition, "version_id_generator": False}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_p3_what_a_hook_has_set_before_the_request_is_not_taken_for_what_is_stored(
+    board_on: Callable[..., Board], kind: str
+) -> None:
+    """It has not been sent, and would be lost if the row were found in another state."""
+    board = board_on(kind, Edited)
+
+    @board.app.before_request
+    def edit() -> None:
+        if request.path.startswith("/mine"):
+            found = board.db.session.get_one(Edited, 1)
+            found.text, found.edition = "by a hook", 2
+
+    answer = board.save(lambda _: board.db.session.commit(), If_Match="*")
+    assert (answer.status_code, board.get().text) == (200, "by a hook")
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+
+
+@pytest.mark.parametrize("model", [Checked, Counted, Memo])
+def test_p3_what_is_made_again_is_not_taken_for_what_a_snapshot_still_shows(
+    board_on: Callable[..., Board], model: Any
+) -> None:
+    """At REPEATABLE READ, PostgreSQL shows both the row that another session has deleted and the new one."""
+    board = board_on("postgresql", model, isolation_level="REPEATABLE READ")
+
+    def view(found: Any) -> None:
+        board.db.session.rollback()
+        board.db.session.get_one(Player, 1)
+        board.db.session.expunge(found)
+        with Session(board.engine) as session:
+            session.delete(session.get_one(model, 1))
+            session.commit()
+        board.db.session.add(model(id=1, text="made again"))
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (200, "made again")
+    assert board.get().headers["ETag"] != board.seen
+    assert answer.headers.get("ETag", board.get().headers["ETag"]) == board.get().headers["ETag"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_p3_what_a_hook_has_set_is_sent_while_the_request_is_judged(
+    board_on: Callable[..., Board], kind: str
+) -> None:
+    """A content hash that reads other rows has the session send what it has."""
+    board = board_on(kind, Checked)
+
+    def dump(found: Any) -> list[str]:
+        return [found.text, *board.db.session.scalars(select(Player.name))]
+
+    def find(number: int) -> Any:
+        return board.db.session.get(Checked, number)
+
+    board.find = resource(etag=content_hash(dump))(find)
+
+    @board.app.before_request
+    def edit() -> None:
+        if request.path.startswith("/mine"):
+            board.db.session.get_one(Checked, 1).text = "by a hook"
+
+    answer = board.save(lambda _: board.db.session.commit(), If_Match="*")
+    assert (answer.status_code, board.get().text) == (200, "by a hook")
 
 
 def test_p3_a_read_whose_view_would_write_is_304_before_that(

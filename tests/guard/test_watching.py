@@ -156,7 +156,7 @@ def test_another_object_is_not_to_be_covered(library: Library, caplog: pytest.Lo
     library.serve(read_author)
     library.read()
     [message] = caplog.messages
-    assert "call touch() where they change, or let the tag depend on Book.author" in message
+    assert "name what is shown of Book.author, by @resource(variant=content_hash(...)), or call touch()" in message
 
 
 @pytest.mark.parametrize("etag", [content_hash(read_chapters), version_column("version"), read_author])

@@ -259,6 +259,7 @@ def test_the_exception_carries_the_reason_and_the_current_tag() -> None:
     other_app.test_client().put("/pages/home", headers={"If-Match": '"v0"'})
     assert seen[0].reason == "stale"
     assert seen[0].etag == EntityTag("v1")
+    assert seen[0].data == {"message": seen[0].description, **seen[0].problem()}
 
 
 def test_without_the_extension_the_first_request_says_what_to_do() -> None:

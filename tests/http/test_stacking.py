@@ -263,6 +263,46 @@ class TestAuthenticationAboveOurs:
         assert answer.headers["ETag"] == '"v2"'
 
 
+@pytest.mark.parametrize(
+    ("library", "package"),
+    [
+        (with_flask_login, "flask_login"),
+        (with_flask_httpauth, "flask_httpauth"),
+        (with_flask_jwt_extended, "flask_jwt_extended"),
+    ],
+)
+def test_4_1_a_guard_of_access_below_ours_is_named_by_the_first_request(
+    library: Callable[[Flask], Authentication], package: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wiki_app = wiki(SECRET_KEY="secret")
+    authentication = library(wiki_app)
+
+    @wiki_app.get("/pages/<name>")
+    @etag_resource(find_page)
+    @authentication.required
+    def read_below(page: Page) -> str:
+        return page.text
+
+    class Methods(MethodView):
+        @require_if_match(find_page)
+        @authentication.required
+        def put(self, page: Page) -> str:
+            return page.text
+
+    @wiki_app.get("/above/<name>")
+    @authentication.required
+    @etag_resource(find_page)
+    def read_above(page: Page) -> str:
+        return page.text
+
+    wiki_app.add_url_rule("/methods/<name>", view_func=Methods.as_view("methods"))
+    for _ in range(2):
+        wiki_app.test_client().get("/pages/nowhere")
+    named = [message for message in caplog.messages if "stands below" in message]
+    assert [message.partition(":")[0] for message in named] == ["read_below", "methods"]
+    assert all(package in message and "strangers" in message for message in named)
+
+
 def test_a_loader_may_refuse_by_who_asks() -> None:
     wiki_app = wiki(SECRET_KEY="secret")
     with_flask_login(wiki_app)

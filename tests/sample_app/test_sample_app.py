@@ -250,17 +250,16 @@ def test_the_readme_s_commands_answer_what_it_says(server: str, tmp_path: Path) 
     [console] = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     said = re.findall(r"# (\d\d\d)\b", console)
     script = "\n".join(line.removeprefix("$ ") for line in console.splitlines())
-    for _ in range(2):  # what was saved the first time is no obstacle to the second
-        ran = subprocess.run(
-            ["bash", "-eu"],
-            input=script.replace("http://127.0.0.1:5000", server),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        answers = re.findall(r"^HTTP/1\.1 (\d\d\d)", ran.stdout, re.MULTILINE)
-        assert answers == said == ["200", "304", "428", "200", "412"]
+    ran = subprocess.run(
+        ["bash", "-eu"],
+        input=script.replace("http://127.0.0.1:5000", server),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = re.findall(r"HTTP/1\.1 (\d\d\d)", ran.stdout)  # a body may end without a new line
+    assert answers == said == ["201", "200", "304", "428", "200", "412"]
 
 
 def test_the_collection_in_pages_sorted_and_searched(shop: FlaskClient) -> None:

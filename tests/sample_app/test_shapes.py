@@ -198,11 +198,11 @@ def test_a_text_of_the_application_s_own_that_looks_like_a_tag_of_ours_opens_not
     assert row["text"] == following
 
 
-def test_a_variant_is_a_text() -> None:
-    find_page = resource(etag=lambda _: "v1", variant=lambda _: frozenset("ab"))(lambda: "page")  # type: ignore[arg-type,return-value]
+def test_a_variant_is_what_json_can_say() -> None:
+    find_page = resource(etag=lambda _: "v1", variant=lambda _: frozenset("ab"))(lambda: "page")
     pages = Flask("pages")
     ETag(pages)
-    with pages.test_request_context(), pytest.raises(TypeError, match="has to give a text or None"):
+    with pages.test_request_context(), pytest.raises(TypeError, match="which JSON cannot say"):
         find_page.etag_of("page")
 
 

@@ -1,0 +1,167 @@
+"""One story, with each framework over HTTP: read, save, be refused, meet another writer, delete; its OpenAPI."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from importlib.metadata import version
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from flask import Flask
+from openapi_spec_validator import validate
+from werkzeug.serving import make_server
+
+FRAMEWORKS = {
+    "apiflask": "/openapi.json",
+    "apifairy": "/openapi.json",
+    "apispec": "/openapi.json",
+    "flask_apispec": "/openapi.json",
+    "flask_openapi3": "/openapi/openapi.json",
+    "flask_restful": None,
+    "flask_restx": "/swagger.json",
+    "flask_smorest": "/openapi.json",
+    "spectree": "/apidoc/openapi.json",
+}
+"""Each framework, and where its application shows its OpenAPI document; Flask-RESTful has none."""
+
+if version("marshmallow").startswith("4."):
+    del FRAMEWORKS["flask_apispec"]  # it reads marshmallow.__version__, which is gone there
+
+
+@dataclass
+class Answer:
+    status: int
+    fields: dict[str, str]
+    content: bytes
+
+    @property
+    def etag(self) -> str | None:
+        return self.fields.get("etag")
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class Site:
+    """An application of one framework, on a server."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.app: Flask = importlib.import_module(f"tests.frameworks.apps.{name}").create_app(folder)
+        self.document = FRAMEWORKS[name]
+        self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
+        self._thread = Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def send(self, method: str, path: str, content: Any = None, **fields: str) -> Answer:
+        connection = HTTPConnection("127.0.0.1", self._server.port, timeout=30)
+        try:
+            sent = {name.replace("_", "-"): value for name, value in fields.items()}
+            if content is not None:
+                sent["Content-Type"] = "application/json"
+            connection.request(method, path, None if content is None else json.dumps(content), sent)
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, headers, response.read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    site = Site(request.param, tmp_path)
+    yield site
+    site.close()
+
+
+NOTE = "/notes/1"
+
+
+def test_it_reads_saves_and_is_refused(site: Site) -> None:
+    read = site.send("GET", NOTE)
+    assert (read.status, read.json) == (200, {"body": "first"})
+    assert read.etag is not None
+    unchanged = site.send("GET", NOTE, If_None_Match=read.etag)
+    assert (unchanged.status, unchanged.content, unchanged.etag) == (304, b"", read.etag)
+
+    unprotected = site.send("PUT", NOTE, {"body": "second"})
+    assert (unprotected.status, unprotected.json["reason"]) == (428, "missing")
+    assert unprotected.fields["cache-control"] == "no-store"
+    saved = site.send("PUT", NOTE, {"body": "second"}, If_Match=read.etag)
+    assert (saved.status, saved.json) == (200, {"body": "second"})
+    assert saved.etag not in (None, read.etag)
+    stale = site.send("PUT", NOTE, {"body": "third"}, If_Match=read.etag)
+    assert (stale.status, stale.json["reason"], stale.json["etag"]) == (412, "stale", saved.etag)
+    assert stale.etag == saved.etag
+
+    again = site.send("GET", NOTE)
+    assert (again.json, again.etag) == ({"body": "second"}, saved.etag)
+    assert site.send("DELETE", NOTE, If_Match=read.etag).status == 412
+    deleted = site.send("DELETE", NOTE, If_Match=str(saved.etag))
+    assert (deleted.status, deleted.content, deleted.etag) == (204, b"", None)
+    assert site.send("GET", NOTE).status == 404
+
+
+def test_it_makes_one_whose_tag_is_good(site: Site) -> None:
+    made = site.send("POST", "/notes", {"body": "new"})
+    assert (made.status, made.json) == (201, {"body": "new"})
+    path, etag = made.fields["location"], str(made.etag)
+    assert site.send("GET", path, If_None_Match=etag).status == 304
+    assert site.send("PUT", path, {"body": "newer"}, If_Match=etag).status == 200
+
+
+def test_of_two_writers_at_once_one_is_refused(site: Site) -> None:
+    etag = str(site.send("GET", NOTE).etag)
+
+    def write(body: str) -> Answer:
+        return site.send("PUT", NOTE, {"body": body}, If_Match=etag, Meet="yes")
+
+    with ThreadPoolExecutor(2) as both:
+        won, lost = sorted(both.map(write, ("mine", "theirs")), key=lambda answer: answer.status)
+    assert (won.status, lost.status) == (200, 412)
+    assert (lost.json["reason"], lost.json["etag"]) == ("stale", won.etag)
+    assert site.send("GET", NOTE).json == won.json
+
+
+def test_its_own_errors_stay_its_own(site: Site) -> None:
+    etag = str(site.send("GET", NOTE).etag)
+    wrong = site.send("PUT", NOTE, {"title": "no body"}, If_Match=etag)
+    assert wrong.status in (400, 422)
+    missing, nowhere = site.send("GET", "/notes/7", If_None_Match=etag), site.send("GET", "/nowhere")
+    assert (missing.status, nowhere.status) == (404, 404)
+    for answer in (wrong, missing):
+        assert answer.fields["content-type"] != "application/problem+json"
+        assert answer.etag is None
+        assert b"reason" not in answer.content
+    assert site.send("GET", NOTE).etag == etag
+
+
+def test_its_openapi_says_so(site: Site) -> None:
+    if site.document is None:
+        return
+    document = site.send("GET", site.document).json
+    validate(document)
+    [item] = [item for path, item in document["paths"].items() if path.startswith("/notes/")]
+    assert "304" in item["get"]["responses"]
+    assert "ETag" in item["get"]["responses"]["200"]["headers"]
+    assert {"409", "412", "428"} <= set(item["put"]["responses"])
+    [if_match] = [each for each in item["put"]["parameters"] if each["name"] == "If-Match"]
+    assert not if_match["required"]
+    assert "ETag" in item["put"]["responses"]["200"]["headers"]
+    if "openapi" in document:
+        link = item["get"]["responses"]["200"]["links"]["putIfMatch"]
+        assert link["parameters"]["header.If-Match"] == "$response.header.ETag"
+        assert item["put"]["responses"]["412"]["content"]
+    assert site.send("GET", site.document).json == document

@@ -1,0 +1,305 @@
+"""What an OpenAPI document says of decorated views, in each version that there is."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask
+from flask.views import MethodView
+from openapi_spec_validator import (
+    OpenAPIV2SpecValidator,
+    OpenAPIV30SpecValidator,
+    OpenAPIV31SpecValidator,
+    OpenAPIV32SpecValidator,
+)
+
+from flask_etag import ConditionalRequestError, ETag, etag_resource, require_if_match, resource
+from flask_etag.openapi import describe
+
+Document = dict[str, Any]
+
+VALIDATORS: dict[str, Any] = {
+    "2.0": OpenAPIV2SpecValidator,
+    "3.0": OpenAPIV30SpecValidator,
+    "3.1": OpenAPIV31SpecValidator,
+    "3.2": OpenAPIV32SpecValidator,
+}
+every_version = pytest.mark.parametrize("version", VALIDATORS)
+
+
+@resource(etag=lambda note: note["version"])
+def find_note(note_id: int) -> dict[str, str] | None:
+    return {"version": "1"} if note_id == 1 else None
+
+
+def notes() -> Blueprint:
+    made = Blueprint("notes", __name__, url_prefix="/notes")
+
+    def view(note: dict[str, str] | None) -> dict[str, str]:
+        return note or {}
+
+    made.get("/<int:note_id>", endpoint="read")(etag_resource(find_note)(view))
+    made.put("/<int:note_id>", endpoint="put")(require_if_match(find_note, create=True)(view))
+    made.patch("/<int:note_id>", endpoint="patch")(require_if_match(find_note)(view))
+    made.delete("/<int:note_id>", endpoint="delete")(require_if_match(find_note)(view))
+    made.post("/<int:note_id>", endpoint="post")(etag_resource(find_note)(view))
+    made.get("/", endpoint="list")(etag_resource(lambda: []))
+    made.patch("/", endpoint="all")(require_if_match(find_note, each=lambda: [])(lambda found: found))
+    made.put("/free", endpoint="free")(lambda: "")
+
+    @require_if_match(find_note)
+    class NoteView(MethodView):
+        def get(self, note: dict[str, str]) -> dict[str, str]:
+            return note
+
+        def put(self, note: dict[str, str]) -> dict[str, str]:
+            return note
+
+    made.add_url_rule("/class/<int:note_id>", view_func=NoteView.as_view("class"))
+    return made
+
+
+def app_of(**config: Any) -> Flask:
+    made = Flask("board")
+    made.config.update(config)
+    ETag(made)
+    made.register_blueprint(notes(), url_prefix="/api/notes")
+    return made
+
+
+VARIABLE = {"name": "note_id", "in": "path", "required": True}
+
+
+def document_of(version: str, prefix: str = "/api") -> Document:
+    """A document as frameworks make them."""
+    is_swagger = version == "2.0"
+    variable = {**VARIABLE, **({"type": "integer"} if is_swagger else {"schema": {"type": "integer"}})}
+
+    def operation(status: str = "200") -> Document:
+        return {"responses": {status: {"description": "OK"}}}
+
+    one = {
+        "parameters": [variable],
+        "get": operation(),
+        "put": operation() | {"operationId": "replaceNote"},
+        "patch": operation(),
+        "delete": operation("204"),
+        "post": operation("202"),
+    }
+    paths = {
+        f"{prefix}/notes/{{note_id}}": one,
+        f"{prefix}/notes/": {"get": operation(), "patch": operation()},
+        f"{prefix}/notes/free": {"put": operation()},
+        f"{prefix}/notes/class/{{note_id}}": {"parameters": [variable], "get": operation(), "put": operation()},
+        f"{prefix}/elsewhere": {"get": operation()},
+    }
+    name = {"swagger": "2.0"} if is_swagger else {"openapi": f"{version}.0"}
+    return {**name, "info": {"title": "Notes", "version": "1"}, "paths": paths}
+
+
+def check(version: str, document: Document) -> Document:
+    """Describe a document, check that it is valid, and that to describe it again changes nothing."""
+    VALIDATORS[version](deepcopy(document)).validate()
+    described = describe(document, app_of())
+    assert described is document
+    json.dumps(described)
+    VALIDATORS[version](deepcopy(described)).validate()
+    assert describe(deepcopy(described), app_of()) == described
+    return described
+
+
+def fields_of(operation: Document) -> list[str]:
+    return [each["name"] for each in operation.get("parameters", ()) if each["in"] == "header"]
+
+
+@every_version
+def test_each_operation_says_what_its_view_does(version: str) -> None:
+    paths = check(version, document_of(version))["paths"]
+    one = paths["/api/notes/{note_id}"]
+    assert {
+        method: (fields_of(one[method]), set(one[method]["responses"])) for method in one if method != "parameters"
+    } == {
+        "get": (["If-None-Match"], {"200", "304"}),
+        "put": (["If-Match", "If-None-Match"], {"200", "409", "412", "428"}),
+        "patch": (["If-Match"], {"200", "409", "412", "428"}),
+        "delete": (["If-Match"], {"204", "409", "412", "428"}),
+        "post": (["If-Match"], {"202", "409", "412"}),
+    }
+    tagged = {
+        (method, status)
+        for method in one
+        if method != "parameters"
+        for status, response in one[method]["responses"].items()
+        if "ETag" in response.get("headers", {})
+    }
+    refused = {(method, "412") for method in ("put", "patch", "delete", "post")}
+    assert tagged == {("get", "200"), ("get", "304"), ("put", "200"), ("patch", "200"), *refused}
+    assert not any(each["required"] for each in one["put"]["parameters"])
+    assert paths["/api/elsewhere"] == document_of(version)["paths"]["/api/elsewhere"]
+    assert paths["/api/notes/free"] == document_of(version)["paths"]["/api/notes/free"]
+    assert fields_of(paths["/api/notes/class/{note_id}"]["put"]) == ["If-Match"]
+    assert set(paths["/api/notes/class/{note_id}"]["get"]["responses"]) == {"200", "304"}
+
+
+@every_version
+def test_several_in_one_request_have_their_tags_in_the_content(version: str) -> None:
+    paths = check(version, document_of(version))["paths"]
+    batch = paths["/api/notes/"]["patch"]
+    assert fields_of(batch) == []
+    assert set(batch["responses"]) == {"200", "409", "412", "428"}
+    assert "headers" not in batch["responses"]["200"]
+    assert fields_of(paths["/api/notes/"]["get"]) == ["If-None-Match"]
+
+
+@every_version
+def test_a_refusal_has_the_schema_of_its_problem(version: str) -> None:
+    document = check(version, document_of(version))
+    schemas = document["definitions"] if version == "2.0" else document["components"]["schemas"]
+    assert set(schemas) == {"PreconditionFailedProblem", "PreconditionRequiredProblem", "WriteConflictProblem"}
+    failed = document["paths"]["/api/notes/{note_id}"]["put"]["responses"]["412"]
+    schema = failed["schema"] if version == "2.0" else failed["content"]["application/problem+json"]["schema"]
+    assert schema["$ref"].endswith("/PreconditionFailedProblem")
+    client = app_of().test_client()
+    for conditions, name in (
+        ({"If-Match": '"0"'}, "PreconditionFailedProblem"),
+        ({}, "PreconditionRequiredProblem"),
+    ):
+        problem = client.put("/api/notes/1", headers=conditions).json
+        assert problem is not None
+        assert set(schemas[name]["required"]) <= set(problem) <= set(schemas[name]["properties"])
+        assert problem["reason"] in schemas[name]["properties"]["reason"]["enum"]
+
+
+@pytest.mark.parametrize("version", ["3.0", "3.1", "3.2"])
+def test_a_get_links_to_its_writes_with_the_tag(version: str) -> None:
+    paths = check(version, document_of(version))["paths"]
+    links = paths["/api/notes/{note_id}"]["get"]["responses"]["200"]["links"]
+    assert set(links) == {"putIfMatch", "patchIfMatch", "deleteIfMatch", "postIfMatch"}
+    assert links["putIfMatch"]["operationId"] == "replaceNote"
+    assert links["patchIfMatch"]["operationRef"] == "#/paths/~1api~1notes~1%7Bnote_id%7D/patch"
+    for link in links.values():
+        assert link["parameters"] == {
+            "path.note_id": "$request.path.note_id",
+            "header.If-Match": "$response.header.ETag",
+        }
+    assert "links" not in paths["/api/notes/"]["get"]["responses"]["200"]
+
+
+@pytest.mark.parametrize(
+    ("version", "base"),
+    [
+        ("2.0", {"basePath": "/api"}),
+        ("3.0", {"servers": [{"url": "https://notes.example/other"}, {"url": "https://notes.example/api/"}]}),
+        ("3.1", {"servers": [{"url": "/api"}]}),
+    ],
+)
+def test_paths_may_begin_behind_a_base(version: str, base: Document) -> None:
+    paths = check(version, {**document_of(version, ""), **base})["paths"]
+    assert fields_of(paths["/notes/{note_id}"]["patch"]) == ["If-Match"]
+
+
+@every_version
+def test_what_is_said_already_is_kept(version: str) -> None:
+    document = document_of(version)
+    is_swagger = version == "2.0"
+    text: Document = {"type": "string"} if is_swagger else {"schema": {"type": "string"}}
+    own = {"name": "if-match", "in": "header", "description": "own", **text}
+    shared = {"parameters": {"Own": own}, "responses": {"Note": {"description": "a note"}}}
+    if is_swagger:
+        document |= shared
+    else:
+        document["components"] = shared
+    place = "#/" if is_swagger else "#/components/"
+    put, get, patch = (document["paths"]["/api/notes/{note_id}"][method] for method in ("put", "get", "patch"))
+    put["parameters"] = [{"$ref": f"{place}parameters/Own"}]
+    put["responses"] = {"200": {"$ref": f"{place}responses/Note"}, "412": {"$ref": f"{place}responses/Note"}}
+    get["responses"]["200"]["headers"] = {"etag": {"description": "own", **text}}
+    get["responses"]["304"] = {"description": "own", "headers": {}}
+    patch["responses"]["412"] = {"description": "own"}
+    described = check(version, document)
+    assert put["parameters"] == [{"$ref": f"{place}parameters/Own"}, put["parameters"][1]]
+    assert put["parameters"][1]["name"] == "If-None-Match"
+    assert put["responses"]["200"]["description"] == "a note"
+    assert set(put["responses"]["200"]["headers"]) == {"ETag"}
+    assert put["responses"]["412"] == {"$ref": f"{place}responses/Note"}
+    assert (described if is_swagger else described["components"])["responses"] == shared["responses"]
+    assert list(get["responses"]["200"]["headers"]) == ["etag"]
+    assert get["responses"]["304"]["description"] == "own"
+    assert patch["responses"]["412"]["description"] == "own"
+    assert ("schema" if is_swagger else "content") in patch["responses"]["412"]
+
+
+def test_a_status_may_be_a_number_and_a_path_a_reference() -> None:
+    document = document_of("3.1")
+    item = document["paths"].pop("/api/notes/{note_id}")
+    item["get"]["responses"] = {200: {"description": "OK"}, 304: {"description": "own"}}
+    item["head"] = {"responses": {}}
+    document["components"] = {"pathItems": {"Note": item}}
+    document["paths"]["/api/notes/{id}"] = {"$ref": "#/components/pathItems/Note"}
+    document["paths"]["/api/notes/free"] = {"$ref": "#/components/pathItems/None"}
+    describe(document, app_of())
+    assert set(item["get"]["responses"]) == {200, 304}
+    assert set(item["head"]["responses"]) == {"304"}
+    assert fields_of(item["patch"]) == ["If-Match"]
+
+
+def test_what_is_only_reported_is_not_refused() -> None:
+    document = describe(document_of("3.1"), app_of(ETAG_REQUIRE="report"))
+    patch = document["paths"]["/api/notes/{note_id}"]["patch"]
+    assert set(patch["responses"]) == {"200", "412", "409"}
+    assert "428" not in patch["parameters"][0]["description"]
+
+
+@pytest.mark.parametrize("handled", [412, ConditionalRequestError])
+def test_what_the_application_answers_itself_has_no_schema_of_ours(handled: Any) -> None:
+    own = app_of()
+    own.register_error_handler(handled, lambda error: (error.reason, error.code))
+    document = describe(document_of("3.1"), own)
+    failed = document["paths"]["/api/notes/{note_id}"]["patch"]["responses"]["412"]
+    assert set(failed) == {"description"}
+    assert "components" not in document
+
+
+def test_a_framework_that_makes_the_responses_makes_those_of_refusals_too() -> None:
+    class Represented(MethodView):
+        def dispatch_request(self, **kwargs: Any) -> Any:
+            return super().dispatch_request(**kwargs)
+
+        @require_if_match(find_note)
+        def put(self, note: dict[str, str]) -> dict[str, str]:
+            return note
+
+    own = Flask("own")
+    ETag(own)
+    own.add_url_rule("/api/notes/class/<int:note_id>", view_func=Represented.as_view("note"))
+    document = describe(document_of("3.1"), own)
+    failed = document["paths"]["/api/notes/class/{note_id}"]["put"]["responses"]["412"]
+    assert set(failed["content"]) == {"application/json"}
+
+
+@pytest.mark.parametrize("document", [{}, {"openapi": "4.0.0"}, {"swagger": "1.2"}, {"openapi": "3.3.0"}])
+def test_another_document_is_refused(document: Document) -> None:
+    with pytest.raises(ValueError, match="takes an OpenAPI document of version"):
+        describe(document, app_of())
+
+
+def test_a_document_without_paths_stays_as_it_is() -> None:
+    with app_of().app_context():
+        assert describe({"openapi": "3.1.0", "paths": None}) == {"openapi": "3.1.0", "paths": None}
+
+
+@every_version
+def test_the_command_prints_the_parts(version: str) -> None:
+    printed = app_of().test_cli_runner().invoke(args=["etag", "openapi", "--version", version])
+    assert printed.exit_code == 0
+    document = json.loads(printed.stdout)
+    VALIDATORS[version](deepcopy(document)).validate()
+    assert set(document["paths"]) == {
+        "/api/notes/{note_id}",
+        "/api/notes/",
+        "/api/notes/class/{note_id}",
+    }
+    assert fields_of(document["paths"]["/api/notes/{note_id}"]["delete"]) == ["If-Match"]
