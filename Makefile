@@ -7,6 +7,7 @@
 # make test-contract the sample app against its OpenAPI document: schemathesis, and a client that is generated from it
 # make test-torture client processes against gunicorn, while workers and databases die
 # make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
+# make test-recipes what the docs say for Prometheus, OpenTelemetry, logs and Sentry (apt-get install prometheus)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-costs   no request takes more processor instructions than it did (apt-get install valgrind)
 # make test-all     all of these once
@@ -33,7 +34,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture contention clusters search peers costs instructions rivals bench screenshot constraints clean
+.PHONY: run test smoke test-recipes test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture contention clusters search peers costs instructions rivals bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
@@ -54,6 +55,9 @@ smoke: $(VENV)/.test
 test-proxies test-browser test-torture test-costs: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
+test-recipes: $(VENV)/.recipes
+	$(PYTEST) tests/recipes
+
 test-clusters: $(VENV)/.clusters
 	$(PYTEST) tests/clusters
 	@$(BIN)/python -m torture.clusters --accepted 40
@@ -61,7 +65,7 @@ test-clusters: $(VENV)/.clusters
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-proxies test-browser test-torture test-clusters test-release test-costs
+test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release test-costs
 
 # In environments of their own: what they need differs, and is much.
 APART := $(VENV)-apart
@@ -139,6 +143,9 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
+$(VENV)/.recipes: $(VENV)/.test
+	$(PIP) --group recipes
+
 $(VENV)/.clusters: $(VENV)/.test
 	$(PIP) --group clusters
 	@touch $@
@@ -160,7 +167,7 @@ $(VENV)/.bench: $(VENV)/.run
 constraints:
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --group test --group stores --group clusters --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --group clusters --group recipes --group release --group stores --editable '.[bench]'
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 
 clean:

@@ -2,7 +2,7 @@
 
 from flask_etag.backend import Stale
 from flask_etag.decisions import Decision, decided
-from flask_etag.decorators import etag_resource, require_if_match
+from flask_etag.decorators import etag_resource, exempt, require_if_match
 from flask_etag.entity_tags import EntityTag
 from flask_etag.errors import (
     ConditionalRequestError,
@@ -19,6 +19,7 @@ __all__ = [
     "resource",
     "etag_resource",
     "require_if_match",
+    "exempt",
     "version_column",
     "content_hash",
     "EntityTag",

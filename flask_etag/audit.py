@@ -6,12 +6,14 @@ an application finds the views that are decorated above their route, where the d
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
 from weakref import WeakSet, ref
 
 import click
@@ -27,15 +29,23 @@ from flask_etag.settings import Settings, settings_of, watch
 from flask_etag.validators import Found
 
 _PROTECTION = "__flask_etag_protection__"
+_EXEMPTION = "__flask_etag_exemption__"
 _DECORATED_AS = "__flask_etag_decorated_as__"
 
 _HEADINGS = ("Route", "Method", "Resource", "Tag", "Protection")
 _WRITES = ("PUT", "PATCH", "DELETE")
+_GUARDED_BY = {"guarded": "its version", "held": "its row"}
 
 _apps: WeakSet[Flask] = WeakSet()
 
 
 # Which views are decorated, and how.
+
+Unprotected = Literal["refused", "reported", "let pass"]
+"""What becomes of a request that sets no condition on what it overwrites.
+
+It is answered 428, unless ``ETAG_REQUIRE`` is "report"; it is told of and let pass; or it is let pass.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +53,20 @@ class Protection:
     """How a view is decorated.
 
     :param resource: the resource that the view serves; ``None`` where its tag is the digest of the body.
-    :param required: whether a write has to name the state that it overwrites, or is answered 428.
+    :param unprotected: what becomes of a write that does not name the state which it overwrites.
     :param creates: whether a PUT or POST may create what the loader does not find.
     :param is_batch: whether one request writes several resources: ``each=``.
     """
 
     resource: Resource[..., Any] | None
-    required: bool = False
+    unprotected: Unprotected = "let pass"
     creates: bool = False
     is_batch: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether a write has to name the state that it overwrites, be it only for a report."""
+        return self.unprotected != "let pass"
 
 
 def mark(view: Callable[..., Any], conditional: Callable[..., Any], protection: Protection) -> None:
@@ -70,6 +85,16 @@ def mark(view: Callable[..., Any], conditional: Callable[..., Any], protection: 
 def protection_of(view: Callable[..., Any]) -> Protection | None:
     """Return how a view is decorated, also through decorators above ours that use ``functools.wraps``."""
     return getattr(view, _PROTECTION, None)
+
+
+def mark_exempt(view: Callable[..., Any], reason: str) -> None:
+    """Note on a view, or on a class of views, why it needs no condition."""
+    setattr(view, _EXEMPTION, reason)
+
+
+def exemption_of(view: Callable[..., Any]) -> str | None:
+    """Return why a view needs no condition; ``None`` where nobody has said so."""
+    return getattr(view, _EXEMPTION, None)
 
 
 def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any], str]]:
@@ -246,58 +271,155 @@ def etag() -> None:
     """Audit conditional requests."""
 
 
+Guard = Literal["guarded", "held", "locked", "judged only", "exempt", "unknown", "none"]
+"""What keeps a write from overwriting what its sender has not seen.
+
+``guarded``: the version, or a compare-and-set of the view's own. ``held``: a lock on the row. ``locked``:
+``lock=``. ``judged only``: the check alone, which two requests at the same moment both pass. ``exempt``:
+nothing, and somebody has said why. ``unknown``: the loader is not annotated. ``none``: nothing.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one route, and what protects it.
+
+    :param route: the rule of the URL.
+    :param method: the method.
+    :param endpoint: the endpoint.
+    :param resource: the name of the resource; ``None`` where there is none.
+    :param tag: where the tag comes from; ``None`` where there is none.
+    :param protection: what protects it; ``None`` where there is nothing to protect, as in a read.
+    :param detail: by what it is guarded, or why it is exempt, or not protected.
+    :param enforced: whether a request without a condition is refused; otherwise it is let pass.
+    """
+
+    route: str
+    method: str
+    endpoint: str
+    resource: str | None = None
+    tag: str | None = None
+    protection: Guard | None = None
+    detail: str = ""
+    enforced: bool = False
+
+    @property
+    def name(self) -> str:
+        """The method, and the rule of the URL."""
+        return f"{self.method} {self.route}"
+
+    @property
+    def is_only_reported(self) -> bool:
+        """Whether what would be protected is let pass, for the time of a roll-out."""
+        return self.protection not in (None, "none", "exempt") and not self.enforced
+
+    @property
+    def described(self) -> str:
+        """What protects it, in a few words."""
+        if self.protection is None:
+            return ""
+        words = {"none": "not at all", "unknown": "guarded if mapped"}.get(self.protection, self.protection)
+        told = f"{words}: {self.detail}" if self.detail else words
+        return f"only reported, {told}" if self.is_only_reported else told
+
+
+def routes_of(app: Flask) -> list[Route]:
+    """Return every method of every route of an application, with what protects it."""
+    configured = settings_of(app)
+    return [_route(app, configured, *found) for found in views_of(app)]
+
+
+def _route(
+    app: Flask, configured: Settings, rule: str, method: str, view: Callable[..., Any], endpoint: str
+) -> Route:
+    protection = protection_of(view)
+    resource = None if protection is None else protection.resource
+    described = partial(
+        Route,
+        rule,
+        method,
+        endpoint,
+        None if resource is None else resource.name,
+        (None if protection is None else "body") if resource is None else resource.validator.source,
+    )
+    if method in ("GET", "TRACE"):
+        return described()
+    if protection is not None and resource is not None and protection.required:
+        enforced = protection.unprotected == "refused" and configured.require == "enforce"
+        return described(*guard_of(resource), enforced)
+    of_class = getattr(app.view_functions[endpoint], "view_class", view)
+    reason = exemption_of(view) or exemption_of(of_class)
+    if reason is not None:
+        return described("exempt", reason)
+    if resource is not None:
+        return described("none", "If-Match is judged, and not required")
+    return described("none") if method in _WRITES else described()
+
+
 @etag.command()
 @click.option("--check", is_flag=True, help="Exit with 1 if a PUT, PATCH or DELETE is not protected.")
+@click.option(
+    "--allow-reported", is_flag=True, help="With --check: let pass what is only reported, for a roll-out."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects in the place of the table.")
 @with_appcontext
-def routes(check: bool) -> None:
+def routes(check: bool, allow_reported: bool, as_json: bool) -> None:
     """Show every route: its resource, where its tag comes from, and how it is protected."""
-    configured = settings_of(current_app)
-    rows, unprotected = [], []
-    for rule, method, view, _ in views_of(current_app):
-        protection = protection_of(view)
-        rows.append((rule, method, *_described(method, protection, configured)))
-        if method in _WRITES and not _is_protected(protection, configured):
-            unprotected.append(f"{method} {rule}")
-    _echo_table([_HEADINGS, *rows])
-    if check and unprotected:
-        click.echo(f"\nNot protected: {', '.join(unprotected)}", err=True)
+    found = routes_of(current_app._get_current_object())  # type: ignore[attr-defined]
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+    else:
+        rows = [(each.route, each.method, each.resource or "", each.tag or "", each.described) for each in found]
+        _echo_table([_HEADINGS, *rows])
+    problems = _problems_of(found, allow_reported=allow_reported)
+    if check and problems:
+        told = [f"{kind}: {', '.join(each.name for each in them)}" for kind, them in problems.items()]
+        click.echo("\n" + "\n".join(told), err=True)
         sys.exit(1)
 
 
-def _is_protected(protection: Protection | None, configured: Settings) -> bool:
-    """Tell whether a write that names no state is refused."""
-    return protection is not None and protection.required and configured.require == "enforce"
+def unprotected_routes(app: Flask) -> list[str]:
+    """Name the writes of an application that ``flask etag routes --check`` fails for: method and rule of each."""
+    return [each.name for them in _problems_of(routes_of(app)).values() for each in them]
 
 
-def _described(method: str, protection: Protection | None, configured: Settings) -> tuple[str, str, str]:
-    """Return what the table shows of one route: its resource, where its tag comes from, and its protection."""
-    if protection is None:
-        return "", "", "not at all" if method in _WRITES else ""
-    resource = protection.resource
-    if resource is None:
-        return "", "body", ""
-    source = resource.validator.source
-    if method in ("GET", "TRACE"):
-        return resource.name, source, ""
-    if not protection.required:
-        return resource.name, source, "not at all: If-Match is judged, and not required"
-    if configured.require != "enforce":
-        return resource.name, source, f'not at all: ETAG_REQUIRE is "{configured.require}"'
-    return resource.name, source, _guard_of(resource)
+def _problems_of(found: Iterable[Route], *, allow_reported: bool = False) -> dict[str, list[Route]]:
+    """Return the writes that are not protected, by what has to be done.
+
+    :param found: the routes.
+    :param allow_reported: whether to leave out those whose unprotected requests are only reported.
+    """
+    writes = [each for each in found if each.method in _WRITES]
+    kinds = {
+        "Not protected": [each for each in writes if each.protection == "none"],
+        "Judged, not guarded (its resource wants lock= or swaps=)": [
+            each for each in writes if each.protection == "judged only"
+        ],
+        "Cannot be told (annotate what its loader returns)": [
+            each for each in writes if each.protection == "unknown"
+        ],
+        "Only reported": [each for each in writes if each.is_only_reported and not allow_reported],
+    }
+    return {kind: them for kind, them in kinds.items() if them}
 
 
-def _guard_of(resource: Resource[..., Any]) -> str:
-    """Tell how the objects of a resource are guarded, from the classes that its loader is annotated to return."""
-    loaded = _loaded_by(resource)
+def guard_of(resource: Resource[..., Any], loaded: Sequence[type] | None = None) -> tuple[Guard, str]:
+    """Tell how the objects of a resource are guarded, and by what.
+
+    :param loaded: their classes; without it, those that the loader is annotated to return.
+    """
+    if loaded is None:
+        loaded = _loaded_by(resource)
     known = backend()
     guards = {None if known is None else known.guarding(model) for model in loaded}
     if guards and None not in guards:
-        return ", or ".join(sorted(filter(None, guards)))
+        kinds = sorted(filter(None, guards))
+        return ("held" if "held" in kinds else "guarded"), " or ".join(_GUARDED_BY[kind] for kind in kinds)
     if resource.has_lock:
-        return "locked: lock="
+        return "locked", "lock="
     if resource.swaps:
-        return "guarded: its view's own compare-and-set"
-    return "judged only" if loaded else "guarded if mapped: the loader's annotation does not say"
+        return "guarded", "its view's own compare-and-set"
+    return ("judged only", "") if loaded else ("unknown", "the loader's annotation does not say")
 
 
 def _loaded_by(resource: Resource[..., Any]) -> list[type]:

@@ -154,8 +154,11 @@ class Backend(Protocol):
     def owns(self, target: object) -> bool:
         """Tell whether an object is kept in such a store."""
 
-    def guarding(self, model: type) -> str | None:
-        """Tell how the objects of a class are guarded; ``None`` for a class that is not kept in such a store."""
+    def guarding(self, model: type) -> Literal["guarded", "held"] | None:
+        """Tell how the objects of a class are guarded: by a version, or by a hold on the row.
+
+        ``None`` is for a class that is not kept in such a store.
+        """
 
     def cause_of(self, error: Exception) -> Cause | None:
         """Tell why the store refused; ``None`` for an error that is no refusal."""

@@ -16,7 +16,7 @@ from flask_etag.errors import PreconditionFailed, PreconditionRequired
 from flask_etag.exchange import Exchange
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.resources import Resource
-from flask_etag.writing import Target, refuse_unprotected
+from flask_etag.writing import Target
 
 Item = tuple[EntityTag | str | None, Mapping[str, Any]]
 """One item of a request: its entity tag, as in If-Match, and the loader's arguments, by name."""
@@ -45,7 +45,6 @@ class Batch:
         each: Callable[..., Iterable[Item]],
     ) -> None:
         exchange.is_unchanged(exchange.preconditions(), Representation())
-        self._exchange = exchange
         self._has_locks = resource.has_lock
         self._arguments: list[Mapping[str, Any]] = []
         self._targets: list[Target] = []
@@ -87,10 +86,9 @@ class Batch:
                 self._targets[index].load(unit)
 
     def require_protection(self) -> None:
-        """Refuse a request of which an item has no tag, or only log it, as ``ETAG_REQUIRE`` says."""
+        """Refuse a request of which an item has no tag."""
         if self._unprotected:
-            missing = [self._item(index, "missing") for index in self._unprotected]
-            refuse_unprotected(self._exchange, PreconditionRequired(missing))
+            raise PreconditionRequired([self._item(index, "missing") for index in self._unprotected])
 
     def judge(self) -> None:
         """Judge each item by its own tag.

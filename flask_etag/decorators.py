@@ -1,4 +1,4 @@
-"""The decorators of views: ``etag_resource`` serves a resource, ``require_if_match`` protects it."""
+"""The decorators of views: ``etag_resource`` serves a resource, ``require_if_match`` protects it; ``exempt``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overl
 from flask import Response, request
 from flask.views import MethodView, View
 
-from flask_etag.audit import Protection, mark, protection_of
+from flask_etag.audit import Protection, Unprotected, exemption_of, mark, mark_exempt, protection_of
 from flask_etag.backend import cause_of
 from flask_etag.batches import Batch, Item
 from flask_etag.decisions import decided, tell_answer, tell_refusal
 from flask_etag.errors import ConditionalRequestError, WriteConflict
-from flask_etag.exchange import Exchange, Unmade
+from flask_etag.exchange import EXPLANATION, Exchange, Unmade
 from flask_etag.reading import read, read_body
 from flask_etag.replays import Caller, Replay, replay_of
 from flask_etag.resources import Parameters, Resource, in_sync
@@ -27,6 +27,7 @@ Q = ParamSpec("Q")
 T = TypeVar("T")
 V = TypeVar("V", bound=type[MethodView])
 S = TypeVar("S", bound=View)
+F = TypeVar("F", bound=Callable[..., Any])
 
 _UNCONDITIONAL = ("OPTIONS", "TRACE")
 
@@ -64,11 +65,21 @@ def etag_resource(resource_or_view: Any, /) -> Any:
 
 @overload
 def require_if_match(
-    resource: Resource[P, T | None], /, *, create: Literal[False] = False, replay: bool | Caller = False
+    resource: Resource[P, T | None],
+    /,
+    *,
+    create: Literal[False] = False,
+    enforce: bool = True,
+    replay: bool | Caller = False,
 ) -> ConditionalView[P, T]: ...
 @overload
 def require_if_match(
-    resource: Resource[P, T | None], /, *, create: Literal[True], replay: bool | Caller = False
+    resource: Resource[P, T | None],
+    /,
+    *,
+    create: Literal[True],
+    enforce: bool = True,
+    replay: bool | Caller = False,
 ) -> ConditionalView[P, T | None]: ...
 @overload
 def require_if_match(
@@ -76,6 +87,7 @@ def require_if_match(
     /,
     *,
     each: Callable[Q, Iterable[Item]],
+    enforce: bool = True,
     replay: bool | Caller = False,
 ) -> ConditionalView[Q, list[T]]: ...
 def require_if_match(
@@ -84,6 +96,7 @@ def require_if_match(
     *,
     create: bool = False,
     each: Callable[..., Iterable[Item]] | None = None,
+    enforce: bool = True,
     replay: bool | Caller = False,
 ) -> ConditionalView[..., Any]:
     """Protect a resource: nothing overwrites a state of it that the sender has not seen.
@@ -100,6 +113,8 @@ def require_if_match(
         reads the content, and returns for each item its ETag, as in If-Match, and the loader's arguments by name.
         The view is handed the list of objects, in this order; after a flush it puts the ETag of each into its
         answer, by :meth:`~flask_etag.Resource.etag_of`. One 412 names all items that are stale.
+    :param enforce: whether a request that would be answered 428 is refused. With ``False`` it is told of and let
+        pass, for this view alone, as ``ETAG_REQUIRE="report"`` does for the application.
     :param replay: whether to know a write that was done, and comes again since its answer was lost, by the version
         that it has left, and to answer it 2xx (RFC 9110 section 13.1.1): what a GET gives, or 204. Or a function
         that tells who sends it, as a text, so that equal requests of two users are told apart. It takes a model
@@ -112,24 +127,60 @@ def require_if_match(
             "has to know what it is about to change before it runs: put @resource above the function that loads "
             "it, say find_note; and @require_if_match(find_note) above the view."
         )
-    if not isinstance(create, bool):
-        raise TypeError(f"create= takes True or False, and was given {create!r}.")
+    for name, value in (("create", create), ("enforce", enforce)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}= takes True or False, and was given {value!r}.")
+    unprotected: Unprotected = "refused" if enforce else "reported"
     answers_again = replay_of(resource, replay)
     if each is None:
-        return ConditionalView(resource, protected=True, create=create, replay=answers_again)
+        return ConditionalView(resource, unprotected, create=create, replay=answers_again)
     if create or not callable(each) or inspect.iscoroutinefunction(each):
         raise TypeError(
             "each= takes a function, not async, that gives the ETag and the loader's arguments of each item, and "
             f"does not go with create=True; it was given {_name(each)}."
         )
-    return _BatchView(resource, each, answers_again)
+    return _BatchView(resource, unprotected, each, answers_again)
+
+
+def exempt(reason: str, /) -> Callable[[F], F]:
+    """Mark a view that writes and needs no condition: the audit shows the reason. Nothing happens when it runs.
+
+    Without it, ``flask etag routes --check`` fails where a PUT, PATCH or DELETE is not protected.
+
+    :param reason: why two of these requests at the same moment cannot overwrite each other, say: a sentence.
+    :raises TypeError: if the reason is no text, or what it decorates is no view, or is protected.
+    """
+    if not (isinstance(reason, str) and reason.strip()):
+        raise TypeError(
+            f"@exempt takes the reason why a view needs no condition, and was given {_name(reason)}: "
+            '@exempt("adds only the caller\'s own favourite").'
+        )
+
+    def marked(view: F) -> F:
+        if not (inspect.isfunction(view) or _is_view_class(view)):
+            raise TypeError(
+                f"{_name(view)} is no view: exempt a function, or a MethodView, or one of its methods."
+            )
+        mark_exempt(view, reason)
+        _refuse_contradiction(view, protection_of(view))
+        return view
+
+    return marked
+
+
+def _refuse_contradiction(view: Any, protection: Protection | None) -> None:
+    if protection is not None and protection.required and exemption_of(view):
+        raise TypeError(
+            f"{_name(view)} is exempt and requires If-Match: one of the two is enough. In a class of which one "
+            "method is exempt, decorate the other methods."
+        )
 
 
 class ConditionalView(Generic[P, T]):
     """A decorator for the view of a resource: it hands the view the object that the loader returned.
 
     :param resource: the resource.
-    :param protected: whether a write has to name the state that it overwrites, or is answered 428.
+    :param unprotected: what becomes of a write that does not name the state which it overwrites.
     :param create: whether a PUT or POST may create what the loader does not find.
     :param replay: how to answer a write that was done before; ``None`` for a 412.
     """
@@ -137,14 +188,14 @@ class ConditionalView(Generic[P, T]):
     def __init__(
         self,
         resource: Resource[..., Any],
+        unprotected: Unprotected = "let pass",
         *,
-        protected: bool = False,
         create: bool = False,
         replay: Replay | None = None,
     ) -> None:
         self._resource = resource
         self._parameters = resource.parameters
-        self._protected = protected
+        self._unprotected: Unprotected = unprotected
         self._create = create
         self._replay = replay
 
@@ -164,7 +215,7 @@ class ConditionalView(Generic[P, T]):
         :raises TypeError: if ``view`` is no view, or takes no resource.
         """
         protection = Protection(
-            self._resource, required=self._protected, creates=self._create, is_batch=isinstance(self, _BatchView)
+            self._resource, self._unprotected, creates=self._create, is_batch=isinstance(self, _BatchView)
         )
         return _decorated(view, self._answer, protection, self._parameters)
 
@@ -181,18 +232,22 @@ class ConditionalView(Generic[P, T]):
                 raise WriteConflict(cause) from error  # the loader has waited for a writer's lock in vain (SQLite)
             raise
         if self._replay is not None:
-            return self._replay.write(exchange, create=self._create)
+            return self._replay.write(exchange, self._unprotected, create=self._create)
         subject = Target(exchange, self._resource, exchange.preconditions(), create=self._create)
-        return write(exchange, subject, protected=self._protected)
+        return write(exchange, subject, self._unprotected)
 
 
 class _BatchView(ConditionalView[P, T]):
     """A decorator for a view that writes several resources: it hands the view the list of their objects."""
 
     def __init__(
-        self, resource: Resource[..., Any], each: Callable[P, Iterable[Item]], replay: Replay | None
+        self,
+        resource: Resource[..., Any],
+        unprotected: Unprotected,
+        each: Callable[P, Iterable[Item]],
+        replay: Replay | None,
     ) -> None:
-        super().__init__(resource, protected=True, replay=replay)
+        super().__init__(resource, unprotected, replay=replay)
         self._each: Callable[..., Iterable[Item]] = each
         self._parameters = Parameters.of(each)
 
@@ -204,8 +259,8 @@ class _BatchView(ConditionalView[P, T]):
                 "@etag_resource and a resource of its own."
             )
         if self._replay is not None:
-            return self._replay.write_each(exchange, self._each)
-        return write(exchange, Batch(exchange, self._resource, self._each), protected=True)
+            return self._replay.write_each(exchange, self._unprotected, self._each)
+        return write(exchange, Batch(exchange, self._resource, self._each), self._unprotected)
 
 
 def _answer_by_its_body(exchange: Exchange) -> Response:
@@ -243,6 +298,7 @@ def _decorated(
         raise TypeError(
             f"{view.__qualname__}() is decorated already: one of etag_resource and require_if_match is enough."
         )
+    _refuse_contradiction(view, protection)
     function = in_sync(view) if inspect.iscoroutinefunction(view) else view
     arguments_of = _same_arguments if loads_by is None else _arguments_for(view, loads_by)
 
@@ -256,6 +312,8 @@ def _decorated(
             # Where Flask's own method is not what calls the view, a framework makes the response of its answer.
             makes_responses = type(args[0]).dispatch_request is not MethodView.dispatch_request
         exchange = Exchange(bound, *arguments_of(given), is_made_above=makes_responses)
+        if EXPLANATION in exchange.environ:
+            return exchange.environ[EXPLANATION].of(exchange, protection, answer)
         try:
             response = answer(exchange)
         except ConditionalRequestError as refusal:

@@ -35,6 +35,9 @@ _OF_EVERY_RESPONSE = frozenset({"Content-Length", "Content-Type"})
 _NAME = itemgetter(0)
 _NO_NAMES: frozenset[str] = frozenset()
 
+EXPLANATION = "flask_etag.explanation"
+"""The key of the environ where a request that is only to be explained has what explains it: see ``explain``."""
+
 _READS = frozenset({"GET", "HEAD"})
 
 _IN_ORDER = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
@@ -58,7 +61,6 @@ class Exchange:
     __slots__ = (
         "_app",
         "_is_made_above",
-        "_view",
         "_view_arguments",
         "environ",
         "has_passed",
@@ -68,6 +70,7 @@ class Exchange:
         "outcome",
         "settings",
         "url_arguments",
+        "view",
     )
 
     def __init__(
@@ -78,7 +81,7 @@ class Exchange:
         *,
         is_made_above: bool = False,
     ) -> None:
-        self._view = view
+        self.view = view
         self._is_made_above = is_made_above
         self._view_arguments = view_arguments
         self.url_arguments: dict[str, Any] = url_arguments
@@ -159,7 +162,7 @@ class Exchange:
         Where that is for the view's framework to do, the response is :class:`Unmade`.
         """
         self.has_run_view = True
-        answer = self._view(*target, **self._view_arguments)
+        answer = self.view(*target, **self._view_arguments)
         # The view may keep a response that it has made, and answer it to others too.
         if isinstance(answer, self._app.response_class):
             return _copied(answer)

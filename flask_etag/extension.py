@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from flask import Flask
 
-from flask_etag import openapi  # noqa: F401 - it adds a command to flask etag
+from flask_etag import doctor, explain, openapi  # noqa: F401 - each adds a command to flask etag
 from flask_etag.audit import audit
 from flask_etag.errors import ConditionalRequestError
 from flask_etag.settings import EXTENSION, Settings

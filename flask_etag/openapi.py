@@ -148,7 +148,7 @@ class _Views:
             is_made_above = _makes_responses(app.view_functions[endpoint])
             media_type = "application/json" if is_made_above else "application/problem+json"
             handled = not is_ours or any(own[code] for code in (409, 412, 428))
-            is_required = protection.required and enforces
+            is_required = protection.unprotected == "refused" and enforces
             described = _Method(method.lower(), protection, is_required, None if handled else media_type)
             methods = self._by_path.setdefault(_normal(_VARIABLE_OF_RULE.sub("{}", rule)), [])
             methods.append(described)

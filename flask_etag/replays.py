@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
 
 from flask_etag import log
-from flask_etag.audit import protection_of
+from flask_etag.audit import Unprotected, protection_of
 from flask_etag.backend import Unit, owner_of
 from flask_etag.batches import Batch, Item
 from flask_etag.entity_tags import EntityTag, MalformedField, TagList
@@ -63,26 +63,29 @@ class Replay:
         self._resource = resource
         self._caller = caller
 
-    def write(self, exchange: Exchange, *, create: bool) -> Response:
+    def write(self, exchange: Exchange, unprotected: Unprotected, *, create: bool) -> Response:
         """Answer a request that writes, or has written and comes again: the story of a write, and one step more.
 
+        :param unprotected: what becomes of a request that sets no condition on what it overwrites.
         :param create: whether a PUT or POST may find nothing; what it makes then is not known again.
         """
         known_by = _KnownBy(exchange, self._caller)
         target = _Target(known_by, exchange, self._resource, exchange.preconditions(), create=create)
         try:
-            return write(exchange, target, protected=True)
+            return write(exchange, target, unprotected)
         except _Replayed as replayed:
             return _answer(exchange, self._resource, replayed.etags[0])
 
-    def write_each(self, exchange: Exchange, each: Callable[..., Iterable[Item]]) -> Response:
+    def write_each(
+        self, exchange: Exchange, unprotected: Unprotected, each: Callable[..., Iterable[Item]]
+    ) -> Response:
         """Answer a request that writes several resources, or has written them and comes again.
 
         Then its answer names each item, by its arguments, with its current tag, as a 412 does.
         """
         batch = _Batch(_KnownBy(exchange, self._caller), exchange, self._resource, each)
         try:
-            return write(exchange, batch, protected=True)
+            return write(exchange, batch, unprotected)
         except _Replayed as replayed:
             exchange.outcome = "replayed"
             return current_app.make_response({"items": batch.named(replayed.etags)})

@@ -11,6 +11,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
+from flask_etag.audit import Unprotected
 from flask_etag.backend import Claim, Refused, Terms, Unit, cause_of, owner_of, unit_of_write
 from flask_etag.entity_tags import field_of
 from flask_etag.errors import PreconditionRequired, WriteConflict
@@ -23,10 +24,10 @@ _CREATING = ("PUT", "POST")
 _NOTHING_LOCKED = nullcontext()
 
 
-def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
+def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Response:
     """Answer a request that may change its target: run the view only on the state that the sender has seen.
 
-    :param protected: whether to refuse a request that sets no condition on what it overwrites.
+    :param unprotected: what becomes of a request that sets no condition on what it overwrites.
     :raises PreconditionRequired: if the request is refused because it is unprotected.
     :raises PreconditionFailed: if a condition does not hold, or no longer holds when the store refuses.
     :raises WriteConflict: if the store refuses, and the conditions hold all the same.
@@ -35,7 +36,7 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     with subject.locked():
         try:
             with unit:
-                if not _load_judge_and_hold(exchange, subject, unit, protected=protected):
+                if not _load_judge_and_hold(exchange, subject, unit, unprotected):
                     _begin_anew(subject, unit)
                 response = exchange.serve(subject.handed)
                 unit.settle(is_done=response.status_code < 400)
@@ -62,15 +63,15 @@ def write(exchange: Exchange, subject: Subject, *, protected: bool) -> Response:
     return response
 
 
-def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, *, protected: bool) -> bool:
+def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, unprotected: Unprotected) -> bool:
     """Load and judge the target, and hold what has to be held before the view runs.
 
     :return: whether it is still as it was judged; if not, another writer came in between.
     """
     try:
         subject.load(unit)
-        if protected:
-            subject.require_protection()
+        if unprotected != "let pass":
+            _require_protection(exchange, subject, unprotected)
         subject.judge()
         exchange.has_passed = True
         return unit.hold()
@@ -82,6 +83,16 @@ def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, *, pr
         if cause_of(error) is None:
             raise
         return False  # what is loaded, or what a hash reads besides, has just been written
+
+
+def _require_protection(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> None:
+    """Refuse a request that sets no condition on what it overwrites, or note that it is let pass."""
+    try:
+        subject.require_protection()
+    except PreconditionRequired:
+        if unprotected == "refused" and exchange.settings.require == "enforce":
+            raise
+        exchange.outcome = "reported"
 
 
 def _begin_anew(subject: Subject, unit: Unit) -> None:
@@ -132,7 +143,10 @@ class Subject(Protocol):
         """Load what is going to be written, and claim it."""
 
     def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or report it."""
+        """Refuse a request that sets no condition on what it overwrites.
+
+        :raises PreconditionRequired: if it is such a one.
+        """
 
     def judge(self) -> None:
         """Judge the request by what was loaded."""
@@ -223,9 +237,9 @@ class Target:
         )
 
     def require_protection(self) -> None:
-        """Refuse a request that sets no condition on what it overwrites, or report it."""
+        """Refuse a request that sets no condition on what it overwrites."""
         if not self._preconditions.protect:
-            refuse_unprotected(self._exchange, PreconditionRequired())
+            raise PreconditionRequired
 
     def judge(self) -> None:
         """Judge the request by what was loaded.
@@ -263,13 +277,6 @@ class Target:
 
     def _etag_of(self, target: Any) -> str | None:
         return self._resource.etag_field(target, self._exchange.settings)
-
-
-def refuse_unprotected(exchange: Exchange, refusal: PreconditionRequired) -> None:
-    """Refuse a request that sets no condition on what it overwrites, or report it, as is configured."""
-    if exchange.settings.require == "enforce":
-        raise refusal
-    exchange.outcome = "reported"
 
 
 def _describes_target(status: int, method: str) -> bool:

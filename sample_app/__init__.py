@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask
 
 from sample_app.api import store
+from sample_app.decisions import watch
 from sample_app.pages import pages
 
 __all__ = ["create_app", "store"]
@@ -27,6 +28,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config or {})
     app.register_blueprint(store, url_prefix="/api")
     app.register_blueprint(pages)
+    watch(app)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":  # somebody looks at the terminal
         log = logging.getLogger("flask_etag")
         log.setLevel(logging.DEBUG)

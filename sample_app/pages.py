@@ -8,6 +8,7 @@ from flask import Blueprint, Response, render_template, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
 
+from sample_app.decisions import decisions
 from sample_app.models import Product
 from sample_app.products import find_plain_product, find_products
 from sample_app.schemas import is_key, product_schema
@@ -17,6 +18,7 @@ pages = Blueprint(
     "pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
 )
 pages.register_blueprint(unprotected)
+pages.register_blueprint(decisions)
 
 _HEADERS = {
     # Pico has its icons in data: URLs. With trusted types, no text can become markup, and so none a script.

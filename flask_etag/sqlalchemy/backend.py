@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from flask import Flask, current_app
 from sqlalchemy import Row
@@ -38,12 +38,12 @@ class SQLAlchemyBackend:
             )
         return False
 
-    def guarding(self, model: type) -> str | None:
+    def guarding(self, model: type) -> Literal["guarded", "held"] | None:
         """Tell how the objects of a class are guarded; ``None`` for a class that is not mapped."""
         mapper: Mapper[Any] | None = vars(model).get("__mapper__")  # which inspect() looks for longer
         if mapper is None:
             return None
-        return "held: its row" if mapper.version_id_col is None else "guarded: its version"
+        return "held" if mapper.version_id_col is None else "guarded"
 
     def cause_of(self, error: Exception) -> Cause | None:
         """Tell why the database refused; ``None`` for an error that is no refusal."""

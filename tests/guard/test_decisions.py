@@ -49,6 +49,25 @@ def test_a_stale_client_and_a_true_race_are_told_apart(world: World, caplog: pyt
     ]
 
 
+def test_in_debug_mode_a_race_is_shown_on_its_answer(world_on: Callable[[str], str]) -> None:
+    world = World(world_on("sqlite"), config={"DEBUG": True})
+    world.put_view(replace_slowly(world))
+    lost, fast = world.overtaken()
+    world.close()
+    assert lost.headers["ETag-Decision"] == "refused; reason=stale; raced; by=version"
+    assert fast.headers["ETag-Decision"] == "accepted; by=version"
+
+
+def replace_slowly(world: World) -> Callable[[Note], str]:
+    def replace(note: Note) -> str:
+        world.hold("before commit")
+        note.body = "slow"
+        world.db.session.commit()
+        return "done"
+
+    return replace
+
+
 def test_a_row_without_a_version_is_raced_for_before_its_view(world: World) -> None:
     """Another writer commits between the judgement and the hold."""
     rivals = ["rival"]

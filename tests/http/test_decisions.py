@@ -165,6 +165,24 @@ def test_what_is_let_pass_is_reported_whatever_the_view_answers(
     assert record.getMessage() == "missing, let pass: PUT write_page"
 
 
+def test_one_view_alone_may_report(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "flask_etag")
+    app = served()
+
+    @app.patch("/pages/<name>")
+    @require_if_match(find_page, enforce=False)
+    def change_page(page: dict[str, str]) -> str:
+        return page["version"]
+
+    client = app.test_client()
+    with listening(app) as told:
+        assert client.patch("/pages/home").headers["ETag"] == '"v1"'
+        assert client.patch("/pages/home", headers={"If-Match": '"v0"'}).status_code == 412
+        assert client.put("/pages/home").status_code == 428
+    assert [decision.outcome for decision in told] == ["reported", "refused", "refused"]
+    assert caplog.messages[0] == "missing, let pass: PATCH change_page"
+
+
 def test_a_receiver_that_fails_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     app = served()
 
@@ -205,6 +223,8 @@ def test_nothing_is_made_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -
     with listening(Flask("another")) as told:
         assert client.get("/pages/nowhere").status_code == 404
     assert told == []
+    reporting = served(ETAG_REQUIRE="report").test_client()
+    assert reporting.put("/pages/home").status_code == 200
 
 
 def test_the_log_s_attributes_are_the_decision(caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ STALE = Mishap("StaleDataError", "", is_refusal=True)
 LOCKED = Mishap("OperationalError", "database is locked", is_of_commit=True)
 OLDER = Mishap("StaleDataError", "Version id on merged state does not match", is_refusal=True)
 MY_SIBLING, THEIR_SIBLING = replace(MINE, is_of_sibling=True), replace(THEIRS, is_of_sibling=True)
+BROKEN = Mishap("PendingRollbackError", "")
 READER = RivalOutcome("reads", 200)
 COMMITTED, AFTERWARDS = RivalOutcome("put", 200, 0, "r1"), RivalOutcome("put fresh", 200, 1, "r1")
 
@@ -156,7 +157,6 @@ def evidence(outcome: Outcome, control: Outcome | None = None, **trial: Any) -> 
         (evidence(Outcome(500, error=Mishap("KeyError", "", is_ours=True)), Outcome(500)), "5xx of our own"),
         (evidence(Outcome(409, reason="partial", rivals=[COMMITTED])), "partial, and nothing was committed"),
         (evidence(Outcome(200, swallowed=[LOCKED], rivals=[READER])), "accepted, and its write is nowhere"),
-        (evidence(Outcome(500, error=OLDER)), "the view is stale to itself"),
         (
             evidence(Outcome(200, changes=[THEIR_SIBLING, MY_SIBLING], rivals=[COMMITTED]), form="batch"),
             "lost update",
@@ -191,6 +191,11 @@ def test_each_rule_sees_what_it_is_for(found: Evidence, rule: str) -> None:
         evidence(Outcome(409, reason="busy"), Outcome(200, swallowed=[LOCKED])),
         evidence(Outcome(500, failed_later=True, error=STALE), Outcome(404), ending="abort 404", later=True),
         evidence(Outcome(412, reason="stale"), early="unsent"),
+        evidence(Outcome(500, error=OLDER)),
+        evidence(Outcome(500, error=OLDER, rivals=[RivalOutcome("put", 412)])),
+        evidence(Outcome(409, reason="busy", rivals=[COMMITTED, READER]), form="unprotected"),
+        evidence(Outcome(500, failed_later=True, error=BROKEN, rivals=[COMMITTED]), form="reading", later=True),
+        evidence(Outcome(200, last_content="a"), steps=["delete add", "add"]),
         evidence(Outcome(200, changes=[MINE], again=Again(200))),
         evidence(Outcome(200, changes=[MINE, THEIRS], rivals=[AFTERWARDS], again=Again(412))),
         evidence(Outcome(200, changes=[MINE], last_status=404, again=Again(404))),

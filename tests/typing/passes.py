@@ -24,6 +24,7 @@ from flask_etag import (
     WriteConflict,
     content_hash,
     etag_resource,
+    exempt,
     require_if_match,
     resource,
     version_column,
@@ -250,6 +251,18 @@ def change_perhaps(note: Note, note_id: int) -> tuple[str, int]:
 @require_if_match(find_perhaps, create=True)
 def create_or_replace(note: Note | None, note_id: int) -> tuple[str, int]:
     return ("", 201) if note is None else (note.body, 200)
+
+
+@store.put("/reported/<int:note_id>")
+@require_if_match(find_perhaps, create=True, enforce=False)
+def create_and_report(note: Note | None) -> str:
+    return "" if note is None else note.body
+
+
+@store.delete("/star/<int:note_id>")
+@exempt("takes away only the caller's own star")
+def remove_star(note_id: int) -> str:
+    return str(note_id)
 
 
 @store.put("/not-create/<int:note_id>")

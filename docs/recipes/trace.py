@@ -1,0 +1,24 @@
+import json
+import sys
+from datetime import datetime
+
+def at(line):
+    return datetime.strptime(line["time"], "[%d/%b/%Y:%H:%M:%S %z]")
+
+def state(tag):
+    return tag.strip('W/"').partition(".")[0]
+
+lines = [json.loads(line) for line in sys.stdin]
+lost = next(line for line in lines if line["id"] == sys.argv[1])
+here = [line for line in lines[: lines.index(lost)] if line["path"] == lost["path"]]
+writes = [line for line in here if line["status"] < 300 and line["method"] not in ("GET", "HEAD")]
+given = [line for line in here if line["status"] < 400 and state(line["etag"]) == state(lost["sent"])]
+copies = [line for line in given if line["client"] == lost["client"]]
+since = [line for line in writes if given and here.index(line) > here.index(given[-1])]
+
+print("refused  ", lost["time"], lost["client"], lost["id"], lost["method"], lost["path"])
+for told, found in (("copy from", copies[-1:]), ("overtaken", since[:1])):
+    for line in found:
+        ago = int((at(lost) - at(line)).total_seconds())
+        print(told, line["time"], line["client"], line["id"], line["method"], f"{ago} s before")
+print("since then", len(since), "write(s); now", lost["etag"])
