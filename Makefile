@@ -10,6 +10,7 @@
 # make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
 # make test-recipes what the docs say for Prometheus, OpenTelemetry, logs and Sentry (apt-get install prometheus)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
+# make test-costs   no request takes more processor instructions than it did (apt-get install valgrind)
 # make test-all     all of these once
 # make matrix       the same tests, on that and on each Python that is at hand
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
@@ -19,6 +20,8 @@
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs
+# make instructions how many processor instructions, and what is written down (WRITE=1 writes it; needs valgrind)
+# make rivals       writers of one row, by Flask-ETag and by its peers, on each database (ONLY=MariaDB, QUICK=1)
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
@@ -33,7 +36,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test smoke test-recipes test-proxies test-browser test-torture test-clusters test-release test-all dist docs fuzz torture contention clusters search peers costs bench screenshot constraints clean
+.PHONY: run test smoke test-recipes test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture contention clusters search peers costs instructions rivals bench screenshot constraints clean
 
 run: $(VENV)/.run
 	@echo "Open http://127.0.0.1:$${FLASK_RUN_PORT:-5000} and press \"Try it\". Below, flask_etag logs what becomes of each save."
@@ -51,7 +54,7 @@ test: $(VENV)/.test
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
 
-test-proxies test-browser test-torture: test-%: $(VENV)/.test
+test-proxies test-browser test-torture test-costs: test-%: $(VENV)/.test
 	$(PYTEST) tests/$*
 
 test-recipes: $(VENV)/.recipes
@@ -71,7 +74,7 @@ matrix: $(VENV)/.test
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release test-lowest
+test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release test-lowest test-costs
 
 # In environments of their own: what they need differs, and is much.
 APART := $(VENV)-apart
@@ -123,6 +126,13 @@ peers: $(VENV)/.test
 
 costs: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.costs
+
+instructions: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.instructions $(if $(WRITE),--write)
+
+rivals: $(VENV)/.bench
+	$(PIP) --group peers
+	@$(BIN)/python -m benchmarks.contention $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)

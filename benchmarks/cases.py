@@ -80,9 +80,7 @@ def ask(application: Application, environ: Environ) -> Answer:
     return Answer(int(status[:3]), fields.get("etag"), content)
 
 
-def environ_of(
-    path: str = PATH, method: str = "GET", json: dict[str, Any] | None = None, **fields: str
-) -> Environ:
+def environ_of(path: str = PATH, method: str = "GET", json: Any = None, **fields: str) -> Environ:
     """Return the environ of a request; ``if_match="..."`` is the field If-Match."""
     environ: Environ = EnvironBuilder(path, method=method, json=json).get_environ()
     return {**environ, **{f"HTTP_{name.upper()}": value for name, value in fields.items()}}
@@ -102,9 +100,9 @@ def serving(view: Callable[..., Any], *, etag: bool = False) -> Flask:
     return app
 
 
-def plain(name: str, application: Application, body: bytes | None, over: str = "") -> Case:
+def plain(name: str, application: Application, body: bytes | None, over: str = "", path: str = PATH) -> Case:
     """Return the case of a view without an ETag."""
-    return Case(name, over or name, application, copies_of(environ_of()), body=body)
+    return Case(name, over or name, application, copies_of(environ_of(path)), body=body)
 
 
 def reads(
@@ -113,14 +111,15 @@ def reads(
     body: bytes,
     over: str,
     at_most: tuple[float | None, float | None] = (None, None),
+    path: str = PATH,
 ) -> list[Case]:
     """Return the two cases of a view with an ETag: its 200, and its 304.
 
     :param at_most: the highest ratio of each to the other case that is good enough.
     """
-    etag = ask(application, environ_of()).etag
-    known = environ_of(if_none_match=etag or "")
+    etag = ask(application, environ_of(path)).etag
+    known = environ_of(path, if_none_match=etag or "")
     return [
-        Case(f"{name}, 200", over, application, copies_of(environ_of()), 200, True, body, at_most[0]),
+        Case(f"{name}, 200", over, application, copies_of(environ_of(path)), 200, True, body, at_most[0]),
         Case(f"{name}, 304", over, application, copies_of(known), 304, True, b"", at_most[1]),
     ]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -133,7 +134,7 @@ def served() -> Flask:
 
     with app.app_context():
         db.create_all()
-        db.session.add_all([Note(id=1, body=""), Draft(id=1, body="")])
+        db.session.add_all(model(id=row, body="") for model in (Note, Draft) for row in (1, 2, 3))
         db.session.commit()
     return app
 
@@ -141,6 +142,8 @@ def served() -> Flask:
 @dataclass(frozen=True)
 class Counted:
     """A request that is counted.
+
+    Who writes has a row of his own, so that the others know the tags of theirs.
 
     :ivar over: what is the same without Flask-ETag.
     :ivar condition: the field of its tag.
@@ -173,10 +176,10 @@ REQUESTS = [
     Counted(READ, READ, 200, "/unguarded/1"),
     Counted("Versioned, 200", READ, 200, "/guarded/1"),
     Counted("Versioned, 304", READ, 304, "/guarded/1", condition="if_none_match"),
-    Counted(SAVED, SAVED, 200, "/unguarded/1", "PUT"),
-    Counted("guarded PUT", SAVED, 200, "/guarded/1", "PUT", "if_match"),
+    Counted(SAVED, SAVED, 200, "/unguarded/2", "PUT"),
+    Counted("guarded PUT", SAVED, 200, "/guarded/3", "PUT", "if_match"),
     Counted("refused PUT", SAVED, 412, "/guarded/1", "PUT", "if_match", '"stale"'),
-    Counted(SAVED_DRAFT, SAVED_DRAFT, 200, "/unguarded-draft/1", "PUT"),
+    Counted(SAVED_DRAFT, SAVED_DRAFT, 200, "/unguarded-draft/2", "PUT"),
     Counted("guarded PUT, content_hash", SAVED_DRAFT, 200, "/guarded-draft/1", "PUT", "if_match"),
 ]
 
@@ -185,11 +188,11 @@ def calls_of(action: Callable[[], Any]) -> int:
     """Count the calls in one run of an action."""
     calls = 0
 
-    def count(_frame: FrameType, what: str, _argument: object) -> None:
+    def note(_frame: FrameType, what: str, _argument: object) -> None:
         nonlocal calls
         calls += what in ("call", "c_call")
 
-    sys.setprofile(count)
+    sys.setprofile(note)
     try:
         action()
     finally:
@@ -197,39 +200,50 @@ def calls_of(action: Callable[[], Any]) -> int:
     return calls - 1  # the one to sys.setprofile
 
 
-def counted() -> dict[str, int]:
-    """Return the calls of each request, by what it is."""
-    app = served()
-    bodies = iter(range(1_000_000))
+class Sender:
+    """The application, and what its last answers were tagged with."""
 
-    def send(path: str, method: str = "GET", **fields: str) -> tuple[int, int, str]:
-        """Send a request through WSGI; return its calls, its status and its ETag."""
-        environ = EnvironBuilder(path, method=method, data=str(next(bodies))).get_environ()
-        environ.update({f"HTTP_{name.upper()}": value for name, value in fields.items()})
-        answer: list[Any] = []
+    def __init__(self) -> None:
+        self._app = served()
+        self._bodies = count(1)
+        self._tags: dict[str, str] = {}
+
+    def prepared(self, sent: Counted) -> Callable[[], None]:
+        """Return what sends one request through WSGI: to prepare it is not what is counted.
+
+        :raises RuntimeError: from what is returned, if the request is not answered as it should be.
+        """
+        environ = EnvironBuilder(sent.path, method=sent.method, data=str(next(self._bodies))).get_environ()
+        if sent.condition:
+            environ[f"HTTP_{sent.condition.upper()}"] = self._tags.get(sent.name, sent.tag)
 
         def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Callable[[bytes], None]:
-            answer.append((int(status[:3]), dict(headers).get("ETag", "")))
+            if int(status[:3]) != sent.status:
+                raise RuntimeError(f"{sent.name} was answered {status} in the place of {sent.status}.")
+            if sent.status != HTTPStatus.PRECONDITION_FAILED:
+                self._tags[sent.name] = dict(headers).get("ETag", "")
             return lambda _: None
 
         def run() -> None:
-            body = app.wsgi_app(environ, start_response)
+            body = self._app.wsgi_app(environ, start_response)
             b"".join(body)
             body.close()  # type: ignore[attr-defined]
 
-        calls = calls_of(run)
-        return calls, *answer[0]
+        return run
+
+    def warm_up(self, sent: Counted) -> None:
+        """Send a request often enough that every cache has what it asks for."""
+        for _ in range(WARM_UP):
+            self.prepared(sent)()
+
+
+def counted() -> dict[str, int]:
+    """Return the calls of each request, by what it is."""
+    sender = Sender()
 
     def steady(sent: Counted) -> int:
-        tag = sent.tag
-        for _ in range(WARM_UP):
-            fields = {sent.condition: tag} if sent.condition else {}
-            calls, status, etag = send(sent.path, sent.method, **fields)
-            if status != sent.status:
-                raise RuntimeError(f"{sent.name} was answered {status} in the place of {sent.status}.")
-            if status != HTTPStatus.PRECONDITION_FAILED:
-                tag = etag
-        return calls
+        sender.warm_up(sent)
+        return calls_of(sender.prepared(sent))
 
     return {sent.name: steady(sent) for sent in REQUESTS}
 

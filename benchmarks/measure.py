@@ -13,9 +13,11 @@ import gc
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -25,7 +27,15 @@ SLICE = 0.003  # seconds, at least, of one case in one round
 FEWEST = 3  # rounds
 
 Round = dict[str, float]
-"""The seconds of one request of each case."""
+"""The seconds of one request of each case, at both ends; and those of a server alone, by :func:`at_server`."""
+
+Clock = Callable[[], float]
+"""Tells the seconds of processor time that a server has had."""
+
+
+def at_server(case: str) -> str:
+    """Return by what name a round has the share of the server."""
+    return f"{case}, the server's"
 
 
 @dataclass(frozen=True)
@@ -54,15 +64,28 @@ class Promise:
     formula: Callable[[Round], float]
 
 
-def measured(cases: Sequence[Case], seconds: float) -> list[Round]:
-    """Check all cases, measure them in turns for so many seconds of processor time, and check them again."""
+def measured(cases: Sequence[Case], seconds: float, server: Clock | None = None) -> list[Round]:
+    """Check all cases, measure them in turns for so many seconds of processor time, and check them again.
+
+    :param server: the clock of the server that they ask, if there is one.
+    """
     for case in cases:
         case.check()
-    clocks = {case.name: partial(_timed, case, _how_many(case)) for case in cases}
+    shares: dict[str, list[float]] = {case.name: [] for case in cases}
+
+    def timed(case: Case, number: int) -> float:
+        own, share = _timed(case, number, server)
+        shares[case.name].append(share)
+        return own + share
+
+    clocks = {case.name: partial(timed, case, _how_many(case)) for case in cases}
     rounds = in_turns(clocks, seconds, time.thread_time)
     for case in cases:
         case.check()
-    return rounds
+    return [
+        {**each, **{at_server(name): share[number] for name, share in shares.items()}}
+        for number, each in enumerate(rounds)
+    ]
 
 
 def in_turns(
@@ -102,16 +125,19 @@ def ratio(rounds: Sequence[Round], case: Case) -> Spread:
 
 def _how_many(case: Case) -> int:
     """Return how many requests fill a slice."""
-    return max(1, ceil(SLICE / median(_timed(case, 1) for _ in range(9))))
+    return max(1, ceil(SLICE / median(_timed(case, 1)[0] for _ in range(9))))
 
 
-def _timed(case: Case, number: int) -> float:
+def _timed(case: Case, number: int, server: Clock | None = None) -> tuple[float, float]:
+    """Return the seconds that one request takes, here and at the server."""
     environs = case.environs(number)
     application = case.application
+    before = 0.0 if server is None else server()
     start = time.thread_time_ns()
     for environ in environs:
         serve(application, environ)
-    return (time.thread_time_ns() - start) / len(environs) / 1e9
+    own = (time.thread_time_ns() - start) / len(environs) / 1e9
+    return own, 0.0 if server is None else (server() - before) / len(environs)
 
 
 def serve(application: Application, environ: Environ) -> None:
@@ -124,3 +150,24 @@ def serve(application: Application, environ: Environ) -> None:
 
 def _start_response(*_: object) -> None:
     pass
+
+
+def clock_of(processes: Callable[[], Iterable[int]]) -> Clock:
+    """Return a clock of other processes: Linux tells the nanoseconds of each of their threads.
+
+    :param processes: gives their numbers. It is asked once, when the clock is first read: by then each connection
+        has the process that it may have for itself.
+    """
+    seen: list[Path] = []
+
+    def clock() -> float:
+        if not seen:
+            seen.extend(Path(f"/proc/{process}/task") for process in processes())
+        nanoseconds = 0
+        for tasks in seen:
+            for task in tasks.glob("*/schedstat"):
+                with suppress(OSError):  # that thread has just ended
+                    nanoseconds += int(task.read_text().split()[0])
+        return nanoseconds / 1e9
+
+    return clock

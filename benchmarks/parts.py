@@ -11,13 +11,15 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import growth, memory, server
 from benchmarks.bodies import ABOVE_BY_HAND, bodies, dumps
+from benchmarks.cases import Case
 from benchmarks.contents import contents, page_of
-from benchmarks.database import database_cases
-from benchmarks.measure import Round, Spread, in_turns, measured
+from benchmarks.database import covering_cases, database_cases, processes_of, statements_of
+from benchmarks.measure import Round, Spread, clock_of, in_turns, measured
 from benchmarks.peers import a_third_of_smorest, peers
 from benchmarks.report import Report, points
 from benchmarks.sources import added, of_a_body, of_a_version, steps
-from benchmarks.tables import promises
+from benchmarks.tables import promises, ratios_with_database
+from benchmarks.world import databases
 from tests.servers import postgresql
 from torture.servers import serving
 
@@ -45,9 +47,17 @@ def trace(report: Report, seconds: float) -> None:
 
 
 def database(report: Report, seconds: float) -> None:
-    with TemporaryDirectory() as folder:
-        cases = database_cases(f"sqlite:///{folder}/records.db")
-        report.ratios("SQLite", cases, measured(cases, seconds))
+    with databases() as urls:
+        for name, url in urls.items():
+            compare_with_database(report, name, url, database_cases(url), seconds / 2)
+        for name, url in urls.items():  # only now: from the first covers() on, each flush looks for parts
+            compare_with_database(report, f"{name}, parts", url, covering_cases(url), seconds / 6)
+
+
+def compare_with_database(report: Report, name: str, url: str, cases: list[Case], seconds: float) -> None:
+    rounds = measured(cases, seconds, clock_of(partial(processes_of, url)))
+    sent = {case.name: statements_of(case) for case in cases}
+    report.text(name, f"Medians of {len(rounds)} rounds.\n\n{ratios_with_database(cases, rounds, sent)}")
 
 
 def grow(report: Report, seconds: float) -> None:

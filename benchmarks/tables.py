@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from benchmarks.cases import Case
-from benchmarks.measure import Promise, Round, Spread, ratio
+from benchmarks.measure import Promise, Round, Spread, at_server, ratio
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -23,6 +23,17 @@ def ratios(cases: Sequence[Case], rounds: Sequence[Round]) -> str:
         compared = [""] * 3 if case.over == case.name else [*figures(spread), limit(spread, case.at_most)]
         rows.append([case.name, f"{microseconds:,.1f}", *compared])
     return table(["", "µs", "ratio", "quartiles", "at most"], rows)
+
+
+def ratios_with_database(cases: Sequence[Case], rounds: Sequence[Round], statements: Mapping[str, int]) -> str:
+    """Make a table of what cases take at both ends, of how that compares, and of the statements that they send."""
+    rows = []
+    for case in cases:
+        spread = ratio(rounds, case)
+        both, server = (median(each[name] for each in rounds) * 1e6 for name in (case.name, at_server(case.name)))
+        compared = [""] * 3 if case.over == case.name else [*figures(spread), limit(spread, case.at_most)]
+        rows.append([case.name, str(statements[case.name]), f"{both:,.0f}", f"{server:,.0f}", *compared])
+    return table(["", "statements", "µs", "the server's", "ratio", "quartiles", "at most"], rows)
 
 
 def promises(kept: Sequence[Promise], rounds: Sequence[Round]) -> str:

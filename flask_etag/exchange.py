@@ -210,14 +210,14 @@ class Exchange:
             self.environ[TAGGED] = etag
         headers = response.headers
         if "etag" not in given:
-            headers.add("ETag", etag)
+            _append(headers, "ETag", etag)
         elif headers["ETag"] != etag:
             if not response.direct_passthrough:  # a file, to which send_file gives one
                 log.once("the view sets an ETag of its own; the one of its resource replaces it.")
             headers["ETag"] = etag
         cache_control = self.settings.cache_control
         if cache_control is not None and "cache-control" not in given and response.status_code in _SHOWING:
-            headers.add("Cache-Control", cache_control)
+            _append(headers, "Cache-Control", cache_control)
 
 
 class Unmade(Response):
@@ -252,6 +252,11 @@ def without_content(response: Response, given: Container[str]) -> Response:
     response.status_code = 304
     response.response = []
     return response
+
+
+def _append(headers: Headers, name: str, value: str) -> None:
+    """Add a field whose value was looked at where it came from; ``add()`` looks for line breaks each time."""
+    headers._list.append((name, value))
 
 
 def _copied(response: Response) -> Response:

@@ -21,7 +21,7 @@ from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema
 from marshmallow.fields import Integer
-from sqlalchemy import Uuid
+from sqlalchemy import Uuid, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
@@ -136,6 +136,33 @@ def by_hand(app: Flask, refused: tuple[type[Exception], ...] = (StaleDataError, 
         return {"number": row.number}, {"ETag": f'"{row.version}"'}
 
 
+def waiting(app: Flask) -> None:
+    """Serve it with a SELECT ... FOR UPDATE before the tag is compared; SQLite has its lock for writing."""
+
+    @app.route("/counters/<int:counter_id>", methods=["GET", "PUT"])
+    def counter(counter_id: int) -> Any:
+        if request.method == "GET":
+            row = db.get_or_404(Checked, counter_id)
+            return {"number": row.number}, {"ETag": f'"{row.version}"'}
+        try:
+            if db.engine.dialect.name == "sqlite":
+                db.session.execute(text("BEGIN IMMEDIATE"))
+            row = db.session.get_one(Checked, counter_id, with_for_update=True)
+        except OperationalError:
+            db.session.rollback()
+            abort(409)
+        if request.headers.get("If-Match") != f'"{row.version}"':
+            db.session.rollback()
+            abort(412)
+        number = request.get_json()["number"]
+        time.sleep(SLOW)
+        row.number = number
+        db.session.flush()
+        etag = f'"{row.version}"'
+        db.session.commit()
+        return {"number": number}, {"ETag": etag}
+
+
 def unmapped(app: Flask) -> None:
     """Serve it with a bare ``version_id_col``, whose exception nobody maps to an answer."""
     by_hand(app, ())
@@ -177,7 +204,13 @@ def db_url() -> str:
     return os.environ["TORTURE_DATABASE"]
 
 
-FLASK = {"Werkzeug": werkzeug_helpers, "flask-smorest": smorest, "by hand": by_hand, "version_id_col": unmapped}
+FLASK = {
+    "Werkzeug": werkzeug_helpers,
+    "flask-smorest": smorest,
+    "by hand": by_hand,
+    "FOR UPDATE by hand": waiting,
+    "version_id_col": unmapped,
+}
 
 
 def create_app() -> Callable[..., Iterable[bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import current_app
+from flask import Flask, current_app
 from sqlalchemy import Row
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
@@ -30,8 +30,9 @@ class SQLAlchemyBackend:
     def owns(self, target: object) -> bool:
         """Tell whether an object is mapped."""
         # What inspect() looks for first, without its search for other kinds of subjects.
-        if isinstance(getattr(target, "_sa_instance_state", None), InstanceState):
-            return True
+        state = getattr(target, "_sa_instance_state", None)
+        if state is not None:
+            return isinstance(state, InstanceState)
         if type(target) is Row and any(map(self.owns, target)):  # isinstance() would ask its metaclass
             raise TypeError(
                 "A loader returned a Row with an object in it: let it return the object, by scalars()."
@@ -88,7 +89,8 @@ class SQLAlchemyBackend:
 
 def _session_of_the_application() -> Session | None:
     """Return the session that Flask-SQLAlchemy, or Flask-SQLAlchemy-Lite, has for this request."""
-    session = getattr(current_app.extensions.get("sqlalchemy"), "session", None)
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    session = getattr(app.extensions.get("sqlalchemy"), "session", None)
     if session is None or isinstance(session, Session):
         return session
     found: Session = session()  # a scoped_session

@@ -35,9 +35,9 @@ ABSENT: Final = NoFingerprint.ABSENT
 UNREAD: Final = NoFingerprint.UNREAD
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: each write makes some, and that would double their cost
 class Known:
-    """One state of a row.
+    """One state of a row; it is not changed.
 
     :param fingerprint: what tells it from any other state: its version; of a model without one, its columns.
     :param etag: the value of the field ETag for it; ``None`` where it has none, or none is known.

@@ -93,18 +93,24 @@ class Row:
 
         :param table: the table that is written to: its own, or one of those that it is spread over.
         """
-        columns = list(table.primary_key.columns)
-        return any(
-            all(
-                value in (each.get(column._label), each.get(column.key))
-                for column, value in zip(columns, self.key, strict=False)
-            )
-            for each in parameters
-        )
+        names = _names_of_key_in_parameters(table)
+        for each in parameters:
+            for (label, key), value in zip(names, self.key, strict=False):
+                if value not in (each.get(label), each.get(key)):
+                    break
+            else:
+                return True
+        return False
 
     def where(self) -> list[Any]:
         """Return the conditions that find it."""
         return [column == value for column, value in zip(self.mapper.primary_key, self.key, strict=True)]
+
+
+@lru_cache(maxsize=256)
+def _names_of_key_in_parameters(table: Any) -> list[tuple[str, str]]:
+    """Return by which parameters a flush names a row: a label in a WHERE, or the key of a column to be set."""
+    return [(column._label, column.key) for column in table.primary_key.columns]
 
 
 def _table_of(mapper: Mapper[Any]) -> str:

@@ -44,6 +44,8 @@ from flask_etag.sqlalchemy.models import (
 )
 from flask_etag.sqlalchemy.unversioned import leaves_version
 
+_NOT_JUDGED, _NOT_READ = Known(ABSENT), Known(UNREAD)
+
 Writer = Literal["flush", "statement"]
 """What has written a row: the ORM, which knows what it has sent; or a statement of the view's own."""
 
@@ -96,7 +98,7 @@ class RowClaim(Claim):
     )
 
     def __init__(self, terms: Terms, target: object, session: Session) -> None:
-        super().__init__(Known(ABSENT))
+        super().__init__(_NOT_JUDGED)
         state = instance_state(target)
         self.terms = terms
         self.target = target
@@ -133,6 +135,13 @@ class RowClaim(Claim):
     def is_held_before_view(self) -> bool:
         """Whether to keep others from the row while the view runs: nothing in its WHERE would tell of them."""
         return not self.terms.is_reported and (self.terms.takes_any_state or not self.is_versioned)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether nothing of it is written that counts: then it may be that a write of it was refused."""
+        if self.terms.is_reported:
+            return False
+        return self.expected is self.base or (self.refusal is not None and self.unread_after is not None)
 
     @property
     def version_to_replace(self) -> object | None:
@@ -179,7 +188,7 @@ class RowClaim(Claim):
 
     def written(self, connection: Connection, depth: int, by: Writer) -> None:
         """Note that the row may have been written, in whatever state that has left it."""
-        self.push(connection, depth, Known(UNREAD))
+        self.push(connection, depth, _NOT_READ)
         if by == "flush" and self._flush_moves_none:
             by, self._flush_moves_none = "statement", False
         if self.unread_after != "statement":
@@ -259,6 +268,12 @@ class RowClaim(Claim):
             raise
         self._checked = connection
 
+    def is_held_together_by(self, connection: Connection) -> bool:
+        """Tell whether what a connection executes is a transaction; for the row of a model with a version."""
+        if not databases.commits_by_itself(connection):
+            self._checked = connection
+        return connection is self._checked
+
     def refuse_to_wait(self, connection: Connection, *, is_row: bool) -> None:
         """Refuse a write that would wait for what the same request holds: neither would ever go on.
 
@@ -276,10 +291,12 @@ class RowClaim(Claim):
 
         :raises TypeError: if it does.
         """
+        if not self.terms.depends_on_more or self.terms.column is not None:
+            return
         state = instance_state(self.target)
         mapper = state.mapper
         others = names_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
-        if not others or not self.terms.depends_on_more or self.terms.column is not None:
+        if not others:
             return
         self.session.flush()  # what is not sent yet of these would be lost
         self.session.expire(self.target, others)
@@ -293,7 +310,12 @@ class RowClaim(Claim):
             )
 
     def before_flush_writes(
-        self, connection: Connection, depth: int, target: object, replaced: InstanceState[Any] | None
+        self,
+        connection: Connection,
+        depth: int,
+        target: object,
+        replaced: InstanceState[Any] | None,
+        session: Session | None,
     ) -> None:
         """See to it that a flush replaces what is expected.
 
@@ -306,6 +328,7 @@ class RowClaim(Claim):
 
         :param target: the object that it writes; the last one stands for the row.
         :param replaced: the object whose loaded version SQLAlchemy is going to name, if it names any.
+        :param session: the one that the target is in.
         :raises StaleDataError: if the row is in another state.
         """
         if not self.is_judged:
@@ -313,7 +336,7 @@ class RowClaim(Claim):
         self.refuse_what_cannot_hold(connection)
         self.refuse_to_wait(connection, is_row=True)
         self.target = target
-        self.session = instance_state(target).session or self.session
+        self.session = session or self.session
         self._is_made_again = replaced is None  # any INSERT; only looked at where there was a version before
         is_constrained = replaced is None and self.expected.fingerprint is ABSENT  # an INSERT: its key is compared
         if self.connection is None and not is_constrained:
@@ -430,7 +453,7 @@ class RowClaim(Claim):
         :raises StaleDataError: if the write has left what tells the states apart as it was.
         """
         state = instance_state(self.target)
-        is_in_session = state.persistent and state.session is self.session
+        is_in_session = state.session is self.session and state.key is not None and not state._deleted
         is_in_session = is_in_session and is_versioned(state.mapper) == self.is_versioned
         connection: Any = self.connection
         is_hidden = self._is_made_again and databases.is_seen_twice(connection, self.row)
@@ -448,8 +471,9 @@ class RowClaim(Claim):
         self.unread_after = None  # only now: what is refused is refused again, should the view try to commit again
 
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
-        row, self.row = self.row, Row(state.mapper, key_of(state))
-        self._is_renamed = self._is_renamed or row != self.row
+        key = key_of(state)
+        if key != self.row.key or state.mapper is not self.row.mapper:
+            self.row, self._is_renamed = Row(state.mapper, key), True
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known

@@ -9,7 +9,7 @@ from copy import deepcopy
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from secrets import token_hex
+from os import urandom
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
@@ -93,7 +93,7 @@ plan_is_used = False
 
 def _next_version(version: str | None) -> str:
     planned = plan.get().get(version) if plan_is_used else None
-    return token_hex(16) if planned is None else planned
+    return urandom(16).hex() if planned is None else planned
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)
@@ -301,6 +301,8 @@ def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
 
 def has_keys_as_sent(mapper: Mapper[Any], key: tuple[Any, ...]) -> bool:
     """Tell whether a table has just what it was sent in its primary key, for such a key."""
+    if len(key) == 1:  # as most have
+        return _keeps_keys_as_sent(mapper, type(key[0]))  # type: ignore[arg-type]  # a type can be hashed
     return _keeps_keys_as_sent(mapper, *map(type, key))
 
 

@@ -23,6 +23,11 @@ _texts: LRUCache[Any, str] = LRUCache(500)
 """The SQL of statements, without the values of their parameters: to make it takes as long as to read a page."""
 
 
+_FAR = 100
+"""From which page on there is no narrow query. To skip rows, PostgreSQL takes out of each what the query selects,
+so that it costs more the fewer columns there are; what the narrow query saves is some of the rows of one page."""
+
+
 class Page(Generic[T]):
     """What a ``select`` finds, or a page of it: for a loader to return.
 
@@ -35,7 +40,8 @@ class Page(Generic[T]):
 
     Its tag covers the statement and its parameters, which members there are in which order, and the version of
     each; and the total, if it is counted. A GET or HEAD with conditions is judged by one narrow query, for keys
-    and versions. What is not a 304 loads the rows, and has its tag from these.
+    and versions. What is not a 304 loads the rows, and has its tag from these; so does what is more than a
+    hundred pages behind the first row, where the narrow query would cost as much.
 
     :param session: the session to read with.
     :param statement: a ``select`` of one model with a version, in an order that is always the same. Where a join
@@ -132,17 +138,24 @@ class Page(Generic[T]):
     def _read_narrowly(self) -> Fingerprint | None:
         """Read keys and versions alone, where that is likely to be all: its sender has this state already.
 
-        What a SELECT DISTINCT is ordered by has to be among what it reads, on PostgreSQL.
+        What a SELECT DISTINCT is ordered by has to be among what it reads, on PostgreSQL. Far behind the first
+        rows, it is no cheaper.
 
         :return: ``None`` where the rows are loaded, or have to be.
         """
-        if "items" in vars(self) or self._statement._distinct or not has_request_context():
+        if "items" in vars(self) or self._statement._distinct or not has_request_context() or self._is_far():
             return None
         held = request.headers.get("If-None-Match", "") if request.method in ("GET", "HEAD") else ""
         if not held:
             return None
         fingerprint = self._fingerprint(self._keys_and_versions())
         return fingerprint if fingerprint.digest(settings_of(current_app).key) in held else None
+
+    def _is_far(self) -> bool:
+        """Tell whether more rows are skipped than a hundred pages have."""
+        clauses = self._statement._offset_clause, self._statement._limit_clause
+        offset, limit = (getattr(clause, "effective_value", None) for clause in clauses)
+        return isinstance(offset, int) and isinstance(limit, int) and offset > _FAR * limit
 
     def _forget_parts(self) -> None:
         """Let what is held without its version be read anew, since that would be one of later content."""

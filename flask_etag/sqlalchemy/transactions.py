@@ -13,6 +13,7 @@ class Transaction:
 
     A depth is how many savepoints are open: 0 for the transaction itself.
 
+    :ivar depth: how many savepoints were seen to begin, and not to end.
     :ivar session: the session that has begun it, as far as that is asked for.
     :ivar flush_of: the session whose flush is going on.
     :ivar wrote_at: the depth at which something was first written; ``None`` where nothing was.
@@ -21,6 +22,7 @@ class Transaction:
     :ivar broken_by: that error.
     """
 
+    depth: int = 0
     session: Session | None = None
     flush_of: Session | None = None
     wrote_at: int | None = None
@@ -29,11 +31,6 @@ class Transaction:
     broken_by: BaseException | None = None
     _savepoints: list[str] = field(default_factory=list)
 
-    @property
-    def depth(self) -> int:
-        """How many savepoints were seen to begin, and not to end."""
-        return len(self._savepoints)
-
     def depth_inside(self, savepoint: str) -> int:
         """Return the depth of what is inside a savepoint; 0 for one that was there before the request wrote."""
         return self._savepoints.index(savepoint) + 1 if savepoint in self._savepoints else 0
@@ -41,6 +38,7 @@ class Transaction:
     def begin_savepoint(self, savepoint: str) -> None:
         """Note a savepoint, by its name."""
         self._savepoints.append(savepoint)
+        self.depth += 1
 
     def wrote(self, *, counts: bool = True) -> None:
         """Note that something was written.
@@ -61,7 +59,7 @@ class Transaction:
             self.broken_at, self.broken_by = 0 if ended else self.depth, error
         if ended:
             self.wrote_at = self.counts_from = None
-            self._savepoints.clear()
+            self._end_savepoints(0)
 
     def roll_back(self, depth: int) -> None:
         """Forget what was done inside a savepoint.
@@ -75,7 +73,7 @@ class Transaction:
             self.counts_from = None
         if self.broken_at is not None and self.broken_at >= depth:
             self.broken_at = self.broken_by = None
-        del self._savepoints[max(depth - 1, 0) :]
+        self._end_savepoints(max(depth - 1, 0))
 
     def release(self, depth: int) -> None:
         """Let what was done inside a savepoint be done in what that is in.
@@ -86,4 +84,8 @@ class Transaction:
             self.wrote_at = min(self.wrote_at, depth - 1)
         if self.counts_from is not None:
             self.counts_from = min(self.counts_from, depth - 1)
-        del self._savepoints[depth - 1 :]
+        self._end_savepoints(depth - 1)
+
+    def _end_savepoints(self, depth: int) -> None:
+        del self._savepoints[depth:]
+        self.depth = len(self._savepoints)

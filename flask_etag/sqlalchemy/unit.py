@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,7 +39,7 @@ from flask_etag.sqlalchemy import databases, models, statements
 from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.databases import OWN, Cause
-from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim
+from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim, Writer
 from flask_etag.sqlalchemy.transactions import Transaction
 from flask_etag.sqlalchemy.unversioned import leaves_every_version
 
@@ -66,8 +67,8 @@ class SessionUnit:
         self._of_application = session
         self._sessions: list[Session] = [] if session is None else [session]
         self._transactions: defaultdict[Connection, Transaction] = defaultdict(Transaction)
-        # The connection that executes a statement, and the claims whose rows this may write.
-        self._executing: tuple[Connection, list[RowClaim]] | None = None
+        self._begun: dict[Session, Connection] = {}  # the connection of each one's last transaction
+        self._executing: _Executing | None = None
         self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
         self._committed_by: SessionTransaction | None = None  # a session is committing: its next flush is the last
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
@@ -131,10 +132,11 @@ class SessionUnit:
         :raises Refused: if a lock was waited for in vain.
         """
         for claim in self._claims:
-            if claim.is_held_before_view or claim.session.in_transaction():
+            is_held = claim.is_held_before_view
+            if is_held or not self._is_held_together(claim):
                 connection = claim.connection_of_session()
                 claim.refuse_what_cannot_hold(connection)
-            if claim.is_held_before_view:
+            if is_held:
                 try:
                     if any(unit.holds(claim, connection) for unit in _units.get()):
                         claim.push(connection, self._depth(connection), claim.base)
@@ -148,6 +150,13 @@ class SessionUnit:
                     return False
             claim.refuse_hash_of_other_rows()
         return True
+
+    def _is_held_together(self, claim: RowClaim) -> bool:
+        """Tell whether what a session has begun is a transaction: by what it writes is asked when it writes."""
+        connection = self._begun.get(claim.session)
+        if connection is None:
+            return not claim.session.in_transaction()
+        return connection.closed or claim.is_held_together_by(connection)
 
     def holds(self, claim: RowClaim, connection: Connection) -> bool:
         """Tell whether a view that calls another holds the row of that one already."""
@@ -188,7 +197,7 @@ class SessionUnit:
                 raise lost
             return
         for session in self._sessions if is_done else ():
-            if session.is_active and self._is_to_be_flushed(session):
+            if not session._is_clean() and session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
         self._read_back_all()
         self._raise_if_refused(is_done=is_done)
@@ -238,6 +247,7 @@ class SessionUnit:
     def after_begin(self, session: Session, _: object, connection: Connection) -> None:
         """Note a session that the request uses."""
         self._note_session(session)
+        self._begun[session] = connection
         if self._unmade:
             self._transactions[connection].session = session
 
@@ -257,47 +267,50 @@ class SessionUnit:
         """See to what is inserted: it may be what the URL names, or take the place of what was deleted."""
         self._claim_awaited()
         state = instance_state(target)
-        self._transactions[connection].flush_of = state.session
+        transaction, session = self._transactions[connection], state.session
+        transaction.flush_of = session
         key = tuple(mapper.primary_key_from_instance(target))
-        replaced = _deleted_under(mapper, key, state.session)
+        replaced = _deleted_under(mapper, key, session)
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.inserting(connection, state, key, replaced)
         for claim in self._claims:
             if claim.row.is_named_by(mapper, key):  # delete() and add() of one key become an UPDATE
                 deleted = None if replaced is None else instance_state(replaced)
-                claim.before_flush_writes(connection, self._depth(connection), target, deleted)
+                claim.before_flush_writes(connection, transaction.depth, target, deleted, session)
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is changed."""
         self._claim_awaited()
         state = instance_state(target)
-        self._transactions[connection].flush_of = state.session
+        transaction, session = self._transactions[connection], state.session
+        transaction.flush_of = session
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(connection, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
-                claim.before_flush_writes(connection, self._depth(connection), target, state)
+                claim.before_flush_writes(connection, transaction.depth, target, state, session)
 
     def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is deleted."""
         self._claim_awaited()
         state = instance_state(target)
-        self._transactions[connection].flush_of = state.session
+        transaction, session = self._transactions[connection], state.session
+        transaction.flush_of = session
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(connection, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
-                claim.before_flush_writes(connection, self._depth(connection), target, state)
+                claim.before_flush_writes(connection, transaction.depth, target, state, session)
 
     def before_cursor_execute(
         self, connection: Connection, _cursor: object, _sql: str, _parameters: object, context: Any, _: bool
     ) -> None:
         """See to a statement of the view's own that may write what is claimed; those of a flush are seen to."""
-        compiled, options = context.compiled, context.execution_options
-        if OWN in options:
+        compiled = context.compiled
+        if OWN in context.execution_options:
             return
         self._executing = self._committing = None
         tables = None if compiled is None else statements.tables_written_by(compiled)
@@ -309,11 +322,13 @@ class SessionUnit:
             self._transactions[connection].begin_savepoint(statement.ident)
             return
         self._claim_awaited()
-        is_of_flush = self._is_of_flush(connection, options)
+        is_flushing = self._transactions[connection].flush_of is not None
+        is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None  # it has its own
         if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
             self._claim_what_was_made(None)
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
+        transaction = self._transactions[connection]
         for claim in self._claims:
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
@@ -323,27 +338,27 @@ class SessionUnit:
             if may_write:
                 concerned.append(claim)
                 see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
-                see_to(connection, self._depth(connection))
+                see_to(connection, transaction.depth)
         for creation in self._unmade:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
-                depth = self._depth(connection)
-                creation.executing(connection, depth, statement, tables, context.compiled_parameters)
-        self._executing = connection, concerned  # only now: what was asked for meanwhile is none of it
+                creation.executing(connection, transaction.depth, statement, tables, context.compiled_parameters)
+        # Only now: what was asked for meanwhile is none of it.
+        self._executing = _Executing(connection, concerned, "flush" if is_of_flush else "statement")
 
     def after_cursor_execute(
         self, connection: Connection, cursor: Any, _sql: str, _parameters: object, context: Any, _: bool
     ) -> None:
         """Note that what is claimed may have been written."""
-        options = context.execution_options
-        if self._executing is None or self._executing[0] is not connection or OWN in options:
+        executing = self._executing
+        if executing is None or executing.connection is not connection or OWN in context.execution_options:
             return
-        self._transactions[connection].wrote(counts=not leaves_every_version(context.compiled))
-        is_of_flush = self._is_of_flush(connection, options)
-        for claim in self._executing[1]:
-            claim.written(connection, self._depth(connection), "flush" if is_of_flush else "statement")
+        transaction = self._transactions[connection]
+        transaction.wrote(counts=not leaves_every_version(context.compiled))
+        for claim in executing.claims:
+            claim.written(connection, transaction.depth, executing.by)
         for creation in self._unmade:
-            if not is_of_flush:
+            if executing.by == "statement":
                 creation.executed(cursor.rowcount)
 
     def handle_error(self, context: ExceptionContext) -> None:
@@ -358,8 +373,8 @@ class SessionUnit:
             self._commit_failed(connection, error)
             if databases.leaves_transaction_open(connection):
                 context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
-        elif executing is not None and executing[0] is connection:
-            for claim in executing[1]:
+        elif executing is not None and executing.connection is connection:
+            for claim in executing.claims:
                 claim.note(error)
         for creation in self._unmade:
             creation.note(error)
@@ -390,7 +405,8 @@ class SessionUnit:
         for each in self._transactions.values():
             if each.flush_of is session:
                 each.flush_of = None  # only now: objects get their keys after after_flush
-        self._claim_what_was_made(session)
+        if self._unmade:
+            self._claim_what_was_made(session)
         transaction = session.get_transaction()
         if transaction is not None and transaction is self._committed_by:
             self._read_back(session)
@@ -499,11 +515,6 @@ class SessionUnit:
         if session not in self._sessions:
             self._sessions.append(session)
 
-    def _is_of_flush(self, connection: Connection, options: Any) -> bool:
-        """Tell whether a flush sends a statement: it has a cache of its own for what it compiles."""
-        is_flushing = self._transactions[connection].flush_of is not None
-        return is_flushing and options.get("compiled_cache") is not None
-
     def _refuse_to_wait_for_file(self, connection: Connection) -> None:
         """Refuse a write on SQLite that would wait for what the request has written by another connection.
 
@@ -574,7 +585,8 @@ class SessionUnit:
 
         What was judged and is not written is made sure of: it has to be as it was judged when the rest counts.
         """
-        self._claim_what_was_made(session)
+        if self._unmade:
+            self._claim_what_was_made(session)
         for claim in self._claims:
             if claim.session is not session:
                 continue
@@ -588,6 +600,7 @@ class SessionUnit:
                 connection = claim.connection_of_session()
                 has_written = self._transactions[connection].counts_from is not None
                 if has_written and claim.base.fingerprint is not ABSENT:
+                    claim.refuse_what_cannot_hold(connection)
                     claim.hold(connection, self._depth(connection), "shared")
 
     def _has_written(self) -> bool:
@@ -702,9 +715,8 @@ class SessionUnit:
         :param error: what ends the view, so that what it has not committed is lost anyway.
         :param is_done: whether the view answers that it has done it: then there has to be no doubt.
         """
-        claims = [claim for claim in self._claims if not claim.terms.is_reported]
-        undone = [claim for claim in claims if not claim.is_pending or (claim.refusal and claim.unread_after)]
-        tries: list[RowClaim | Creation] = [*undone, *self._unmade]
+        tries: list[RowClaim | Creation] = [claim for claim in self._claims if claim.is_undone]
+        tries += self._unmade
         for tried in tries:
             if tried.misuse is not None and error is None:
                 raise tried.misuse
@@ -758,6 +770,20 @@ class SessionUnit:
                 if databases.cause_of(error) is None:
                     raise
             return
+
+
+@dataclass(slots=True)
+class _Executing:
+    """A statement that is executed.
+
+    :param connection: the connection that executes it.
+    :param claims: the claims to the rows that it may write.
+    :param by: who sends it.
+    """
+
+    connection: Connection
+    claims: list[RowClaim]
+    by: Writer
 
 
 class ReadUnit(SessionUnit):
@@ -815,7 +841,8 @@ def session_of(target: object) -> Session:
     """
     state = instance_state(target)
     name = state.class_.__name__
-    if state.session is None:
+    session = state.session
+    if session is None:
         raise RuntimeError(
             f"This {name} is in no session, so that nothing can guard it: "
             "let the loader return an object that is attached to the session that the view commits."
@@ -827,7 +854,7 @@ def session_of(target: object) -> Session:
             f"{name} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: remove that from "
             "its __mapper_args__."
         )
-    return state.session
+    return session
 
 
 def _deleted_under(mapper: Mapper[Any], key: tuple[Any, ...], session: Session | None) -> object | None:
@@ -846,9 +873,11 @@ def _tell(target: type, *names: str) -> None:
     """Let the units that are in force be told of events, each by the method of its name."""
 
     def listen(name: str) -> None:
+        method = getattr(SessionUnit, name)
+
         def tell(*arguments: Any) -> None:
             for unit in _units.get():
-                getattr(unit, name)(*arguments)
+                method(unit, *arguments)
 
         event.listen(target, name, tell)
 

@@ -176,6 +176,17 @@ def test_a_304_of_a_page_reads_keys_and_versions_alone(listing: Listing) -> None
         assert verbs(statements) == ["SELECT", "SELECT"]
 
 
+@pytest.mark.parametrize(("page", "reads_rows"), [(101, False), (102, True)])
+def test_a_304_of_a_page_far_in_reads_its_rows(listing: Listing, page: int, reads_rows: bool) -> None:
+    """To skip that many rows costs more than to read those of one page."""
+    query = f"?per_page=1&page={page}"
+    etag = listing.list(query).headers["ETag"]
+    with statements_of(listing.engine) as statements:
+        assert listing.list(query, if_none_match=etag).status_code == 304
+    [read] = statements
+    assert ("body" in read.partition("FROM")[0]) is reads_rows
+
+
 def test_a_page_that_its_loader_has_read_is_not_read_twice(listing: Listing) -> None:
     @resource
     def find_some() -> Page[Note]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +18,8 @@ from sqlalchemy import Engine, event
 from benchmarks.bodies import bodies, dumps
 from benchmarks.cases import PATH, Case, environ_of, plain, serving
 from benchmarks.contents import Content, contents
-from benchmarks.database import database_cases
-from benchmarks.measure import Spread, serve
+from benchmarks.database import database_cases, statements_of
+from benchmarks.measure import Spread, clock_of, serve
 from benchmarks.sources import View, of_a_body, of_a_version, steps
 from benchmarks.tables import limit
 from tests import ROOT
@@ -64,7 +66,7 @@ def test_each_step_answers_what_the_bare_view_does(views: Callable[[Content], di
 def test_each_request_of_a_row_has_its_status_and_its_tag(rows: list[Case]) -> None:
     for case in rows:
         case.check()
-    assert {case.status for case in rows} == {200, 304, 412}
+    assert {case.status for case in rows} == {200, 204, 304, 412}
 
 
 def test_each_accepted_write_is_one_update_also_where_cases_take_turns(rows: list[Case]) -> None:
@@ -85,6 +87,20 @@ def test_each_accepted_write_is_one_update_also_where_cases_take_turns(rows: lis
                 serve(case.application, environ)
                 updates = [statement for statement in statements if statement.startswith("UPDATE")]
                 assert ["WHERE 0 = 1" in update for update in updates].count(False) == 1, case.name
+
+
+def test_a_write_that_is_overtaken_is_two_updates_of_which_one_counts(rows: list[Case]) -> None:
+    raced = [case for case in rows if case.name.endswith("raced")]
+    assert [case.name for case in raced] == ["version by hand, PUT raced", "Versioned, PUT raced"]
+    assert statements_of(raced[0]) == 3  # the load, another's UPDATE, and one's own
+
+
+def test_the_clock_of_a_server_counts_what_its_processes_compute() -> None:
+    clock = clock_of(lambda: [os.getpid()])
+    before, start = clock(), time.process_time()
+    while time.process_time() < start + 0.05:
+        pass
+    assert clock() > before + 0.03
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,175 @@
+"""Writers of one row, by Flask-ETag and by other means: accepted writes a second, what a PUT takes, what is lost.
+
+python -m benchmarks.contention                            all databases (make rivals)
+python -m benchmarks.contention --only MariaDB --quick     a smoke run, whose figures say little
+
+Each client gets the row, and puts its number increased by one, as fast as it can. gunicorn has two workers of four
+threads, and each view takes a millisecond. The peers take turns, and the figures are medians of the turns.
+The charts go to ``build/benchmarks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from importlib.util import find_spec
+from statistics import median, quantiles
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from benchmarks.measure import Spread
+from benchmarks.report import Report
+from benchmarks.tables import table
+from benchmarks.world import databases
+from torture.peers import OURS
+from torture.servers import serving
+
+CLIENTS = [1, 4, 16, 64]
+PROCESSES = 4  # of clients: more would only take time from the server
+OURS_WITHOUT = f"{OURS}, no version"
+PEERS = [OURS, OURS_WITHOUT, "by hand", "FOR UPDATE by hand", "flask-smorest", "Django"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What came of the clients of one peer.
+
+    :ivar accepted: how many writes were accepted in a second.
+    :ivar refused: the share of the writes that were answered 412 or 409.
+    :ivar lost: how many writes were accepted and overwritten unseen.
+    :ivar broken: how many were answered otherwise, or not at all.
+    :ivar put: the seconds of a PUT, at the median, the 95th and the 99th of a hundred.
+    """
+
+    accepted: float
+    refused: float
+    lost: int
+    broken: int
+    put: tuple[float, float, float]
+
+
+def run(peer: str, database: str, clients: int, seconds: float) -> Turn:
+    """Let clients loose on one peer."""
+    kind = "unversioned" if peer == OURS_WITHOUT else "versioned"
+    application = "torture.app:create_app()" if peer.startswith(OURS) else "torture.peers:create_app()"
+    with serving(application, database=database, peer=peer, kind=kind) as server:
+        share = partial(_clients, server.url, seconds)
+        processes = min(PROCESSES, clients)
+        with ProcessPoolExecutor(processes) as pool:
+            puts = [put for puts in pool.map(share, [clients // processes] * processes) for put in puts]
+        written = (server.state().number or 0) - (server.first.number or 0)
+    statuses = [status for status, _ in puts]
+    accepted = statuses.count(HTTPStatus.OK)
+    refused = statuses.count(HTTPStatus.PRECONDITION_FAILED) + statuses.count(HTTPStatus.CONFLICT)
+    hundredths = quantiles([taken for _, taken in puts], n=100)
+    return Turn(
+        accepted / seconds,
+        refused / len(puts),
+        accepted - written,
+        len(puts) - accepted - refused,
+        (hundredths[49], hundredths[94], hundredths[98]),
+    )
+
+
+def _clients(url: str, seconds: float, number: int) -> list[tuple[int, float]]:
+    """Be some clients for some time; return the status of each PUT, and the seconds that it took."""
+    deadline = time.monotonic() + seconds
+    with ThreadPoolExecutor(number) as pool:
+        return [put for puts in pool.map(partial(_client, url), [deadline] * number) for put in puts]
+
+
+def _client(url: str, deadline: float) -> list[tuple[int, float]]:
+    puts = []
+    while time.monotonic() < deadline:
+        status, etag, body = _send(url, "GET")
+        if status == HTTPStatus.OK:
+            start = time.monotonic()
+            changed = {**body, "number": body["number"] + 1} | (
+                {"writer": uuid4().hex} if "writer" in body else {}
+            )
+            status, *_ = _send(url, "PUT", changed, etag or "")
+            puts.append((status, time.monotonic() - start))
+    return puts
+
+
+def _send(url: str, method: str, changed: object = None, etag: str = "") -> tuple[int, str | None, dict[str, int]]:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    fields = {"Content-Type": "application/json", "If-Match": etag} if changed else {}
+    with suppress(OSError, HTTPException):
+        connection.request(method, parts.path, json.dumps(changed) if changed else None, fields)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        is_read = method == "GET" and answer.status == HTTPStatus.OK
+        return answer.status, answer.getheader("ETag"), json.loads(content) if is_read else {}
+    connection.close()
+    return 0, None, {}
+
+
+def turns(database: str, peers: list[str], clients: int, seconds: float, rounds: int) -> dict[str, list[Turn]]:
+    """Return what came of each peer, in turns."""
+    came: dict[str, list[Turn]] = {peer: [] for peer in peers}
+    for _ in range(rounds):
+        for peer in peers:
+            came[peer].append(run(peer, database, clients, seconds))
+    return came
+
+
+def rows_of(came: dict[int, dict[str, list[Turn]]]) -> Iterator[list[str]]:
+    for clients, by_peer in came.items():
+        for peer, all_of in by_peer.items():
+            put = [median(each.put[place] for each in all_of) * 1000 for place in range(3)]
+            yield [
+                str(clients),
+                peer,
+                f"{median(each.accepted for each in all_of):.0f}",
+                f"{median(each.refused for each in all_of):.0%}",
+                *(f"{milliseconds:.0f}" for milliseconds in put),
+                str(sum(each.lost for each in all_of)),
+                str(sum(each.broken for each in all_of)),
+            ]
+
+
+HEAD = ["clients", "", "accepted a second", "refused", "PUT, ms: median", "95th", "99th", "lost", "other answers"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.contention")
+    parser.add_argument("--only", metavar="DATABASE")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    report = Report(is_kept=False)
+    seconds, rounds, sizes = (0.5, 1, [1, 4]) if arguments.quick else (2.5, 3, CLIENTS)
+    with databases() as urls:
+        for name, url in urls.items():
+            if arguments.only in (None, name):
+                peers = [peer for peer in PEERS if find_spec("django") or peer != "Django"]
+                if name == "MariaDB":
+                    peers.remove("Django")  # it takes no PyMySQL
+                came = {clients: turns(url, peers, clients, seconds, rounds) for clients in sizes}
+                report.text(f"contention, {name}", table(HEAD, list(rows_of(came))))
+                if len(sizes) > 2:
+                    line = {
+                        peer: [
+                            (clients, Spread.of(each.accepted for each in by_peer[peer]))
+                            for clients, by_peer in came.items()
+                        ]
+                        for peer in peers
+                    }
+                    title = f"Writers of one row, on {name}"
+                    report.lines(
+                        f"contention-{name}", title, "clients", "accepted writes a second", line, "linear"
+                    )
+
+
+if __name__ == "__main__":
+    main()
