@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from torture.clients import Answer
+from flask_etag.torture.clients import Answer
+from flask_etag.torture.history import Operation, Verdict
 from torture.contention import KINDS, Result, contend
-from torture.history import Operation, Verdict
 
 
 @pytest.mark.parametrize("kind", KINDS)
