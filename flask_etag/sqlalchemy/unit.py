@@ -40,6 +40,7 @@ from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.databases import OWN, Cause
 from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim
 from flask_etag.sqlalchemy.transactions import Transaction
+from flask_etag.sqlalchemy.unversioned import leaves_every_version
 
 _units: ContextVar[tuple[SessionUnit, ...]] = ContextVar("flask_etag_units", default=())
 """The units of the writes that are going on: several, where a view calls another."""
@@ -317,7 +318,7 @@ class SessionUnit:
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
-                may_write = claim.may_be_written_by(statement, tables)
+                may_write = claim.may_be_written_by(compiled, tables)
             claim.refuse_to_wait(connection, is_row=may_write)
             if may_write:
                 concerned.append(claim)
@@ -337,7 +338,7 @@ class SessionUnit:
         options = context.execution_options
         if self._executing is None or self._executing[0] is not connection or OWN in options:
             return
-        self._transactions[connection].wrote()
+        self._transactions[connection].wrote(counts=not leaves_every_version(context.compiled))
         is_of_flush = self._is_of_flush(connection, options)
         for claim in self._executing[1]:
             claim.written(connection, self._depth(connection), "flush" if is_of_flush else "statement")
@@ -585,12 +586,12 @@ class SessionUnit:
                     claim.read_back(transaction.depth)
             elif self._has_written() and not (claim.has_committed or claim.terms.is_reported):
                 connection = claim.connection_of_session()
-                has_written = self._transactions[connection].wrote_at is not None
+                has_written = self._transactions[connection].counts_from is not None
                 if has_written and claim.base.fingerprint is not ABSENT:
                     claim.hold(connection, self._depth(connection), "shared")
 
     def _has_written(self) -> bool:
-        return any(transaction.wrote_at is not None for transaction in self._transactions.values())
+        return any(transaction.counts_from is not None for transaction in self._transactions.values())
 
     def _claim_what_was_made(self, session: Session | None) -> None:
         """Under ``create=True``, see whether the URL names something by now, and claim that.
