@@ -6,11 +6,13 @@
 # make test-frameworks one story with each framework above Flask, at its newest and its lowest version that works
 # make test-contract the sample app against its OpenAPI document: schemathesis, and a client that is generated from it
 # make test-torture client processes against gunicorn, while workers and databases die
+# make test-lowest  the guard, HTTP and the units on the oldest that is supported (apt-get install libmariadb-dev)
 # make test-clusters Galera, failovers, every kind of worker and of pool (apt-get install mariadb-server pgbouncer)
 # make test-recipes what the docs say for Prometheus, OpenTelemetry, logs and Sentry (apt-get install prometheus)
 # make test-release the wheel and the sdist, and a newcomer's first minutes in an environment with nothing else
 # make test-costs   no request takes more processor instructions than it did (apt-get install valgrind)
 # make test-all     all of these once
+# make matrix       the same tests, on that and on each Python that is at hand
 # make fuzz         a million hostile header values (SEED=2 for others, COUNT=1000 for fewer), and what gets past
 # make torture      every database and way to write under fire (ACCEPTED=200 for quicker, ONLY=PostgreSQL for a part)
 # make contention  32 clients on one record, and readers of another beside them
@@ -62,10 +64,17 @@ test-clusters: $(VENV)/.clusters
 	$(PYTEST) tests/clusters
 	@$(BIN)/python -m torture.clusters --accepted 40
 
+.PHONY: test-lowest matrix
+test-lowest: $(VENV)/.test
+	$(BIN)/tox run -e lowest
+
+matrix: $(VENV)/.test
+	$(BIN)/tox run
+
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release test-costs
+test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release test-lowest test-costs
 
 # In environments of their own: what they need differs, and is much.
 APART := $(VENV)-apart

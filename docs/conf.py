@@ -1,6 +1,10 @@
 """Sphinx's settings."""
 
+import warnings
 from importlib.metadata import version as version_of
+
+# autodoc looks at the column of the mixin Versioned, which is there for the models that take it.
+warnings.filterwarnings("ignore", "Unmanaged access of declarative attribute")
 
 project = "Flask-ETag"
 author = "The Flask-ETag authors"

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from weakref import WeakSet, ref
 
 import click
-from flask import Flask, Response, current_app, request, request_finished, request_started
+from flask import Flask, Response, current_app, got_request_exception, request, request_finished, request_started
 from flask.cli import with_appcontext
 from flask.globals import request_ctx
 
@@ -119,6 +119,7 @@ def audit(app: Flask) -> None:
     _apps.add(app)
     app.cli.add_command(etag)
     request_started.connect(_check_views, app)
+    got_request_exception.connect(_tell_of_conflict, app)
 
 
 def _unreachable_views(app: Flask, apps: list[Flask]) -> list[str]:
@@ -213,6 +214,18 @@ def _check_tag(_: Flask, response: Response, **__: Any) -> None:
             "its answer was given an ETag, and leaves without it: a decorator above has made another answer of "
             "it. What makes the response belongs below etag_resource and require_if_match. This is told in debug "
             "and testing mode only."
+        )
+
+
+def _tell_of_conflict(_: Flask, exception: Exception, **__: Any) -> None:
+    """Warn of a conflict that nothing has handled: only a model with a version has any."""
+    store = backend()
+    if store is not None and store.is_stale(exception):
+        log.once(
+            "another writer was first, and a StaleDataError has left this view. Its model has a version, so that "
+            "SQLAlchemy refuses the second of two writers; without one he would have overwritten the first. "
+            "Decorate the view; or name the columns that it writes in __unversioned__, if they do not count; or "
+            "let app.errorhandler(StaleDataError) answer 409. See the docs, 'Beside code that is not decorated'."
         )
 
 

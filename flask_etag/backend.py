@@ -163,6 +163,9 @@ class Backend(Protocol):
     def cause_of(self, error: Exception) -> Cause | None:
         """Tell why the store refused; ``None`` for an error that is no refusal."""
 
+    def is_stale(self, error: Exception) -> bool:
+        """Tell whether an error says that a row has not the version any more that was loaded."""
+
     def scope_of(self, target: object) -> tuple[object, ...]:
         """Name what a version of an object belongs to: its model, its key.
 

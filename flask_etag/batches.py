@@ -110,6 +110,9 @@ class Batch:
     def reload_under_lock(self) -> None:
         """Do nothing: the answer has no tag."""
 
+    def tell_of_what_is_hidden(self) -> None:
+        """Tell nothing: a batch creates nothing."""
+
     def _order(self) -> list[int]:
         """Return the indices of the items, sorted by the loader's arguments: the same in every batch."""
         return sorted(range(len(self._targets)), key=lambda index: _name_of(self._arguments[index]))

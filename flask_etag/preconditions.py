@@ -62,6 +62,7 @@ class Representation:
     :param state: the half that the tags of all representations of this state share: 32 hexadecimal digits, of
         which nothing else can be the beginning. Without it, tags are compared whole.
     :param verbatim: another opaque text that names the same state in a write.
+    :param former_states: what the state was by the keys of before: only writes compare them.
     :param shows_last_modified: whether answers carry the date. One that is younger than a second may still
         stand for two states, so it is not shown, and nobody can have it.
     """
@@ -71,6 +72,7 @@ class Representation:
     state: str | None = None
     verbatim: str | None = None
     shows_last_modified: bool = True
+    former_states: tuple[str, ...] = ()
 
     @property
     def field(self) -> str | None:
@@ -84,12 +86,14 @@ class Representation:
         own = self.etag.opaque
         if opaque == own or (not whole and opaque == self.verbatim):
             return "exactly"
-        if self.state is None or not opaque.startswith(self.state):
+        states = (self.state,) if whole else (self.state, *self.former_states)
+        state = next((each for each in states if each is not None and opaque.startswith(each)), None)
+        if state is None:
             return None
         if whole:
-            ours = own.startswith(self.state) and opaque.startswith(own) and _IS_SUFFIX(opaque, len(own))
+            ours = own.startswith(state) and opaque.startswith(own) and _IS_SUFFIX(opaque, len(own))
             return "with a suffix" if ours else None
-        rest = _VARIANT_AND_SUFFIX(opaque, len(self.state))
+        rest = _VARIANT_AND_SUFFIX(opaque, len(state))
         if rest is None or (rest[1] is None and self.verbatim is not None):
             return None  # a state that has a text of its own is sent by that, or with a second half
         return "exactly" if rest[2] is None else "with a suffix"

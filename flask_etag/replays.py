@@ -17,10 +17,12 @@ from hashlib import sha256
 from inspect import iscoroutinefunction
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
+from werkzeug.urls import iri_to_uri
 
 from flask_etag import log
 from flask_etag.audit import Unprotected, protection_of
@@ -297,16 +299,15 @@ def _answer(exchange: Exchange, resource: Resource[..., Any], etag: EntityTag) -
     """
     path = _path_to_read(exchange, resource)
     read = None if path is None else _read(exchange, path)
-    exchange.outcome = "replayed"
     if read is None:
         response = current_app.response_class(status=204, content_type="")
-        response.headers["Content-Location"] = path or request.path
         exchange.tag(response, str(etag), names_in(response.headers))
-        return response
-    response, shown = read
-    if shown.opaque[:LENGTH] != etag.opaque[:LENGTH]:
-        raise PreconditionFailed("stale", shown)
-    response.headers["Content-Location"] = path or request.path
+    else:
+        response, shown = read
+        if shown.opaque[:LENGTH] != etag.opaque[:LENGTH]:
+            raise PreconditionFailed("stale", shown)
+    response.headers["Content-Location"] = path or iri_to_uri(request.script_root + request.path)
+    exchange.outcome = "replayed"
     return response
 
 
@@ -314,9 +315,9 @@ def _path_to_read(exchange: Exchange, resource: Resource[..., Any]) -> str | Non
     """Return the path by which a resource is read: the request's own, or another; ``None`` where none is known."""
     adapter: Any = current_app.create_url_adapter(request)
     try:
-        endpoint, _ = adapter.match(method="GET")
+        endpoint, arguments = adapter.match(method="GET")
         if _reads(endpoint, resource):
-            return request.script_root + request.path
+            return str(adapter.build(endpoint, arguments, "GET"))
     except HTTPException:
         pass  # the URL is not for GET
     for rule in current_app.url_map.iter_rules():
@@ -342,8 +343,9 @@ def _read(exchange: Exchange, path: str) -> tuple[Response, EntityTag] | None:
     left_out = {*_CONDITIONS, *_OF_CONTENT, "werkzeug.request"}
     environ = {name: value for name, value in exchange.environ.items() if name not in left_out}
     environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: True}
-    if path != request.script_root + request.path:
-        environ |= {"PATH_INFO": path.removeprefix(request.script_root), "QUERY_STRING": ""}
+    if unquote(path) != request.script_root + request.path:
+        below = unquote_to_bytes(path).decode("latin-1").removeprefix(environ.get("SCRIPT_NAME", ""))
+        environ |= {"PATH_INFO": below, "QUERY_STRING": ""}
     with app.request_context(environ):
         try:
             response = app.make_response(app.preprocess_request() or app.dispatch_request())

@@ -32,6 +32,9 @@ T_co = TypeVar("T_co", covariant=True)
 HASHED = "flask_etag.hashed"
 """The key of a read's environ where ``content_of()`` finds (resource, object, JSON text): what was hashed last."""
 
+_ABSENT_ROW = "flask_etag.absent_row"
+"""The key of an environ where ``absent_row()`` finds (resource, object): what stands for nothing."""
+
 _NOTHING_HASHED = (None, None, "")
 
 _SHOWN_AFTER = timedelta(seconds=1)  # the resolution of an HTTP date
@@ -58,6 +61,7 @@ class Resource(Generic[P, T_co]):
         variant: Callable[[Any], Any] | None = None,
         lock: Callable[P, AbstractContextManager[Any]] | None = None,
         swaps: bool = False,
+        absent: Callable[[Any], bool] | None = None,
     ) -> None:
         functools.update_wrapper(self, loader)
         self._loader = loader
@@ -71,6 +75,7 @@ class Resource(Generic[P, T_co]):
         self._lock = lock
         self.has_lock: bool = lock is not None
         self.swaps = swaps
+        self._absent = absent
         self.validator = validator
         self.name: str = loader.__qualname__.rpartition("<locals>.")[2]
         self.parameters: Parameters = Parameters.of(loader)
@@ -84,12 +89,32 @@ class Resource(Generic[P, T_co]):
 
         :param url_arguments: the URL's variables, by name.
         :param may_be_absent: whether to return ``None`` if the loader does: the view may create the object.
-        :raises werkzeug.exceptions.NotFound: if the loader returns ``None``, otherwise.
+        :raises werkzeug.exceptions.NotFound: if the loader returns ``None``, otherwise, or an object that
+            stands for nothing.
         """
         target = self._load(**url_arguments)
+        if self._absent is not None:
+            request.environ[_ABSENT_ROW] = None
+            if target is not None and self.stands_for_nothing(target):
+                request.environ[_ABSENT_ROW] = self, target
+                target = None
         if target is None and not may_be_absent:
             raise NotFound
         return target
+
+    def stands_for_nothing(self, target: Any) -> bool:
+        """Tell whether ``absent=`` takes an object for nothing: its row is there, and is deleted, say."""
+        return self._absent is not None and bool(self._absent(target))
+
+    def absent_row(self) -> T_co | None:
+        """Return the row that was found and stands for nothing, as ``absent=`` says; ``None`` where there is none.
+
+        For a view under ``create=True`` that was handed ``None``: it revives the row, which is guarded as any.
+
+        :raises RuntimeError: outside of a request.
+        """
+        found = request.environ.get(_ABSENT_ROW)
+        return None if found is None or found[0] is not self else found[1]
 
     def locked(self, url_arguments: dict[str, Any]) -> AbstractContextManager[Any]:
         """Return the lock that ``lock=`` gives for a URL: a context manager, not entered yet.
@@ -136,7 +161,10 @@ class Resource(Generic[P, T_co]):
         if fingerprint is None or opaque is None:
             return Representation(None, modified, shows_last_modified=shown)
         etag = EntityTag.trusted(opaque, fingerprint.weak)
-        return Representation(etag, modified, fingerprint.digest(settings.key), fingerprint.verbatim, shown)
+        former = tuple(fingerprint.digest(key) for key in settings.former_keys)
+        return Representation(
+            etag, modified, fingerprint.digest(settings.key), fingerprint.verbatim, shown, former
+        )
 
     def _modified(self, target: Any) -> datetime | None:
         """Return when an object was last changed, as ``last_modified=`` says; ``None`` where that is not known."""
@@ -246,6 +274,7 @@ def resource(
     variant: Variant | None = None,
     lock: Callable[..., AbstractContextManager[Any]] | None = None,
     swaps: bool = False,
+    absent: Callable[[Any], bool] | None = None,
 ) -> Declaration: ...
 def resource(
     loader: Callable[..., Any] | None = None,
@@ -257,6 +286,7 @@ def resource(
     variant: object = None,
     lock: object = None,
     swaps: object = False,
+    absent: object = None,
 ) -> Resource[..., Any] | Declaration:
     """Declare what a URL names: a decorator for the function that loads it.
 
@@ -282,6 +312,9 @@ def resource(
     :param swaps: whether the views that write do that by a compare-and-set of their own, for a store that has one,
         and raise :class:`~flask_etag.Stale` when it finds another state. Then they count as guarded, and put the
         new ETag on their answers themselves.
+    :param absent: a function of the object that tells whether it stands for nothing, as one that is soft-deleted:
+        then the answers are those for ``None``, and with ``create=True`` the view finds it by
+        :meth:`Resource.absent_row`, guarded as any.
     :raises TypeError: if ``loader`` is no function, or an option has another type.
     """
     options = {
@@ -291,6 +324,7 @@ def resource(
         "variant": _variant(variant),
         "lock": _function(lock, "lock"),
         "swaps": swaps,
+        "absent": _function(absent, "absent"),
     }
     if not isinstance(swaps, bool):
         raise TypeError(f"swaps= takes True or False, and was given {swaps!r}.")

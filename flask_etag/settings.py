@@ -21,6 +21,7 @@ class Settings:
     :param require: whether an unprotected write is refused, or logged and let pass.
     :param cache_control: the Cache-Control of a 200 with a tag, and of a 304; ``None`` leaves it to the views.
     :param key: the secret that turns tags into HMACs.
+    :param former_keys: the secrets of before: tags made by them are accepted in If-Match, and no longer given.
     :param epoch: a text in the second half of every tag, which reads compare and writes do not: another one makes
         all cached answers stale, and no write.
     :param accept_weakened: whether to accept a tag of ours that a proxy has marked weak, or put a suffix behind.
@@ -32,6 +33,7 @@ class Settings:
     require: Require = "enforce"
     cache_control: str | None = "private, max-age=0, must-revalidate"
     key: bytes | None = None
+    former_keys: tuple[bytes | None, ...] = ()
     epoch: str = ""
     accept_weakened: bool = False
     is_watched: bool = False
@@ -49,6 +51,7 @@ class Settings:
             require=_require(config.get("ETAG_REQUIRE", default.require)),
             cache_control=_cache_control(config.get("ETAG_CACHE_CONTROL", default.cache_control)),
             key=_key(config.get("ETAG_KEY", default.key)),
+            former_keys=_former_keys(config.get("ETAG_KEY_FALLBACKS", [])),
             epoch=_epoch(config.get("ETAG_EPOCH", default.epoch)),
             accept_weakened=_accept_weakened(config.get("ETAG_ACCEPT_WEAKENED", default.accept_weakened)),
         )
@@ -89,13 +92,21 @@ def _cache_control(value: object) -> str | None:
     )
 
 
-def _key(value: object) -> bytes | None:
+def _key(value: object, name: str = "ETAG_KEY") -> bytes | None:
     value = _as_text(value)
     if isinstance(value, str):
         value = value.encode()
     if value is None or (isinstance(value, bytes) and value):
         return value
-    raise ValueError("ETAG_KEY takes a secret text or bytes, not empty; or None for tags without a secret.")
+    raise ValueError(f"{name} takes a secret text or bytes, not empty; or None for tags without a secret.")
+
+
+def _former_keys(value: object) -> tuple[bytes | None, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(
+            "ETAG_KEY_FALLBACKS takes a list of what ETAG_KEY was before: secrets, or None for tags without one."
+        )
+    return tuple(_key(each, "Each of ETAG_KEY_FALLBACKS") for each in value)
 
 
 def _epoch(value: object) -> str:

@@ -55,11 +55,22 @@ class Found(Validator):
             return fingerprint_of(*backend.scoped_version_of(target))
         if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
+        if _is_query(type(target)):
+            raise TypeError(
+                f"A loader returned a {type(target).__name__}, which has no rows yet, or reads them by itself: "
+                "let it return Page(session, select(Note).order_by(Note.id), page=page, per_page=50), of "
+                "flask_etag.sqlalchemy, or a list of the objects."
+            )
         raise TypeError(
             f"{type(target).__name__} does not say what its ETag is: give it a method __etag__() that "
             "returns a str, serve a SQLAlchemy object whose model has a version, or tell its resource: "
             '@resource(etag=version_column("revision")) or @resource(etag=content_hash(schema)).'
         )
+
+
+def _is_query(kind: type) -> bool:
+    """Tell whether a class is one of SQLAlchemy's queries, or of Flask-SQLAlchemy's paginations."""
+    return any(each.__name__ in {"Pagination", "Query", "Select"} for each in kind.__mro__)
 
 
 class VersionColumn(Validator):

@@ -48,6 +48,8 @@ def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Res
             except Exception as error:
                 if isinstance(error, HTTPException) or cause_of(error) is None:
                     raise
+            if refusal.cause == "conflict":
+                subject.tell_of_what_is_hidden()
             raise WriteConflict(refusal.cause) from refusal
         subject.reload_under_lock()
 
@@ -154,6 +156,9 @@ class Subject(Protocol):
     def reload_under_lock(self) -> None:
         """Take the tag of what the view has left, under the resource's own lock."""
 
+    def tell_of_what_is_hidden(self) -> None:
+        """Tell the log of a creation that has met a row which the loader does not find, even now."""
+
 
 class Target:
     """One resource that a request writes, and the conditions that it sets on that.
@@ -208,10 +213,12 @@ class Target:
     def load(self, unit: Unit) -> None:
         """Load the target, and claim what was loaded."""
         target = self.handed = self._resource.load(self._exchange.url_arguments, may_be_absent=self._may_be_absent)
+        row = self._resource.absent_row() if target is None else target
+        is_mapped = owner_of(row) is not None
         self._claim = None
-        if target is None or owner_of(target) is not None:
+        if is_mapped or target is None:
             self._terms = self._terms_of_request()
-            self._claim = unit.claim(target, self._terms)
+            self._claim = unit.claim(row if is_mapped else None, self._terms)
         elif not (
             self._resource.has_lock
             or self._resource.swaps
@@ -275,7 +282,18 @@ class Target:
         with suppress(HTTPException):
             return self._resource.load(self._exchange.url_arguments)
 
+    def tell_of_what_is_hidden(self) -> None:
+        """Tell the log of a creation that has met a row which the loader does not find, even now."""
+        if self._may_be_absent and self.handed is None:
+            log.once(
+                "it was to create what its URL names, and met a row that is there, or was a moment ago, which its "
+                "loader does not find. If rows are soft-deleted, let the loader return them, and say which they "
+                "are: @resource(absent=lambda row: row.deleted). The view revives what absent_row() gives."
+            )
+
     def _etag_of(self, target: Any) -> str | None:
+        if self._resource.stands_for_nothing(target):
+            return None
         return self._resource.etag_field(target, self._exchange.settings)
 
 

@@ -14,7 +14,7 @@ from flask_etag import etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Page
 from sample_app.content import read_object, read_objects
 from sample_app.models import Product, session
-from sample_app.schemas import changes_schema, is_key, listing_schema, product_schema
+from sample_app.schemas import is_key, listing_schema, load_changes, product_schema
 from sample_app.shapes import shape_asked_for
 
 products = Blueprint("products", __name__, url_prefix="/products")
@@ -53,7 +53,7 @@ def read_products(found: Page[Product]) -> list[dict[str, Any]]:
 
 def read_changes() -> list[tuple[Any, dict[str, str]]]:
     """Read a list of changes: of each, the ETag that came with it, and the product that it is for."""
-    g.changes = changes_schema.load(read_objects())
+    g.changes = load_changes(read_objects())
     return [(change.pop("etag"), {"sku": change["sku"]}) for change in g.changes]
 
 

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 _MOST_CHANGES = 100
 _LARGEST_INTEGER = 2**31 - 1
@@ -75,13 +75,6 @@ class ChangeSchema(ProductSchema):
 
     etag = fields.Raw(load_default=None, metadata={"type": "string", "description": _ETAG})
 
-    @validates_schema(pass_collection=True)
-    def _name_each_once(self, changes: list[dict[str, Any]], **_: Any) -> None:
-        if len(changes) > _MOST_CHANGES:
-            raise ValidationError(f"Takes {_MOST_CHANGES} changes at most.")
-        if len({change["sku"] for change in changes if "sku" in change}) < len(changes):
-            raise ValidationError("Has to name each product by its sku, and once.")
-
 
 class DocumentSchema(Schema):
     """A document, by the names of its members: all of them, so that the hash of these tells its state."""
@@ -109,6 +102,19 @@ class ListingSchema(Schema):
 
 listing_schema = ListingSchema()
 product_schema = ProductSchema()
-changes_schema = ChangeSchema(many=True, partial=["name", "description", "price", "stock"])
+_changes_schema = ChangeSchema(many=True, partial=["name", "description", "price", "stock"])
 products_schema = ProductSchema(many=True)
 document_schema = DocumentSchema()
+
+
+def load_changes(changes: list[Any]) -> list[dict[str, Any]]:
+    """Load what a request wants changed.
+
+    :raises ValidationError: if something of it is wrong, or it names a product twice.
+    """
+    loaded: list[dict[str, Any]] = _changes_schema.load(changes)
+    if len(loaded) > _MOST_CHANGES:
+        raise ValidationError(f"Takes {_MOST_CHANGES} changes at most.")
+    if len({change["sku"] for change in loaded}) < len(loaded):
+        raise ValidationError("Has to name each product by its sku, and once.")
+    return loaded

@@ -8,6 +8,7 @@ from flask import Flask, current_app
 from sqlalchemy import Row
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag.backend import Cause, Terms
 from flask_etag.sqlalchemy import databases
@@ -48,6 +49,10 @@ class SQLAlchemyBackend:
     def cause_of(self, error: Exception) -> Cause | None:
         """Tell why the database refused; ``None`` for an error that is no refusal."""
         return databases.cause_of(error)
+
+    def is_stale(self, error: Exception) -> bool:
+        """Tell whether an error says that a row has not the version any more that was loaded."""
+        return isinstance(error, StaleDataError)
 
     def scope_of(self, target: object) -> tuple[object, ...]:
         """Name what a version of an object belongs to: its model, its key."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Compiled, Connection, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
@@ -42,6 +42,7 @@ from flask_etag.sqlalchemy.models import (
     version_key,
     version_of,
 )
+from flask_etag.sqlalchemy.unversioned import leaves_version
 
 _NOT_JUDGED, _NOT_READ = Known(ABSENT), Known(UNREAD)
 
@@ -154,14 +155,18 @@ class RowClaim(Claim):
             return True
         return state.key is not None and self.row.is_named_by(mapper, state.key[1])
 
-    def may_be_written_by(self, statement: Any, tables: frozenset[str]) -> bool:
-        """Tell whether a statement may write the row; one that only makes rows makes others, where it is there.
+    def may_be_written_by(self, compiled: Compiled, tables: frozenset[str]) -> bool:
+        """Tell whether a statement may write what counts of the row.
+
+        One that only makes rows makes others, where the row is there.
 
         :param tables: the names of the tables that it writes to.
         """
         if not (self.is_judged and (tables is statements.ANY_TABLE or tables & self.row.tables)):
             return False
-        return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(statement)
+        if leaves_version(self.row.mapper, compiled):
+            return False
+        return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(compiled.statement)
 
     def is_written_by_flush(self, connection: Connection, statement: Any, parameters: Any) -> bool:
         """Tell whether a statement of a flush writes the row, and not only others of its table.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from contextvars import ContextVar
 from copy import deepcopy
 from datetime import date, datetime
@@ -10,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from os import urandom
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -54,6 +55,10 @@ class Versioned:
     same key does not get one that somebody still holds. SQLAlchemy sets and checks them (``version_id_col``).
     What a view, a form or a schema puts into the attribute is ignored.
 
+    :cvar __unversioned__: names of columns that do not count: ``{"last_seen", "views"}``. A write of these alone
+        moves no version and meets no conflict, in flushes of any view or script. :class:`TypeError` where a name
+        is none of a column, or is that of the key.
+
     A model with a ``__mapper_args__`` of its own has to keep this one's::
 
         @declared_attr.directive
@@ -61,7 +66,15 @@ class Versioned:
             return {**super().__mapper_args__, "polymorphic_on": "kind"}
     """
 
-    version: Mapped[str] = mapped_column(String(36), nullable=False)  # room for UUIDs, which databases can give
+    __unversioned__: ClassVar[Collection[str]] = ()
+
+    if TYPE_CHECKING:
+        version: Mapped[str]
+    else:
+
+        @declared_attr
+        def version(cls):  # noqa: D102, N805 - with an annotation, a dataclass would ask for it in its __init__
+            return mapped_column(String(36), nullable=False)  # room for UUIDs, which databases can give
 
     @declared_attr.directive
     def __mapper_args__(cls: type[Versioned]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
@@ -102,6 +115,12 @@ def _refuse_hidden_version(mapper: Mapper[Any], model: type) -> None:
         raise TypeError(
             f"{model.__name__} has a __mapper_args__ of its own, which hides that of its mixin Versioned, so that "
             "nothing sets its version: keep what super().__mapper_args__ has; see the docstring of Versioned."
+        )
+    column: Any = mapper.version_id_col
+    if issubclass(model, Versioned) and not mapper.persist_selectable.c.contains_column(column):
+        raise TypeError(
+            f"{model.__name__} has a table of its own, and no version in it: it inherits from a class that has "
+            "one in another. Let both inherit from a class with __abstract__ = True that is Versioned."
         )
 
 

@@ -49,10 +49,13 @@ class Page(Generic[T]):
         them by ``.where(Note.tags.any(...))``, say.
     :param page: which page, from 1.
     :param per_page: how many members a page has; ``None`` for all on one.
+    :param offset: how many members to skip, in the place of ``page``.
+    :param limit: how many members to show at most, in the place of ``per_page``.
     :param counted: whether there is a total, which costs a query.
-    :raises TypeError: if the statement selects anything else, the model has no version, or a number is none; and
-        as the tag is taken, if the statement leaves the version out of what it loads.
-    :raises ValueError: if a number is less than 1, or there is a second page without ``per_page``.
+    :raises TypeError: if the statement selects anything else, the model has no version, a number is none, or there
+        are numbers of both kinds; and as the tag is taken, if the statement leaves out the version.
+    :raises ValueError: if a number is less than 1, or ``offset`` less than 0; or there is a second page without
+        ``per_page``.
     """
 
     def __init__(
@@ -62,8 +65,19 @@ class Page(Generic[T]):
         *,
         page: int = 1,
         per_page: int | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
         counted: bool = False,
     ) -> None:
+        if offset is not None or limit is not None:
+            if page != 1 or per_page is not None:
+                raise TypeError(
+                    "A page is told by page= and per_page=, or by offset= and limit=, and not by both."
+                )
+            if not (isinstance(offset, int | None) and isinstance(limit, int | None)):
+                raise TypeError(f"offset= and limit= take integers, and were given {offset!r} and {limit!r}.")
+            if (offset is not None and offset < 0) or (limit is not None and limit < 1):
+                raise ValueError(f"offset= is 0 or more, and limit= 1 or more: not {offset} and {limit}.")
         if not (isinstance(page, int) and isinstance(per_page, int | None)):
             raise TypeError(
                 'page= and per_page= take integers, such as request.args.get("page", 1, int), and were given '
@@ -86,9 +100,11 @@ class Page(Generic[T]):
         self._session = session
         self._mapper = mapper
         self._all = statement
-        self._statement = (
-            statement if per_page is None else statement.limit(per_page).offset((page - 1) * per_page)
-        )
+        if per_page is not None:
+            limit, offset = per_page, (page - 1) * per_page
+        self._statement = statement if limit is None else statement.limit(limit)
+        if offset is not None:
+            self._statement = self._statement.offset(offset)
         self._counted = counted
 
     @cached_property

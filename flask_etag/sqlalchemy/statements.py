@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     CTE,
+    Column,
     Compiled,
     CompoundSelect,
     Delete,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     TableClause,
     TextClause,
     TextualSelect,
+    Update,
 )
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import SavepointClause
@@ -70,6 +72,31 @@ def _written_beside(statement: Any) -> frozenset[str]:
         if isinstance(part, CTE) and isinstance(part.element, UpdateBase)
         for name in _names_in(part.element.table)
     )
+
+
+def columns_set_by(compiled: Compiled) -> frozenset[tuple[str, str]] | None:
+    """Name the columns that an UPDATE sets, each after its table; ``None`` for any other statement.
+
+    A column that the table sets by itself with each UPDATE is one of them, unless the statement gives it a value.
+    One that is set to itself is none.
+    """
+    statement = compiled.statement
+    if not isinstance(statement, Update) or not isinstance(statement.table, Table) or _written_beside(statement):
+        return None
+    table, made = statement.table, cast(Any, compiled)
+    by_itself = {column: None for column in table.columns if column.onupdate or column.server_onupdate}
+    by_parameter: dict[Any, Any] = dict.fromkeys(made.column_keys or ())
+    values: dict[Any, Any] = {}
+    for key, value in (by_itself | by_parameter | dict(made.compile_state._dict_parameters or {})).items():
+        column: Any = table.columns.get(key) if isinstance(key, str) else key
+        if column is not None:  # or it is a parameter of the WHERE
+            values[_name_of(column)] = value
+    return frozenset(name for name, value in values.items() if name != _name_of(value))
+
+
+def _name_of(value: Any) -> tuple[str, str] | None:
+    """Name a column, after its table; ``None`` for whatever is none."""
+    return (str(value.table.name), str(value.name)) if isinstance(value, Column) else None
 
 
 def is_plain_insert(statement: Any) -> bool:

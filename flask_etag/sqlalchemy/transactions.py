@@ -17,6 +17,7 @@ class Transaction:
     :ivar session: the session that has begun it, as far as that is asked for.
     :ivar flush_of: the session whose flush is going on.
     :ivar wrote_at: the depth at which something was first written; ``None`` where nothing was.
+    :ivar counts_from: the same, without what was written of columns that do not count.
     :ivar broken_at: the depth at which an error has left nothing to do but to roll back; ``None`` where none has.
     :ivar broken_by: that error.
     """
@@ -25,6 +26,7 @@ class Transaction:
     session: Session | None = None
     flush_of: Session | None = None
     wrote_at: int | None = None
+    counts_from: int | None = None
     broken_at: int | None = None
     broken_by: BaseException | None = None
     _savepoints: list[str] = field(default_factory=list)
@@ -38,10 +40,15 @@ class Transaction:
         self._savepoints.append(savepoint)
         self.depth += 1
 
-    def wrote(self) -> None:
-        """Note that something was written."""
+    def wrote(self, *, counts: bool = True) -> None:
+        """Note that something was written.
+
+        :param counts: whether any of it moves a version, or may have to.
+        """
         if self.wrote_at is None:
             self.wrote_at = self.depth
+        if counts and self.counts_from is None:
+            self.counts_from = self.depth
 
     def broke(self, error: BaseException, *, ended: bool) -> None:
         """Note an error that has left nothing to do but to roll back.
@@ -51,7 +58,7 @@ class Transaction:
         if self.broken_at is None:
             self.broken_at, self.broken_by = 0 if ended else self.depth, error
         if ended:
-            self.wrote_at = None
+            self.wrote_at = self.counts_from = None
             self._end_savepoints(0)
 
     def roll_back(self, depth: int) -> None:
@@ -62,6 +69,8 @@ class Transaction:
         self.flush_of = None
         if self.wrote_at is not None and self.wrote_at >= depth:
             self.wrote_at = None
+        if self.counts_from is not None and self.counts_from >= depth:
+            self.counts_from = None
         if self.broken_at is not None and self.broken_at >= depth:
             self.broken_at = self.broken_by = None
         self._end_savepoints(max(depth - 1, 0))
@@ -73,6 +82,8 @@ class Transaction:
         """
         if self.wrote_at is not None:
             self.wrote_at = min(self.wrote_at, depth - 1)
+        if self.counts_from is not None:
+            self.counts_from = min(self.counts_from, depth - 1)
         self._end_savepoints(depth - 1)
 
     def _end_savepoints(self, depth: int) -> None:

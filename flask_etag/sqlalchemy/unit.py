@@ -41,6 +41,7 @@ from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.databases import OWN, Cause
 from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim, Writer
 from flask_etag.sqlalchemy.transactions import Transaction
+from flask_etag.sqlalchemy.unversioned import leaves_every_version
 
 _units: ContextVar[tuple[SessionUnit, ...]] = ContextVar("flask_etag_units", default=())
 """The units of the writes that are going on: several, where a view calls another."""
@@ -332,7 +333,7 @@ class SessionUnit:
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
-                may_write = claim.may_be_written_by(statement, tables)
+                may_write = claim.may_be_written_by(compiled, tables)
             claim.refuse_to_wait(connection, is_row=may_write)
             if may_write:
                 concerned.append(claim)
@@ -353,7 +354,7 @@ class SessionUnit:
         if executing is None or executing.connection is not connection or OWN in context.execution_options:
             return
         transaction = self._transactions[connection]
-        transaction.wrote()
+        transaction.wrote(counts=not leaves_every_version(context.compiled))
         for claim in executing.claims:
             claim.written(connection, transaction.depth, executing.by)
         for creation in self._unmade:
@@ -597,13 +598,13 @@ class SessionUnit:
                     claim.read_back(transaction.depth)
             elif self._has_written() and not (claim.has_committed or claim.terms.is_reported):
                 connection = claim.connection_of_session()
-                has_written = self._transactions[connection].wrote_at is not None
+                has_written = self._transactions[connection].counts_from is not None
                 if has_written and claim.base.fingerprint is not ABSENT:
                     claim.refuse_what_cannot_hold(connection)
                     claim.hold(connection, self._depth(connection), "shared")
 
     def _has_written(self) -> bool:
-        return any(transaction.wrote_at is not None for transaction in self._transactions.values())
+        return any(transaction.counts_from is not None for transaction in self._transactions.values())
 
     def _claim_what_was_made(self, session: Session | None) -> None:
         """Under ``create=True``, see whether the URL names something by now, and claim that.

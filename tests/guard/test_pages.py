@@ -287,6 +287,36 @@ def test_a_statement_that_sqlalchemy_does_not_cache_has_a_tag_as_well(listing: L
         assert tags[0] == tags[1] != tags[2]
 
 
+def test_a_page_is_told_by_an_offset_and_a_limit_as_well(listing: Listing) -> None:
+    with listing.app.test_request_context():
+        session = listing.db.session
+        by_id = select(Note).order_by(Note.id)
+        for page, offset in ((1, None), (1, 0), (2, 2), (3, 4)):
+            numbered = Page(session, by_id, page=page, per_page=2)
+            skipped = Page(session, by_id, offset=offset, limit=2)
+            assert [note.id for note in skipped] == [note.id for note in numbered]
+            if offset is not None and page > 1:
+                assert skipped.__etag__().digest() == numbered.__etag__().digest()
+        assert [note.id for note in Page(session, by_id, offset=3)] == [4, 5]
+        behind = Page(session, by_id.where(Note.id > 3), limit=1)
+        assert [note.id for note in behind] == [4]
+
+
+@pytest.mark.parametrize("what", ["select", "query", "pagination"])
+def test_a_loader_that_returns_a_query_is_told_of_pages(listing: Listing, what: str) -> None:
+    db = listing.db
+
+    @resource
+    def find_query() -> Any:
+        if what == "pagination":
+            return db.paginate(select(Note), per_page=2)
+        return select(Note) if what == "select" else db.session.query(Note)
+
+    listing.app.get("/query")(etag_resource(find_query)(lambda _: ""))
+    with pytest.raises(TypeError, match=r"let it return Page\(session, select"):
+        listing.app.test_client().get("/query")
+
+
 def test_misuse_is_refused_with_advice(listing: Listing) -> None:
     session = listing.db.session
     texts = select(Note).from_statement(text("SELECT * FROM note"))
@@ -299,6 +329,15 @@ def test_misuse_is_refused_with_advice(listing: Listing) -> None:
     for options in ({"page": "2", "per_page": 10}, {"per_page": "10"}, {"page": None}):
         with pytest.raises(TypeError, match="page= and per_page= take integers"):
             Page(session, select(Note), **options)
+    for offset, limit in ((-1, 5), (0, 0)):
+        with pytest.raises(ValueError, match="offset= is 0 or more"):
+            Page(session, select(Note), offset=offset, limit=limit)
+    mixtures: list[dict[str, Any]] = [{"page": 2, "per_page": 3, "limit": 3}, {"per_page": 3, "offset": 3}]
+    for mixed in mixtures:
+        with pytest.raises(TypeError, match="and not by both"):
+            Page(session, select(Note), **mixed)
+    with pytest.raises(TypeError, match="offset= and limit= take integers"):
+        Page(session, select(Note), limit="3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="all members are on the first page, so that there is no page 2"):
         Page(session, select(Note), page=2)
 

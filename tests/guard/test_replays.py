@@ -534,6 +534,34 @@ def test_a_read_that_needs_more_or_is_streamed_is_none(sqlite: Desk, rule: str) 
     assert (again.status_code, again.headers["ETag"]) == (204, sqlite.tag())
 
 
+@pytest.mark.parametrize("read_at", ["/named/<path:name>", "/shown/<path:name>"])
+def test_a_url_that_is_not_ascii_is_read_all_the_same(sqlite: Desk, read_at: str) -> None:
+    @resource
+    def find_named(name: str) -> Note | None:
+        return sqlite.db.session.get(Note, 1) if name == "ä b/%c" else None
+
+    @sqlite.app.get(read_at)
+    @etag_resource(find_named)
+    def read_named(note: Note) -> dict[str, Any]:
+        return {"path": request.path, "writes": note.writes, "query": request.args}
+
+    @sqlite.app.put("/named/<path:name>")
+    @require_if_match(find_named, replay=True)
+    def write_named(note: Note) -> str:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return ""
+
+    sent: dict[str, Any] = {"headers": {"If-Match": sqlite.tag()}, "query_string": {"a": "1"}}
+    path = "/named/ä b/%25c"
+    assert sqlite.open("PUT", path, **sent).status_code == 200
+    again = sqlite.open("PUT", path, **sent)
+    is_same = read_at.startswith("/named")
+    at = "/named" if is_same else "/shown"
+    assert again.get_json() == {"path": f"{at}/ä b/%c", "writes": 1, "query": {"a": "1"} if is_same else {}}
+    assert again.headers["Content-Location"] == f"{at}/%C3%A4%20b/%25c"
+
+
 def test_who_may_write_and_not_read_is_204(sqlite: Desk) -> None:
     old = sqlite.tag()
     assert sqlite.put("second", old, user="blind").status_code == 200

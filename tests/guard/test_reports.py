@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import request
 
-from flask_etag import etag_resource
+from flask_etag import etag_resource, require_if_match
 from tests.world.application import World
 from tests.world.models import Note
 from tests.world.racing import Racer
@@ -45,6 +45,23 @@ def test_of_two_locked_writes_that_name_no_state_neither_is_refused(reporting: W
     assert (slow.answer().status_code, fast.status_code) == (200, 200)
     assert reporting.paper_body() == "slow"
     assert slow.answer().headers["ETag"] == reporting.paper_etag() != fast.headers["ETag"]
+
+
+def test_one_route_alone_may_report_and_refuses_nobody_who_was_not_refused_before(world: World) -> None:
+    def replace(note: Note) -> str:
+        world.hold("before commit")
+        note.body = request.get_data(as_text=True)
+        world.db.session.commit()
+        return "done"
+
+    world.app.put("/lenient/<int:note_id>")(require_if_match(world.find_note, enforce=False)(replace))
+    slow, hold = world.held("before commit", lambda: world.put("slow", "/lenient/1", hold="before commit"))
+    fast = world.put("fast", "/lenient/1")
+    hold.released.set()
+    assert (slow.answer().status_code, fast.status_code) == (200, 200)
+    assert world.body() == "slow"
+    assert world.put("refused", "/lenient/1", if_match='"stale"').status_code == 412
+    assert world.put("refused").status_code == 428
 
 
 def test_who_names_a_state_is_guarded_all_the_same(

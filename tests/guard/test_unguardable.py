@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -57,7 +58,7 @@ def test_2_4_a_model_whose_deletions_are_not_confirmed(world: World) -> None:
 def test_an_async_session(world_on: Callable[[str], str]) -> None:
     url = world_on("postgresql")
     world = World(url)
-    engine = create_async_engine(url.replace("+psycopg:", "+psycopg_async:"))
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+psycopg_async"))
     sessions: list[AsyncSession] = []
 
     @resource

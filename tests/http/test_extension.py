@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
-from flask_etag import ETag, etag_resource, require_if_match, resource
+from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
 
 
 @resource(etag=lambda _: "v1")
@@ -65,6 +67,8 @@ def test_what_is_no_application_is_refused() -> None:
         ("ETAG_CACHE_CONTROL", 60),
         ("ETAG_CACHE_CONTROL", "private\r\nX-Evil: 1"),
         ("ETAG_KEY", ""),
+        ("ETAG_KEY_FALLBACKS", "one"),
+        ("ETAG_KEY_FALLBACKS", ["one", ""]),
         ("ETAG_KEY", b""),
         ("ETAG_KEY", 1.5),
         ("ETAG_KEY", True),
@@ -132,6 +136,40 @@ def test_a_key_makes_other_tags_of_the_same_states() -> None:
     for half in (0, 2):
         assert len({tag.partition(".")[half] for tag in (plain, keyed, rekeyed)}) == 3
     assert tags_of(find_german_page, "Seite", ETAG_KEY=b"one") == keyed
+
+
+def test_tags_of_a_former_key_are_good_for_a_save_and_no_longer_given() -> None:
+    notes = {"one": "first"}
+
+    @resource(etag=content_hash(lambda name: notes[name]), lock=lambda **_: nullcontext())
+    def find_note(name: str) -> str | None:
+        return name if name in notes else None
+
+    def served(**config: Any) -> FlaskClient:
+        app = Flask("former")
+        app.config.update(config)
+        ETag(app)
+        app.get("/<name>")(etag_resource(find_note)(lambda name: notes[name]))
+
+        @app.put("/<name>")
+        @require_if_match(find_note)
+        def put(name: str) -> str:
+            notes[name] += "!"
+            return ""
+
+        return app.test_client()
+
+    plain, old = served(), served(ETAG_KEY="old")
+    new = served(ETAG_KEY="new", ETAG_KEY_FALLBACKS=["old", None])
+    strict = served(ETAG_KEY="new")
+    for former in (old, plain):
+        tag = former.get("/one").headers["ETag"]
+        current = new.get("/one", headers={"If-None-Match": tag})
+        assert (current.status_code, current.headers["ETag"] != tag) == (200, True)
+        assert strict.put("/one", headers={"If-Match": tag}).status_code == 412
+        saved = new.put("/one", headers={"If-Match": tag})
+        assert (saved.status_code, saved.headers["ETag"]) == (200, strict.get("/one").headers["ETag"])
+        assert new.put("/one", headers={"If-Match": tag}).status_code == 412
 
 
 def test_an_epoch_changes_the_second_half_alone() -> None:

@@ -30,6 +30,7 @@ OPTIONS = [
     "--skip-name-resolve",
     "--skip-networking",
 ]
+DRIVER = os.environ.get("TEST_DRIVER_OF_MARIADB", "pymysql")
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # which Debian's ordinary users do not have in theirs
 WAIT = 60  # seconds, after which a server that does not answer is given up
 
@@ -65,7 +66,8 @@ class Home:
     def url(self) -> str:
         """SQLAlchemy's URL of the server."""
         # For each connection PyMySQL reads the system's certificates, which takes longer than a test.
-        return f"mysql+pymysql://root@localhost/test?unix_socket={self.address}&ssl_disabled=true"
+        options = "&ssl_disabled=true" if DRIVER == "pymysql" else ""
+        return f"mysql+{DRIVER}://root@localhost/test?unix_socket={self.address}{options}"
 
     def start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start one of the programs on the data."""

