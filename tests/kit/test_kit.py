@@ -221,3 +221,19 @@ def test_writes_of_another_application_are_its_own(shop_app: Flask, url: str) ->
     with counting("versioned", url) as app, unguarded_writes(shop_app), app.app_context():
         peers.db.session.delete(peers.db.session.get(Kept, 1))
         peers.db.session.commit()
+
+
+def test_what_a_resource_does_not_have_is_told_as_what_does_not_apply() -> None:
+    app = Flask("page")
+
+    @app.route("/page", methods=["GET", "PUT"])
+    def page() -> tuple[dict[str, str], dict[str, str]]:
+        return {"text": "first"}, {"ETag": '"123456"'}
+
+    cases = {case.name: case for case in conformance(app, "/page")}
+    [characters] = [case for name, case in cases.items() if "each character" in name]
+    assert (characters.passed, characters.answered) == (None, "the tag has no letters")
+    assert (cases["a 304 has what its 200 has"].passed, cases["a 304 has what its 200 has"].answered) == (
+        None,
+        "200",
+    )

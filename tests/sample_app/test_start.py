@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,23 @@ def test_a_second_start_leaves_the_store_as_it_is(empty_url: str) -> None:
         after = shop.get("/api/products")
         assert after.json == before.json
         assert after.headers["ETag"] == before.headers["ETag"]
+
+
+def test_who_starts_it_by_hand_sees_in_the_terminal_what_becomes_of_each_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
+    log = logging.getLogger("flask_etag")
+    level, handlers = log.level, list(log.handlers)
+    app = create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/shop.db"})
+    try:
+        said = io.StringIO()
+        [handler] = [each for each in log.handlers if each not in handlers]
+        assert isinstance(handler, logging.StreamHandler)
+        handler.setStream(said)
+        assert app.test_client().put("/api/products/teapot", json=POT).status_code == 428
+        assert "missing" in said.getvalue()
+    finally:
+        log.setLevel(level)
+        log.handlers[:] = handlers
+        engine_of(app).dispose()
