@@ -370,7 +370,11 @@ def _route(
 
 
 @etag.command()
-@click.option("--check", is_flag=True, help="Exit with 1 if a PUT, PATCH or DELETE is not protected.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 1 if a PUT, PATCH or DELETE is not protected, or access is guarded below.",
+)
 @click.option(
     "--allow-reported", is_flag=True, help="With --check: let pass what is only reported, for a roll-out."
 )
@@ -378,16 +382,19 @@ def _route(
 @with_appcontext
 def routes(check: bool, allow_reported: bool, as_json: bool) -> None:
     """Show every route: its resource, where its tag comes from, and how it is protected."""
-    found = routes_of(current_app._get_current_object())  # type: ignore[attr-defined]
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    found = routes_of(app)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))
     else:
         rows = [(each.route, each.method, each.resource or "", each.tag or "", each.described) for each in found]
         _echo_table([_HEADINGS, *rows])
     problems = _problems_of(found, allow_reported=allow_reported)
-    if check and problems:
-        told = [f"{kind}: {', '.join(each.name for each in them)}" for kind, them in problems.items()]
+    told = [f"{kind}: {', '.join(each.name for each in them)}" for kind, them in problems.items()] if check else []
+    told += guards_below(app)
+    if told:
         click.echo("\n" + "\n".join(told), err=True)
+    if check and told:
         sys.exit(1)
 
 

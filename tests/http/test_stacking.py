@@ -301,6 +301,10 @@ def test_4_1_a_guard_of_access_below_ours_is_named_by_the_first_request(
     named = [message for message in caplog.messages if "stands below" in message]
     assert [message.partition(":")[0] for message in named] == ["read_below", "methods"]
     assert all(package in message and "strangers" in message for message in named)
+    for arguments, status in (["routes"], 0), (["routes", "--check"], 1):
+        listed = wiki_app.test_cli_runner().invoke(args=["etag", *arguments])
+        assert listed.exit_code == status
+        assert [message in listed.stderr for message in named] == [True, True]
 
 
 def test_a_loader_may_refuse_by_who_asks() -> None:
