@@ -74,7 +74,7 @@ matrix: $(VENV)/.test
 test-release: $(VENV)/.release
 	$(PYTEST) tests/release
 
-test-all: test test-recipes test-proxies test-browser test-torture test-clusters test-release test-lowest test-costs
+test-all: test test-recipes test-proxies test-browser test-torture test-frameworks test-contract test-clusters test-release test-lowest test-costs
 
 # In environments of their own: what they need differs, and is much.
 APART := $(VENV)-apart

@@ -120,7 +120,10 @@ class Clash(ClientError):
     """
 
     def __init__(self, base: Copy, mine: JSON, theirs: Copy, pointers: Sequence[str]) -> None:
-        self.base, self.mine, self.theirs, self.pointers = base, mine, theirs, list(pointers)
+        self.base: Copy = base
+        self.mine: JSON = mine
+        self.theirs: Copy = theirs
+        self.pointers: list[str] = list(pointers)
         if theirs == ABSENT:
             told = "It has been deleted meanwhile. Save on ABSENT to create it anew."
         elif base == ABSENT:
@@ -142,7 +145,8 @@ class Unknown(ClientError):
     """
 
     def __init__(self, mine: JSON, theirs: Copy | None) -> None:
-        self.mine, self.theirs = mine, theirs
+        self.mine: JSON = mine
+        self.theirs: Copy | None = theirs
         super().__init__(
             "The answer was lost, and what is there does not tell whether this was saved: "
             + ("nothing could be read." if theirs is None else "somebody else has saved since.")
@@ -159,8 +163,9 @@ class Refused(ClientError):
     """
 
     def __init__(self, answer: _Answer, hint: str = "") -> None:
-        self.status, self.reason = answer.status, answer.reason
-        self.problem = None if answer.content is MISSING else answer.content
+        self.status: int | None = answer.status
+        self.reason: str | None = answer.reason
+        self.problem: JSON | None = None if answer.content is MISSING else answer.content
         detail = self.problem.get("detail") if isinstance(self.problem, dict) else None
         without = "" if answer.is_json else ", without JSON"
         super().__init__((detail or f"The server answered {answer.status}{without}.") + hint)

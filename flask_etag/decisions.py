@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 from flask import Flask, Response, after_this_request, current_app, request
 
 from flask_etag import log
@@ -29,7 +29,7 @@ otherwise, by a 404, say, a redirect or an error.
 MAX_SENT = 200
 """How many characters of a client's field are told."""
 
-decided = Namespace().signal(
+decided: NamedSignal = Namespace().signal(
     "flask-etag-decided", "Sent for each request to a decorated view, with its :class:`Decision`."
 )
 

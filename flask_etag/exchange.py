@@ -81,7 +81,7 @@ class Exchange:
         *,
         is_made_above: bool = False,
     ) -> None:
-        self.view = view
+        self.view: Callable[..., Any] = view
         self._is_made_above = is_made_above
         self._view_arguments = view_arguments
         self.url_arguments: dict[str, Any] = url_arguments

@@ -71,7 +71,7 @@ class Resource(Generic[P, T_co]):
         self._headers = headers
         self.has_fields: bool = headers is not None or last_modified is not None
         self._variant = variant
-        self.shows_more = False
+        self.shows_more: bool = False
         self._lock = lock
         self.has_lock: bool = lock is not None
         self.swaps = swaps

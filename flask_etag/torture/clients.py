@@ -126,8 +126,8 @@ class Client:
     def __init__(self, plan: Plan, seed: int) -> None:
         self.plan = plan
         self.format: Format = loaded(plan.format) if plan.format else Member(plan.member, plan.nonce)
-        self.random = random.Random(seed)
-        self.deadline = time.monotonic() + plan.seconds
+        self.random: random.Random = random.Random(seed)
+        self.deadline: float = time.monotonic() + plan.seconds
         self.operations: list[tuple[str, Operation]] = []
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def test_the_readme_s_requests_are_answered_as_it_says(
 ) -> None:
     app = tmp_path / "shop"
     shutil.copytree(ROOT / "sample_app", app / "sample_app", ignore=shutil.ignore_patterns("__pycache__"))
-    install = "pip install 'Flask-ETag[sqlalchemy]' Flask-SQLAlchemy marshmallow"
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]["run"]
+    install = f"pip install 'Flask-ETag[sqlalchemy]' {' '.join(map(repr, needs))}"
     start = ["python3 -m venv .venv", ". .venv/bin/activate", install, "flask run"]
     console.run(
         [*start, *console.commands_of(ROOT / "README.md")], app, {**environment, "FLASK_APP": "sample_app"}
