@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, get_args
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import click
 from flask import Flask, current_app
@@ -77,9 +78,14 @@ def describe(document: _Node, app: Flask | None = None) -> _Node:
     """
     dialect = _dialect_of(document)
     views = _Views(app or current_app)
-    for path, listed in (document.get("paths") or {}).items():
-        item = _resolved(document, listed)
-        for method in views.methods_of([prefix + path for prefix in dialect.prefixes(document)]):
+    paths = document.get("paths") or {}
+    for path in paths:
+        methods = views.methods_of([prefix + path for prefix in dialect.prefixes(document)])
+        if not methods:
+            continue
+        # What a path shares with others, by a reference or an alias of YAML's, is theirs, and is left as it is.
+        item = paths[path] = deepcopy(_resolved(document, paths[path]))
+        for method in methods:
             if method.name in item:
                 _describe_operation(document, dialect, item, method)
         if dialect.has_links:
@@ -134,7 +140,7 @@ class _Method:
 
 
 class _Views:
-    """The decorated views of an application, by the paths that lead to them."""
+    """The decorated views of an application, by the paths that lead to them; none by those that lead to others."""
 
     def __init__(self, app: Flask) -> None:
         own = app.error_handler_spec[None]
@@ -143,6 +149,7 @@ class _Views:
         self._by_path: dict[str, list[_Method]] = {}
         for rule, method, view, endpoint in views_of(app):
             protection = protection_of(view)
+            methods = self._by_path.setdefault(_normal(_VARIABLE_OF_RULE.sub("{}", rule)), [])
             if protection is None:
                 continue
             is_made_above = _makes_responses(app.view_functions[endpoint])
@@ -150,7 +157,6 @@ class _Views:
             handled = not is_ours or any(own[code] for code in (409, 412, 428))
             is_required = protection.unprotected == "refused" and enforces
             described = _Method(method.lower(), protection, is_required, None if handled else media_type)
-            methods = self._by_path.setdefault(_normal(_VARIABLE_OF_RULE.sub("{}", rule)), [])
             methods.append(described)
             if described.name == "get":
                 methods.append(_Method("head", protection, described.is_required, described.media_type))
@@ -185,12 +191,12 @@ class _Dialect:
         self.has_links = not self._is_swagger
 
     def prefixes(self, document: _Node) -> list[str]:
-        """Return what may stand before the document's paths: nothing, or where it says that its URLs begin."""
+        """Return what may stand before the document's paths: where it says that its URLs begin, or nothing."""
         if self._is_swagger:
             bases = [document.get("basePath") or ""]
         else:
-            bases = [urlsplit(str(server.get("url", ""))).path for server in document.get("servers") or ()]
-        return ["", *(base.rstrip("/") for base in bases)]
+            bases = [urlsplit(_url_of(server)).path for server in document.get("servers") or ()]
+        return [*("/" + base.strip("/") for base in bases if base.strip("/")), ""]
 
     def text(self) -> _Node:
         """Return the type of a text, for a field."""
@@ -295,6 +301,8 @@ def _key_of(responses: _Node, status: str, says: str) -> Any:
 def _give_tag(document: _Node, dialect: _Dialect, responses: _Node, key: Any) -> None:
     """Say that a response has an ETag, unless it says so. One that is shared becomes one of its own."""
     response = _resolved(document, responses[key])
+    if "$ref" in response:
+        return  # it is in another document, which says what it has
     headers = response.get("headers") or {}
     if any(name.lower() == "etag" for name in headers):
         return
@@ -303,15 +311,29 @@ def _give_tag(document: _Node, dialect: _Dialect, responses: _Node, key: Any) ->
     responses[key] = own
 
 
+def _url_of(server: _Node) -> str:
+    """Return the URL of a server, with the defaults of its variables."""
+    url = str(server.get("url", ""))
+    for name, variable in (server.get("variables") or {}).items():
+        url = url.replace(f"{{{name}}}", str(variable.get("default", "")))
+    return url
+
+
 def _resolved(document: _Node, node: _Node) -> _Node:
-    """Return what a reference within the document names; anything else as it is."""
-    reference = node.get("$ref", "")
-    if not reference.startswith("#/"):
-        return node
-    found: Any = document
-    for step in reference[2:].split("/"):
-        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else node
+    """Return what a reference within the document names, and what that names; anything else as it is."""
+    followed: set[str] = set()
+    while (reference := str(node.get("$ref", ""))).startswith("#/") and reference not in followed:
+        followed.add(reference)
+        found: Any = document
+        for step in unquote(reference[2:]).split("/"):
+            if isinstance(found, list):
+                found = dict(enumerate(found)).get(int(step)) if step.isdecimal() else None
+            else:
+                found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            break
+        node = found
+    return node
 
 
 def _link(document: _Node, path: str, item: _Node) -> None:
@@ -359,6 +381,7 @@ def _outline(app: Flask, version: str) -> _Node:
     """Return a document of the decorated views alone, which says of each no more than its route does."""
     is_swagger = version == "2.0"
     paths: _Node = {}
+    names: Counter[str] = Counter()
     for rule, method, view, endpoint in views_of(app):
         protection = protection_of(view)
         if protection is None or method not in ("GET", "PUT", "PATCH", "POST", "DELETE"):
@@ -370,10 +393,12 @@ def _outline(app: Flask, version: str) -> _Node:
             for schema in [{"type": _TYPES.get(converter.partition("(")[0], "string")}]
         ]
         status = "204" if method == "DELETE" else "200"
+        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{endpoint}_{method.lower()}")
+        names[name] += 1  # several routes lead to one endpoint, say
         item[method.lower()] = {
-            "operationId": re.sub(r"[^A-Za-z0-9_]", "_", f"{endpoint}_{method.lower()}"),
+            "operationId": name if names[name] == 1 else f"{name}_{names[name]}",
             **({"parameters": variables} if variables else {}),
             "responses": {status: {"description": "OK"}},
         }
-    name = {"swagger": "2.0"} if is_swagger else {"openapi": f"{version}.0"}
-    return {**name, "info": {"title": app.name, "version": "1"}, "paths": paths}
+    begins = {"swagger": "2.0"} if is_swagger else {"openapi": f"{version}.0"}
+    return {**begins, "info": {"title": app.name, "version": "1"}, "paths": paths}

@@ -220,6 +220,7 @@ def test_what_is_said_already_is_kept(version: str) -> None:
     get["responses"]["304"] = {"description": "own", "headers": {}}
     patch["responses"]["412"] = {"description": "own"}
     described = check(version, document)
+    put, get, patch = (described["paths"]["/api/notes/{note_id}"][method] for method in ("put", "get", "patch"))
     assert put["parameters"] == [{"$ref": f"{place}parameters/Own"}, put["parameters"][1]]
     assert put["parameters"][1]["name"] == "If-None-Match"
     assert put["responses"]["200"]["description"] == "a note"
@@ -240,7 +241,7 @@ def test_a_status_may_be_a_number_and_a_path_a_reference() -> None:
     document["components"] = {"pathItems": {"Note": item}}
     document["paths"]["/api/notes/{id}"] = {"$ref": "#/components/pathItems/Note"}
     document["paths"]["/api/notes/free"] = {"$ref": "#/components/pathItems/None"}
-    describe(document, app_of())
+    item = describe(document, app_of())["paths"]["/api/notes/{id}"]
     assert set(item["get"]["responses"]) == {200, 304}
     assert set(item["head"]["responses"]) == {"304"}
     assert fields_of(item["patch"]) == ["If-Match"]
@@ -303,3 +304,105 @@ def test_the_command_prints_the_parts(version: str) -> None:
         "/api/notes/class/{note_id}",
     }
     assert fields_of(document["paths"]["/api/notes/{note_id}"]["delete"]) == ["If-Match"]
+
+
+def _free(note_id: int) -> str:
+    return f"free {note_id}"
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        [{"url": "/v2"}],
+        [{"url": "v2"}],
+        [{"url": "https://host.example/{base}", "variables": {"base": {"default": "v2"}}}],
+        [{"url": "{scheme}://host.example/v2", "variables": {"scheme": {"default": "https"}}}],
+    ],
+)
+def test_the_paths_begin_where_the_document_says_first(servers: list[Document]) -> None:
+    app = Flask("board")
+    ETag(app)
+    view = require_if_match(find_note)(lambda note: note)
+    app.add_url_rule("/v2/notes/<int:note_id>", "put", view, methods=["PUT"])
+    app.add_url_rule("/notes/<int:note_id>", "page", _free, methods=["PUT"])
+    app.add_url_rule("/pages/<int:note_id>", "put_page", view, methods=["PUT"])
+    app.add_url_rule("/v2/pages/<int:note_id>", "free_page", _free, methods=["PUT"])
+    put: Document = {"put": {"parameters": [], "responses": {"200": {"description": "OK"}}}}
+    document = {
+        "openapi": "3.1.0",
+        "servers": servers,
+        "x-about": "notes",
+        "paths": {"/notes/{note_id}": put, "/pages/{note_id}": deepcopy(put), "x-more": "text"},
+    }
+    described = describe(deepcopy(document), app)["paths"]
+    assert {"412", "428", "409"} <= set(described["/notes/{note_id}"]["put"]["responses"])
+    assert described["/pages/{note_id}"] == put  # /v2/pages is not decorated
+
+
+def test_what_is_not_decorated_gets_no_link() -> None:
+    app = Flask("board")
+    ETag(app)
+    item: Document = {
+        "get": {"responses": {"200": {"description": "OK", "headers": {"ETag": {"schema": {"type": "string"}}}}}},
+        "put": {
+            "parameters": [{"name": "If-Match", "in": "header", "schema": {"type": "string"}}],
+            "responses": {"200": {"description": "OK"}},
+        },
+    }
+    document = {"openapi": "3.1.0", "info": {"title": "board", "version": "1"}, "paths": {"/by-hand": item}}
+    assert describe(deepcopy(document), app) == document
+
+
+@every_version
+def test_the_command_names_each_operation_once(version: str) -> None:
+    app = Flask("board")
+    ETag(app)
+    view = etag_resource(find_note)(lambda note: note)
+    for rule, endpoint in (("/a/<int:note_id>", "r"), ("/b/<int:note_id>", "r"), ("/c/<int:note_id>", "n.r")):
+        app.view_functions[endpoint] = view
+        app.url_map.add(app.url_rule_class(rule, endpoint=endpoint, methods=["GET"]))
+    app.add_url_rule("/d/<int:note_id>", "n_r", view)
+    printed = app.test_cli_runner().invoke(args=["etag", "openapi", "--version", version])
+    VALIDATORS[version](json.loads(printed.output)).validate()
+
+
+def test_references_are_followed_and_what_they_share_is_left() -> None:
+    shared = {"200": {"$ref": "#/components/responses/A"}}
+    document: Document = {
+        "openapi": "3.1.0",
+        "info": {"title": "board", "version": "1"},
+        "components": {
+            "responses": {"A": {"$ref": "#/components/responses/B"}, "B": {"description": "a note"}},
+            "pathItems": {"P": {"put": {"responses": {"200": {"$ref": "elsewhere.json#/ok"}}}}},
+        },
+        "paths": {
+            "/api/notes/{note_id}": {
+                "parameters": [VARIABLE | {"schema": {"type": "integer"}}],
+                "get": {"responses": shared},
+                "put": {
+                    "parameters": [{"name": "If-Match", "in": "header", "schema": {"type": "string"}}],
+                    "responses": {"200": {"$ref": "#/components/responses/A"}},
+                },
+                "patch": {
+                    "parameters": [{"$ref": "#/paths/~1api~1notes~1%7Bnote_id%7D/put/parameters/0"}],
+                    "responses": {"200": {"description": "OK"}},
+                },
+            },
+            "/free": {"get": {"responses": shared}},
+            "/api/notes/class/{note_id}": {"$ref": "#/components/pathItems/P"},
+            "/api/notes": {"$ref": "#/paths/~1api~1notes"},  # which names itself
+        },
+    }
+    before = deepcopy(document)
+    described = describe(document, app_of())
+    note = described["paths"]["/api/notes/{note_id}"]
+    assert note["get"]["responses"]["200"]["description"] == "a note"
+    assert "ETag" in note["get"]["responses"]["200"]["headers"]
+    assert note["patch"]["parameters"] == before["paths"]["/api/notes/{note_id}"]["patch"]["parameters"]
+    assert described["paths"]["/free"] == before["paths"]["/free"]
+    assert described["paths"]["/api/notes"] == before["paths"]["/api/notes"]
+    assert described["components"]["pathItems"] == before["components"]["pathItems"]
+    of_class = described["paths"]["/api/notes/class/{note_id}"]["put"]["responses"]
+    assert of_class["200"] == {"$ref": "elsewhere.json#/ok"}
+    assert "412" in of_class
+    assert describe(deepcopy(described), app_of()) == described
