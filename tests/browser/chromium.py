@@ -17,6 +17,9 @@ from werkzeug.serving import make_server
 from sample_app import create_app
 from tests.sample_app.shop import engine_of
 
+WAIT = 10_000
+"""Milliseconds, for what a busy machine takes its time for."""
+
 
 class ChromiumMissingError(Exception):
     """There is no browser to start."""

@@ -6,24 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.browser.chromium import ChromiumMissingError, chromium, shop_on
+from tests.browser.chromium import shop_on
 from tests.client.test_cases import cases
-from tests.servers import unavailable
 
 Members = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    try:
-        with shop_on(tmp_path_factory.mktemp("shop") / "store.db") as url, chromium() as browser:
-            page = browser.new_page()
-            page.goto(f"{url}/static/icon.svg")
-            yield page
-    except ChromiumMissingError:
-        unavailable("Chromium", "apt-get install chromium")
+def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with shop_on(tmp_path_factory.mktemp("shop") / "store.db") as url:
+        page = browser.new_page()
+        page.goto(f"{url}/static/icon.svg")
+        yield page
 
 
 def run(page: Page, body: str, **arguments: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -12,28 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chromium import ChromiumMissingError, chromium, shop_on
-from tests.servers import unavailable
+from tests.browser.chromium import WAIT
 
-WAIT = 10_000
 WINDOWS = ((400, "light"), (400, "dark"), (1400, "light"), (1400, "dark"))
 POT = "/api/products/teapot"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=WAIT)
-    try:
-        with chromium() as browser:
-            yield browser
-    except ChromiumMissingError:
-        unavailable("Chromium", "apt-get install chromium")
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[str]:
-    with shop_on(tmp_path / "store.db") as url:
-        yield url
 
 
 @pytest.fixture

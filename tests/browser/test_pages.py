@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -23,32 +22,13 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.browser.chromium import ChromiumMissingError, chromium, listening, shop_on
-from tests.servers import unavailable
+from tests.browser.chromium import WAIT, listening
 
 # What Chromium itself logs of an answer that is no success, or of none.
 REFUSALS = re.compile(r"Failed to load resource: (the server responded with a status of 4|net::ERR_)")
 POT = "/products/teapot"
 DEMO = "teapot-for-two"
 INTERVAL = 3_000  # milliseconds, between two questions of the catalogue
-WAIT = 10_000  # for what a busy machine takes its time for
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """For one module alone: Playwright leaves an event loop running, which others would stumble over."""
-    expect.set_options(timeout=WAIT)
-    try:
-        with chromium() as browser:
-            yield browser
-    except ChromiumMissingError:
-        unavailable("Chromium", "apt-get install chromium")
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[str]:
-    with shop_on(tmp_path / "store.db") as url:
-        yield url
 
 
 @pytest.fixture
