@@ -145,7 +145,8 @@ $(VENV)/.run: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --constraint constraints.txt pip setuptools
-	$(PIP) --no-build-isolation --group run --editable .
+	@# Setuptools warns of every editable installation, in a block that tells whoever runs this nothing.
+	PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --group run --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
