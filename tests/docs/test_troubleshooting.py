@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_etag.errors import _ADVICE
 from tests import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
@@ -67,3 +68,8 @@ def test_every_message_and_every_line_of_the_log_is_on_the_page() -> None:
     assert len(messages) > 100
     missing = [at for at, texts in messages if not any(quoted in text for text in texts for quoted in QUOTED)]
     assert missing == []
+
+
+@pytest.mark.parametrize("reason", _ADVICE)
+def test_the_title_of_each_refusal_leads_to_its_reason(reason: str) -> None:
+    assert re.search(rf'^\| "{re.escape(_ADVICE[reason][0])}" \| .*`{reason}`', PAGE, re.MULTILINE)
