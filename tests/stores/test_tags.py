@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +18,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from flask_etag.torture.clients import Client, Plan
+from tests import ROOT
 from tests.servers import stores, unavailable
 from tests.stores import valkey_tags
 from tests.stores.valkey_tags import Base, Note
@@ -244,3 +247,17 @@ def test_no_read_that_begins_after_an_accepted_write_was_answered_is_told_the_ol
     print(f"{stale:.3f} s, {len(told)} times 304")  # noqa: T201 - what the page says
     assert len(told) > WRITES
     assert stale <= 0
+
+
+def test_a_304_whose_version_is_kept_costs_the_database_nothing() -> None:
+    """And the command that says when to keep versions runs."""
+    command = [sys.executable, "-m", "benchmarks.tags", "--seconds", "0.2"]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in told.splitlines()]
+    kept = [row for row in rows if row[0].endswith("which has it")]
+    asked = [row for row in rows if row[0] == "the database, for the note"]
+    assert len(kept) == len(asked) >= 4
+    for costs, saves in zip(asked, kept, strict=True):
+        at_rest = 5  # microseconds, in which a server does what it does anyway
+        assert int(saves[2]) <= at_rest
+        assert int(costs[2]) > at_rest or costs[2] == "0"  # SQLite has no processes of its own
