@@ -23,7 +23,7 @@ from flask.globals import request_ctx
 
 from flask_etag import log
 from flask_etag.backend import backend, owner_of
-from flask_etag.exchange import TAGGED, Exchange
+from flask_etag.exchange import JUDGED, TAGGED, Exchange, is_answered_by_304
 from flask_etag.resources import Resource
 from flask_etag.settings import Settings, settings_of, watch
 from flask_etag.validators import Found
@@ -119,6 +119,7 @@ def audit(app: Flask) -> None:
     _apps.add(app)
     app.cli.add_command(etag)
     request_started.connect(_check_views, app)
+    app.after_request(_check_answer)
     got_request_exception.connect(_tell_of_conflict, app)
 
 
@@ -156,6 +157,10 @@ _WRONG_BELOW = {
 }
 
 
+# Whose decorators store answers by a key that does not change with the record.
+_CACHES = {"flask_caching", "dogpile"}
+
+
 def guards_below(app: Flask) -> list[str]:
     """Say which views have a known guard of access below our decorator, where it does not run for every answer."""
     return [
@@ -181,6 +186,26 @@ def _packages_below(view: Callable[..., Any]) -> set[str]:
     return found
 
 
+def refuse_cache_below(view: Callable[..., Any]) -> None:
+    """Refuse a view that a known cache's decorator wraps, below ours: its key is the URL, or the arguments' names.
+
+    Once the record has changed, the cache would answer the old body, and our decorator put the new tag on it.
+
+    :raises TypeError: if it is such a view.
+    """
+    for step in _unwrapped(view):
+        wrapper = getattr(step, "__globals__", {}).get("__name__", "")
+        # dogpile's wrapper is made by a library of its own; of dogpile there is a function among its attributes.
+        attribute = getattr(getattr(step, "invalidate", None), "__module__", None) or ""
+        if not _CACHES.isdisjoint({wrapper.partition(".")[0], attribute.partition(".")[0]}):
+            raise TypeError(
+                f"{view.__qualname__}() is cached below etag_resource or require_if_match, by a key that stays "
+                "when the record changes: it would answer an old body under the new ETag, whose save is not "
+                'refused. Cache in the view, under the tag: key = f"note/{find_note.etag_of(note)}", then '
+                "cache.get(key) and cache.set(key, body). See the docs, 'Caching on the server'."
+            )
+
+
 def _check_views(app: Flask, **_: Any) -> None:
     """Refuse an application in which a view is decorated above its route. Its first request asks, and no other."""
     unreachable = _unreachable_views(app, list(_apps))
@@ -195,6 +220,31 @@ def _check_views(app: Flask, **_: Any) -> None:
     if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
         request_finished.connect(_check_tag, app)
+
+
+def _check_answer(response: Response) -> Response:
+    """Look at what a decorated view has answered without having been reached: a cache above has.
+
+    :raises RuntimeError: if it is a 304 that does not answer the request: it was stored when another has asked.
+    """
+    status = response.status_code
+    if (status // 100 != 2 and status != 304) or JUDGED in request.environ:
+        return response
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or request.method in ("OPTIONS", "TRACE"):
+        return response
+    if protection_of(_answering(view, request.method)) is None:
+        return response
+    if status == 304 and not is_answered_by_304(request.environ, response.headers.get("ETag")):
+        raise RuntimeError(
+            f"{request.endpoint}: a 304 that was stored for another request is no answer to this one. Let what "
+            "stores answers above etag_resource store what is 200 alone. See the docs, 'Caching on the server'."
+        )
+    log.once(
+        "something above has answered for it, a cache, say: it was not reached, and the request was not judged. "
+        "See the docs, 'Caching on the server'."
+    )
+    return response
 
 
 # Warnings in debug and testing mode.

@@ -11,7 +11,15 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overl
 from flask import Response, request
 from flask.views import MethodView, View
 
-from flask_etag.audit import Protection, Unprotected, exemption_of, mark, mark_exempt, protection_of
+from flask_etag.audit import (
+    Protection,
+    Unprotected,
+    exemption_of,
+    mark,
+    mark_exempt,
+    protection_of,
+    refuse_cache_below,
+)
 from flask_etag.backend import cause_of
 from flask_etag.batches import Batch, Item
 from flask_etag.decisions import decided, tell_answer, tell_refusal
@@ -299,6 +307,8 @@ def _decorated(
             f"{view.__qualname__}() is decorated already: one of etag_resource and require_if_match is enough."
         )
     _refuse_contradiction(view, protection)
+    if protection.resource is not None:
+        refuse_cache_below(view)
     function = in_sync(view) if inspect.iscoroutinefunction(view) else view
     arguments_of = _same_arguments if loads_by is None else _arguments_for(view, loads_by)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from werkzeug import exceptions
 
@@ -88,7 +88,25 @@ _ADVICE_ON_ITEMS = {
 }
 
 
-class ConditionalRequestError(exceptions.HTTPException):
+class ForOneRequest:
+    """What answers the conditions of one request, and is wrong for any other: a cache cannot store it.
+
+    A cache on the server pickles what it stores; so to pickle it is refused, and then nothing is stored.
+    """
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be stored.
+
+        :raises TypeError: always.
+        """
+        raise TypeError(
+            "A 304, 412, 428 or 409 answers the conditions of one request, and is not to be stored for others. "
+            "Let a cache above etag_resource store what is 200 alone: "
+            "@cache.cached(response_filter=lambda answer: answer.status_code == 200)."
+        )
+
+
+class ConditionalRequestError(ForOneRequest, exceptions.HTTPException):
     """A request was refused: for the state of its target that it names, or because it names none.
 
     The base of :class:`PreconditionFailed`, :class:`PreconditionRequired` and :class:`WriteConflict`.

@@ -13,7 +13,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_etag import log
-from flask_etag.errors import PreconditionFailed
+from flask_etag.entity_tags import TagList
+from flask_etag.errors import ForOneRequest, PreconditionFailed
 from flask_etag.preconditions import Preconditions, Representation, keeps_range
 from flask_etag.settings import Settings, settings_of
 
@@ -31,12 +32,18 @@ ANSWERED_AGAIN = "flask_etag.answered_again"
 TAGGED = "flask_etag.tagged"
 """The key of the environ where the tag of the answer is found, in debug and testing mode."""
 
+JUDGED = "flask_etag.judged"
+"""The key of the environ of a request that has come to a decorated view, by which it is judged."""
+
 _OF_EVERY_RESPONSE = frozenset({"Content-Length", "Content-Type"})
 _NAME = itemgetter(0)
 _NO_NAMES: frozenset[str] = frozenset()
 
 EXPLANATION = "flask_etag.explanation"
 """The key of the environ where a request that is only to be explained has what explains it: see ``explain``."""
+
+_NOT_TO_BE_STORED = {"_flask_etag_not_to_be_stored": ForOneRequest()}
+"""What a 304 has among its attributes, so that no cache above stores it."""
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -89,6 +96,7 @@ class Exchange:
         self.settings: Settings = settings_of(self._app)
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         self.environ: WSGIEnvironment = current.environ
+        self.environ[JUDGED] = True
         self.method: str = current.method
         self.is_read: bool = self.method in _READS
         self.has_run_view: bool = False
@@ -177,6 +185,7 @@ class Exchange:
         """
         self.outcome = "unchanged"
         response = self._app.response_class(status=304, content_type="")
+        vars(response).update(_NOT_TO_BE_STORED)
         self.describe(response, etag, fields)
         return response
 
@@ -220,6 +229,21 @@ class Exchange:
             _append(headers, "Cache-Control", cache_control)
 
 
+def is_answered_by_304(environ: WSGIEnvironment, etag: str | None) -> bool:
+    """Tell whether a 304 can be the answer to a request: whether that has the representation which the 304 names.
+
+    :param etag: the value of the field ETag of the 304.
+    """
+    asked = environ.get("HTTP_IF_NONE_MATCH")
+    if asked is None:
+        return "HTTP_IF_MODIFIED_SINCE" in environ
+    try:
+        [named] = TagList.parse(etag or "").members
+    except ValueError:
+        return False
+    return Preconditions(if_none_match=asked).evaluate("GET", Representation(named)) == "not modified"
+
+
 class Unmade(Response):
     """An answer that its framework is still to make a response of: the status and the fields of that, no content.
 
@@ -251,6 +275,7 @@ def without_content(response: Response, given: Container[str]) -> Response:
         response.headers = Headers()
     response.status_code = 304
     response.response = []
+    vars(response).update(_NOT_TO_BE_STORED)
     return response
 
 

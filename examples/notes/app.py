@@ -18,7 +18,7 @@ class Note(Versioned, db.Model):  # a column "version", which never repeats
 
 
 @resource
-def find_note(note_id):  # what the URL names, and how to load it
+def find_note(note_id) -> Note:  # what the URL names, and how to load it
     return db.get_or_404(Note, note_id)
 
 

@@ -1,0 +1,57 @@
+"""The pages of the docs, as their readers copy them: the visible code, from top to bottom, in one file."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from tests import ROOT
+
+QUICKSTART = ROOT / "examples" / "notes" / "app.py"
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def shown(page: str, section: str | None = None) -> str:
+    """Return the Python blocks of a page, or of one of its sections, each on the lines that it has there."""
+    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    start, end = 0, len(text)
+    if section is not None:
+        start = text.index(f"\n## {section}\n")
+        end = text.find("\n## ", start + 1) % (len(text) + 1)
+    source = ""
+    for block in _BLOCK.finditer(text, start, end):
+        line = text.count("\n", 0, block.start(1))
+        source += "\n" * (line - source.count("\n")) + block[1]
+    return source
+
+
+def run(page: str, section: str | None = None) -> SimpleNamespace:
+    """Run what :func:`shown` returns, in the folder that is the current one.
+
+    :return: what the page's code has defined.
+    """
+    defined = {"__name__": page.replace("-", "_")}
+    code = compile(shown(page, section), f"docs/{page}.md", "exec", dont_inherit=True)
+    exec(code, defined)  # noqa: S102 - ours
+    return SimpleNamespace(**defined)
+
+
+def give_quickstart(folder: Path) -> None:
+    """Put the quickstart's file into a folder, since some pages go on from it."""
+    shutil.copyfile(QUICKSTART, folder / "app.py")
+
+
+def close(values: Iterable[object]) -> None:
+    """Close the databases of those of a page's values that are applications."""
+    for app in values:
+        if isinstance(app, Flask) and isinstance(db := app.extensions.get("sqlalchemy"), SQLAlchemy):
+            with app.app_context():
+                db.session.remove()
+                for engine in db.engines.values():
+                    engine.dispose()
