@@ -18,7 +18,14 @@ html_static_path = ["_static"]
 myst_heading_anchors = 3
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-nitpicky = False
+nitpicky = True
+# Names of other libraries and of type variables in signatures, and types that nobody but a type checker needs.
+nitpick_ignore_regex = [
+    ("py:class", r"(collections|contextlib|datetime|flask|sqlalchemy|werkzeug)\..*"),
+    ("py:class", r"(.*\.)?[A-Z](_co)?"),
+    ("py:class", r"flask_etag\.(decorators\.ConditionalView|resources\.(AsyncResource|Declaration))"),
+    ("py:class", r"flask_etag\.(validators\.(ContentHash|Schema|Validator|VersionColumn)|client\._Answer)"),
+]
 html_theme_options = {
     "source_repository": "https://github.com/flask-etag/flask-etag/",
     "source_branch": "main",

@@ -211,6 +211,8 @@ class Limits(TypedDict, total=False):
 def read(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack[Limits]) -> Copy:
     """Read what a URL names; ``ABSENT`` where there is nothing.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param known: a copy from before. It is returned itself if it still is what is there: a 304, without a body.
     :param limits: see :class:`Limits`.
     :raises Refused: if the server says no, or answers no JSON.
@@ -229,6 +231,8 @@ def update(client: Any, url: str, change: Change, *, known: Copy = ABSENT, **lim
     made the very same one: then it is :class:`Unknown`, unless the server knows the request again
     (``replay=True``).
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param change: of the content, see ``Change``.
     :param known: a copy from before, to begin with if it still is what is there.
     :param limits: see :class:`Limits`.
@@ -248,6 +252,8 @@ def save(
 ) -> Copy:
     """Save what somebody has made of a copy: PUT with If-Match. If somebody else was first, merge, and try again.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param base: the copy that the work began with; ``ABSENT`` to create.
     :param mine: the content as it is to be, all of it: a member that is left out is deleted.
     :param key: for lists that are merged item by item, as in :func:`merge`.
@@ -267,6 +273,9 @@ def save(
 def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Copy:
     """Create what a URL names: PUT with ``If-None-Match: *``, so that of all who do so one succeeds.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
+    :param content: what it is to be, as JSON can say it.
     :param limits: see :class:`Limits`.
     :return: what is there now.
     :raises Clash: if it exists already.
@@ -281,6 +290,9 @@ def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Co
 def delete(client: Any, url: str, base: Copy, **limits: Unpack[Limits]) -> None:
     """Delete what was read, unless somebody has changed it since. What is gone already is no error.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
+    :param base: the copy that is to be deleted, and no later state.
     :param limits: see :class:`Limits`.
     :raises Clash: if somebody has changed it.
     :raises Unknown: if an answer was lost, and there is something else now.
@@ -297,8 +309,13 @@ def patch(
 ) -> Copy:
     """Send some members, as a merge patch (RFC 7396): PATCH with If-Match. If somebody was first, as :func:`save`.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param base: the copy that the work began with.
     :param changes: the members that are to be otherwise; ``None`` deletes one.
+    :param key: for lists that are merged item by item, as in :func:`merge`.
+    :param limits: see :class:`Limits`.
+    :return: what is there now.
     :raises ClientError: as :func:`save`.
     """
     call = _Call(url, **limits)
@@ -316,11 +333,13 @@ def update_each(
 ) -> JSON:
     """Change several resources by one PATCH, all or none; if some were stale, read those, and repeat the whole.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: where the PATCH goes.
     :param urls: of the resources, in the order of the items.
     :param change: of the list of their contents, see ``Change``.
     :param body: makes the request's content of the changed contents and their ETags; if it is not given, each item
         is its content, with its ETag as the member ``etag``.
+    :param limits: see :class:`Limits`.
     :return: what the server answers to the request; the list of contents, if it is only known from what is there.
     :raises ClientError: as :func:`update`.
     """

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ from tests.docs import pages
 from tests.proxies.desk import Desk
 from tests.world.racing import Racer, in_thread
 
-Page = Callable[..., SimpleNamespace]
+Page = Callable[..., ModuleType]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -50,11 +50,11 @@ def if_none_match(tag: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def views(page: Page) -> SimpleNamespace:
+def views(page: Page) -> ModuleType:
     return page("views")
 
 
-def test_views_create_replace_and_delete(views: SimpleNamespace) -> None:
+def test_views_create_replace_and_delete(views: ModuleType) -> None:
     client = views.app.test_client()
     assert client.put("/notes/1", json={"body": "first"}).status_code == 428
     assert client.put("/notes/1", json={"body": "first"}, headers=if_match("*")).json["reason"] == "absent"
@@ -74,7 +74,7 @@ def test_views_create_replace_and_delete(views: SimpleNamespace) -> None:
     assert client.delete("/notes/1", headers=if_match("*")).status_code == 404
 
 
-def test_views_in_a_class_are_protected(views: SimpleNamespace) -> None:
+def test_views_in_a_class_are_protected(views: ModuleType) -> None:
     client = views.app.test_client()
     client.put("/notes/2", json={"body": "on"}, headers=if_none_match("*"))
     tag = client.get("/class/2").headers["ETag"]
@@ -83,7 +83,7 @@ def test_views_in_a_class_are_protected(views: SimpleNamespace) -> None:
     assert client.patch("/class/2", json={"more": "!"}, headers=if_match(tag)).json == {"body": "on!"}
 
 
-def test_views_of_collections_have_tags_of_what_they_show(views: SimpleNamespace) -> None:
+def test_views_of_collections_have_tags_of_what_they_show(views: ModuleType) -> None:
     client = views.app.test_client()
     for path in ("/notes", "/some-notes", "/report"):
         tag = client.get(path).headers["ETag"]
@@ -94,7 +94,7 @@ def test_views_of_collections_have_tags_of_what_they_show(views: SimpleNamespace
     assert some["total"] == len(some["notes"]) == client.get("/report").json["notes"] == 3
 
 
-def test_views_of_several_write_all_or_none(views: SimpleNamespace) -> None:
+def test_views_of_several_write_all_or_none(views: ModuleType) -> None:
     client = views.app.test_client()
     client.put("/notes/2", json={"body": "on"}, headers=if_none_match("*"))
     items = [{**item, "body": "together"} for item in client.get("/notes").json]
@@ -107,7 +107,7 @@ def test_views_of_several_write_all_or_none(views: SimpleNamespace) -> None:
     assert client.put("/notes/2", json={"body": "x"}, headers=if_match(patched[0]["etag"])).status_code == 200
 
 
-def test_views_leave_a_wide_column_for_later(views: SimpleNamespace) -> None:
+def test_views_leave_a_wide_column_for_later(views: ModuleType) -> None:
     statements: list[str] = []
     with views.app.app_context():
         views.db.session.add(views.Report(id=1, owner="ann", body="x" * 2**20))
@@ -127,7 +127,7 @@ def test_views_leave_a_wide_column_for_later(views: SimpleNamespace) -> None:
         assert client.get(path, headers={"User": user, **if_none_match(tag)}).status_code == status
 
 
-def test_views_revive_what_is_softly_deleted(views: SimpleNamespace) -> None:
+def test_views_revive_what_is_softly_deleted(views: ModuleType) -> None:
     client = views.app.test_client()
 
     def put(body: str, headers: dict[str, str]) -> Any:
@@ -143,7 +143,7 @@ def test_views_revive_what_is_softly_deleted(views: SimpleNamespace) -> None:
     assert put("mine", if_match(revived.headers["ETag"])).status_code == 200
 
 
-def test_views_below_another_share_its_tag(views: SimpleNamespace) -> None:
+def test_views_below_another_share_its_tag(views: ModuleType) -> None:
     with views.app.app_context():
         lines = [views.Line(id=2, text="first"), views.Line(id=3, text="other")]
         views.db.session.add(views.Order(id=1, lines=lines))
@@ -485,6 +485,33 @@ def test_a_lost_answer_is_given_again(page: Page) -> None:
     assert (again.json, again.headers["Content-Location"]) == ({"body": "second"}, "/notes/1")
     assert put("third", first.headers["ETag"], "bob").status_code == 200
     assert put("second", tag).status_code == 412
+
+
+def test_a_body_that_is_cached_under_its_tag_is_rendered_once(page: Page) -> None:
+    shown = page("server-caches")
+    rendered: list[str] = []
+    with shown.app.app_context():
+        shown.db.session.add(shown.Note(id=1, body="first"))
+        shown.db.session.commit()
+    client = shown.app.test_client()
+    render = shown.render
+
+    def noted(note: Any) -> Any:
+        rendered.append(note.body)
+        return render(note)
+
+    vars(shown)["render"] = noted
+    for path in ("/notes/1", "/board/1"):
+        for body in ("second", "third"):
+            answers = [client.get(path) for _ in range(3)]
+            assert len({answer.text for answer in answers}) == len(rendered) == 1, rendered
+            tag = answers[0].headers["ETag"]
+            assert client.get(path, headers=if_none_match(tag)).status_code == 304
+            assert client.put("/notes/1", json={"body": body}, headers=if_match(tag)).status_code == 200
+            rendered.clear()
+    tag = client.get("/notes/1").headers["ETag"]
+    assert client.get("/public/1", headers=if_none_match(tag)).status_code == 304
+    assert client.get("/public/1").json == client.get("/public/1").json == {"body": "third"}
 
 
 # Clients and tests
