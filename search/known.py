@@ -107,6 +107,9 @@ KNOWN: dict[str, Trial] = {
         form="create",
         steps=["second merge", "rival plain", "second bulk", "core insert"],
     ),
+    "creation made elsewhere, changed by others, and changed here": Trial(
+        PG, form="create", steps=["second merge", "rival plain", "merge", "commit"], ending="return 400"
+    ),
     "creation made elsewhere, and changed here": Trial(
         "mariadb, read committed", "hashed", form="create", steps=["second merge", "merge", "upsert update"]
     ),

@@ -29,7 +29,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Mapper, Session, SessionTransaction
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import SavepointClause
@@ -289,30 +289,26 @@ class SessionUnit:
                 claim.before_flush_writes(connection, transaction.depth, target, deleted, session)
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        """See to what is changed."""
+        """See to what is changed or deleted."""
         self._claim_awaited()
         state = instance_state(target)
         transaction, session = self._transactions[connection], state.session
         transaction.flush_of = session
-        for creation in self._unmade:
-            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.replacing(connection, state)
+        self._note_replaced(mapper, connection, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, transaction.depth, target, state, session)
 
-    def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        """See to what is deleted."""
-        self._claim_awaited()
-        state = instance_state(target)
-        transaction, session = self._transactions[connection], state.session
-        transaction.flush_of = session
-        for creation in self._unmade:
+    before_delete = before_update
+
+    def _note_replaced(self, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
+        """Note what a flush is about to change or delete, which a creation may have made by another session."""
+        for creation in list(self._unmade):
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.replacing(connection, state)
-        for claim in self._claims:
-            if claim.is_of(mapper, state):
-                claim.before_flush_writes(connection, transaction.depth, target, state, session)
+            if creation.has_made_elsewhere(state):
+                self._claim_made(creation, creation.find())
+            if creation.claim is None:
+                creation.replacing(connection, state)
 
     def before_cursor_execute(
         self, connection: Connection, _cursor: object, _sql: str, _parameters: object, context: Any, _: bool
@@ -691,7 +687,7 @@ class SessionUnit:
             return
         self._claims.append(claim)
         self._unmade.remove(creation)
-        if not claim.has_committed or creation.has_rewritten(claim.row, claim.connection_of_session()):
+        if not claim.has_committed:
             connection = claim.connection_of_session()
             claim.written(connection, self._depth(connection), "flush")
 
