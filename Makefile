@@ -26,6 +26,7 @@
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
 #                   for Quart, Starlette, Django, and a history; in .venv-stores, an environment of its own; part of test-all
+# make tags         what a 304 costs whose version is kept in Valkey or Redis, and one that asks the database
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -103,6 +104,11 @@ test-all: test-stores
 test-stores:
 	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
 	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks tests/audit_trail
+
+.PHONY: tags
+tags:
+	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
+	@.venv-stores/bin/python -m benchmarks.tags
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.http.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
