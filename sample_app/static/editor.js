@@ -10,8 +10,8 @@
 import {ABSENT, Refused, Unreachable, Untagged, merge, read, remove, save} from "./client.js";
 import {comparison, excerpt} from "./comparison.js";
 import {keep, kept} from "./drafts.js";
-import {tagOf} from "./elements.js";
-import {NAMES, LABELS, listed, parsed} from "./product.js";
+import {element, tagOf} from "./elements.js";
+import {NAMES, LABELS, listed, parsed, sentenceOf} from "./product.js";
 import {sendAs} from "./wire.js";
 
 const PAUSE = 2_000; // milliseconds, before what could not be sent is sent again; it doubles each time
@@ -47,7 +47,7 @@ class ProductEditor extends HTMLElement {
     if (this.form) return;
     this.form = this.querySelector("form");
     this.form.inert = true;
-    this.#send = sendAs(this.dataset.who);
+    this.#send = sendAs(this.dataset.who, this.dataset.user);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.save();
@@ -174,6 +174,16 @@ class ProductEditor extends HTMLElement {
     this.dispatchEvent(new CustomEvent("saved", {detail, bubbles: true}));
   }
 
+  /** List who has changed what since a copy was read, as far as the shop's history knows. */
+  async #tellSince({etag}) {
+    const list = this.querySelector(".since");
+    const work = this.#work;
+    if (!etag) return;
+    const url = `${this.dataset.history}?since=${encodeURIComponent(etag)}`;
+    const {content} = await read(url, {send: this.#send}).catch(() => ABSENT);
+    if (work === this.#work) list.replaceChildren(...(content ?? []).map((change) => element("li", {}, sentenceOf(change))));
+  }
+
   #clashed({base, mine, theirs}, typedSince) {
     this.#begin({...this.#work, base, theirs, decided: {}}, {...textsOf(mine), ...typedSince});
     const {clashes} = this.#clash();
@@ -182,8 +192,9 @@ class ProductEditor extends HTMLElement {
     this.dispatchEvent(new CustomEvent("clash", {detail: {who: this.dataset.who, clashes}, bubbles: true}));
   }
 
-  #gone({mine}, typedSince) {
+  #gone({base, mine}, typedSince) {
     this.#begin({...START, attempts: this.#work.attempts}, {...textsOf(mine), ...typedSince});
+    this.#tellSince(base);
     this.#tell(
       "absent",
       "This product has been deleted in the meantime. What you typed is still here: you can create it anew.",
@@ -288,6 +299,8 @@ class ProductEditor extends HTMLElement {
     this.#type(texts);
     this.#keep();
     this.#render();
+    this.querySelector(".since").replaceChildren();
+    if (work.theirs) this.#tellSince(work.base);
     this.querySelector(".fields").hidden = work.theirs !== null;
     this.form.inert = false;
     if (focused in texts && !work.theirs) this.#control(focused).focus();

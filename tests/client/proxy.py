@@ -17,7 +17,7 @@ Fault = str | int | dict[str, Any]
 
 * ``"request lost"``: the connection breaks before the server has it
 * ``"answer lost"``: it breaks after the server has answered
-* ``502`` to ``504``: the server has answered, and the proxy says so in its place
+* ``500``, ``502``...: the server has answered, and this is said in its place
 * ``"weakened"``: the answer's ETag is marked weak, as gzip does it
 * an object: the server does not get the request; the answer is this: ``status``, and ``reason`` or ``headers``
 """
