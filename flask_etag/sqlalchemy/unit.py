@@ -835,7 +835,7 @@ _TWO_COMMITS = (
 )
 
 _BEGUN_ALREADY = (
-    "The loader of a guarded view has begun the transaction that the view writes in, with its SELECT. In the place "
+    "The loader of a guarded view has begun the transaction that the view writes in, by its SELECT. In place "
     "of `with session.begin():`, end the view with session.commit(); or write `with session.begin_nested():`, and "
     "then that."
 )

@@ -1,4 +1,4 @@
-"""Sessions of the view's own beside that of its loader: an answer, or an error in words, and no wait for itself."""
+"""Sessions of the view's own beside that of its loader: an answer, or an error in words, and never a wait."""
 
 from __future__ import annotations
 
