@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy import Compiled, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
@@ -328,10 +328,7 @@ class SessionUnit:
             return
         tables = statements.tables_written_by(compiled)
         if tables is None:
-            for claim in self._claims:
-                claim.refuse_to_wait_for_read(connection, compiled.statement)
-            for creation in self._unmade:
-                creation.reads(compiled)
+            self._see_to_read(connection, compiled)
             return
         statement = compiled.statement
         if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
@@ -540,6 +537,13 @@ class SessionUnit:
         claim.written(connection, self._depth(connection), "flush")
 
     # How it does it.
+
+    def _see_to_read(self, connection: Connection, compiled: Compiled) -> None:
+        """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
+        for claim in self._claims:
+            claim.refuse_to_wait_for_read(connection, compiled.statement)
+        for creation in self._unmade:
+            creation.reads(compiled)
 
     def _claim_awaited(self) -> None:
         """Claim nothing more: :class:`ReadUnit` claims the target of a read here, at its first write."""
