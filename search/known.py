@@ -151,6 +151,9 @@ KNOWN: dict[str, Trial] = {
     "deadlock swallowed, commit left to after_request": Trial(
         MARIADB, "hashed", later=True, steps=[{"try SQLAlchemyError": ["die"]}, "rival put", "set num"]
     ),
+    "deadlock swallowed in a read": Trial(
+        MARIADB, "hashed", form="get", steps=[{"try SQLAlchemyError": ["die"]}, "core update", "commit"]
+    ),
     "deadlock swallowed, and another session": Trial(
         MARIADB,
         "hashed",

@@ -472,14 +472,17 @@ class SessionUnit:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
         if self._planning and self._transactions[connection].wrote_at is not None:
             self._refuse_second_commit()
-        broken_by = self._transactions[connection].broken_by
-        if broken_by is None and any(creation.to_be_asked_for(connection) for creation in self._unmade):
+        transaction = self._transactions[connection]
+        if transaction.broken_by is None and any(
+            creation.to_be_asked_for(connection) for creation in self._unmade
+        ):
             for creation in list(self._unmade):
                 for statement, tables in creation.to_be_asked_for(connection):
                     self._look_from_elsewhere(creation, connection, statement, tables)
             self._claim_what_was_made(None)
         for claim in self._claims:
             if claim.connection is connection:
+                broken_by = _broken_for(claim, transaction)
                 if broken_by is not None:  # PostgreSQL would answer COMMIT by ROLLBACK, silently
                     self._give_up(claim, broken_by)
                     raise broken_by
@@ -625,8 +628,9 @@ class SessionUnit:
                 continue
             if claim.connection is not None:
                 transaction = self._transactions[claim.connection]
-                if transaction.broken_by is not None:
-                    self._give_up(claim, transaction.broken_by)
+                broken_by = _broken_for(claim, transaction)
+                if broken_by is not None:
+                    self._give_up(claim, broken_by)
                 elif claim.unread_after:
                     claim.read_back(transaction.depth)
             elif self._has_written() and not (claim.has_committed or claim.terms.is_reported):
@@ -872,6 +876,15 @@ class ReadUnit(SessionUnit):
             awaited, self._awaited = self._awaited, None
             if instance_state(awaited[0]).session is not None:
                 self.claim(*awaited).judged(None)
+
+
+def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | None:
+    """Return the error that leaves a claim's transaction nothing to do but to roll back.
+
+    For a claim that is only reported, what comes after a transaction that the database has ended counts, as it does
+    undecorated.
+    """
+    return None if claim.terms.is_reported and transaction.has_ended else transaction.broken_by
 
 
 _TWO_COMMITS = (
