@@ -78,6 +78,9 @@ KNOWN: dict[str, Trial] = {
     "creation beside a row of another, deleted by a text": Trial(
         MARIADB, form="create", steps=["rival plain", "text delete", "commit"]
     ),
+    "creation that skips what it cannot see": Trial(
+        MARIADB, "hashed", form="create", later=True, steps=["rival plain", "upsert nothing"]
+    ),
     "creation that commits in a savepoint": Trial(
         MARIADB, form="create", steps=[{"savepoint commit": ["upsert nothing", "commit"]}]
     ),

@@ -357,7 +357,10 @@ def _would_fail_anyway(of: Evidence) -> bool:
         return True  # nothing is said of a GET that writes, and meets another writer
     if of.outcome.met_siblings_only and of.trial.form != "batch":
         return True
-    return of.raced.error is None or of.raced.error.name != "StaleDataError"
+    error = of.raced.error
+    if error is not None and error.text.startswith("DELETE statement on table 'post_tag'"):
+        return True  # a link, which has no version that a report could let pass
+    return error is None or error.name != "StaleDataError"
 
 
 @rule

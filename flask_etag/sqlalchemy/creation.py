@@ -202,7 +202,8 @@ class Creation:
             executing.found = databases.found_before_upsert(connection, statement.table, keys)
         self._executed.append(executing)
         is_sqlite = connection.dialect.name == "sqlite"
-        if statements.may_delete(statement) or (is_sqlite and statements.may_upsert(statement)):
+        may_meet = statements.may_upsert(statement) and (is_sqlite or (by_loader and bool(executing.found)))
+        if may_meet or statements.may_delete(statement):
             if is_sqlite and not statements.is_text(statement):
                 databases.lock_file(connection, statement.table)  # so that nobody makes it before that
             reads = databases.reading_what_is_committed(self.session, connection) if by_loader else nullcontext()

@@ -881,8 +881,8 @@ class ReadUnit(SessionUnit):
 def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | None:
     """Return the error that leaves a claim's transaction nothing to do but to roll back.
 
-    For a claim that is only reported, what comes after a transaction that the database has ended counts, as it does
-    undecorated.
+    Of a claim that is only reported, what comes after a transaction that the database has ended counts, as it does
+    where nothing is decorated.
     """
     return None if claim.terms.is_reported and transaction.has_ended else transaction.broken_by
 
