@@ -314,14 +314,15 @@ def _decorated(
 
     @functools.wraps(view)
     def conditional_view(*args: Any, **given: Any) -> Any:
-        bound, makes_responses = function, False
+        bound, made_by = function, None
         if args:
             if len(args) > 1 or not isinstance(args[0], View):
                 raise TypeError(_misplaced(view, args[0]))
             bound = functools.partial(function, args[0])
-            # Where Flask's own method is not what calls the view, a framework makes the response of its answer.
-            makes_responses = type(args[0]).dispatch_request is not MethodView.dispatch_request
-        exchange = Exchange(bound, *arguments_of(given), is_made_above=makes_responses)
+            # Flask makes the response of what its own method returns. Another one is handed what the view returns.
+            if type(args[0]).dispatch_request is not MethodView.dispatch_request:
+                made_by = type(args[0])
+        exchange = Exchange(bound, *arguments_of(given), made_by=made_by)
         if EXPLANATION in exchange.environ:
             return exchange.environ[EXPLANATION].of(exchange, protection, answer)
         try:
@@ -333,10 +334,10 @@ def _decorated(
             tell_answer(exchange, protection.resource, None)
             raise
         if isinstance(response, Unmade) and protection.resource is None:
-            return response.to_make()  # it is tagged, and told of, once it is made
+            return response.answer  # it is tagged, and told of, once it is made
         if decided.receivers or not exchange.is_read or exchange.settings.shows_decisions:
             tell_answer(exchange, protection.resource, response)
-        return response.to_make() if isinstance(response, Unmade) else response
+        return response if made_by is None else exchange.handed_on(response)
 
     mark(view, conditional_view, protection)
     return conditional_view
@@ -361,7 +362,11 @@ def _arguments_for(
     :raises TypeError: if the view takes no resource, or only some of the loader's arguments.
     """
     passed_on = _taken_by(view, loads_by)
-    known = loads_by.required | loads_by.optional
+    known = loads_by.required | loads_by.optional.keys()
+    defaults = {name: loads_by.optional[name] for name in passed_on if name in loads_by.optional}
+    if defaults:  # the view's own are as good
+        parameters = inspect.signature(view).parameters
+        defaults = {name: value for name, value in defaults.items() if not _has_default(parameters[name])}
     is_called_with_all = not loads_by.is_open
 
     def arguments_of(given: _Arguments) -> tuple[_Arguments, _Arguments]:
@@ -371,7 +376,8 @@ def _arguments_for(
         else:
             of_url, besides = given, {}
         if passed_on:
-            besides |= {name: of_url[name] for name in passed_on if name in of_url}
+            of_loader = {name: of_url[name] for name in passed_on if name in of_url}
+            besides = {**defaults, **besides, **of_loader}
         return of_url, besides
 
     return arguments_of
@@ -402,7 +408,7 @@ def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
             "it: let its first parameter be the resource."
         )
     rest = {parameter.name for parameter in parameters[1:]}
-    taken = rest & (loads_by.required | loads_by.optional)
+    taken = rest & (loads_by.required | loads_by.optional.keys())
     if taken and not loads_by.required <= taken:
         raise TypeError(
             f"{view.__qualname__}() takes only some of the loader's arguments: it gets the resource alone, or "
@@ -411,7 +417,7 @@ def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
     unknown = [
         parameter.name
         for parameter in parameters[1:]
-        if parameter.default is parameter.empty
+        if not _has_default(parameter)
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         and parameter.name not in taken
         and not (parameter.name in _PARSED_ABOVE and parameter.annotation is not parameter.empty)
@@ -422,6 +428,10 @@ def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
             "would pass it: a view gets the resource alone, or followed by all of the loader's arguments."
         )
     return frozenset(taken)
+
+
+def _has_default(parameter: inspect.Parameter) -> bool:
+    return parameter.default is not parameter.empty
 
 
 def _takes_one(view: Callable[..., Any]) -> bool:

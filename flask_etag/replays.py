@@ -362,13 +362,16 @@ def _read(exchange: Exchange, path: str) -> tuple[Response, EntityTag] | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     left_out = {*_CONDITIONS, *_OF_CONTENT, "werkzeug.request"}
     environ = {name: value for name, value in exchange.environ.items() if name not in left_out}
-    environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: True}
+    finishing: list[Callable[[Response], Response]] = []
+    environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: finishing}
     if unquote(path) != request.script_root + request.path:
         below = unquote_to_bytes(path).decode("latin-1").removeprefix(environ.get("SCRIPT_NAME", ""))
         environ |= {"PATH_INFO": below, "QUERY_STRING": ""}
     with app.request_context(environ):
         try:
             response = app.make_response(app.preprocess_request() or app.dispatch_request())
+            for finish in finishing:
+                response = finish(response)
         except HTTPException:
             return None
         if response.status_code != 200 or not response.is_sequence or "ETag" not in response.headers:

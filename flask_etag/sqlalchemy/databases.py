@@ -18,8 +18,8 @@ MariaDB, MySQL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from sqlalchemy import (
     PoolProxiedConnection,
     Select,
     bindparam,
+    event,
     false,
     literal_column,
     select,
@@ -37,7 +38,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 OWN = "flask_etag"
@@ -401,6 +402,34 @@ def sees_what_is_committed(connection: Connection) -> bool:
     On SQLite nobody else can have written since.
     """
     return connection.dialect.name == "sqlite" or connection.get_isolation_level() == "READ COMMITTED"
+
+
+def sees_each_commit(connection: Connection) -> bool:
+    """Tell whether each statement of a transaction sees what others have committed by then."""
+    if connection.dialect.name == "sqlite":
+        return not _has_begun(connection)
+    return connection.get_isolation_level() == "READ COMMITTED"
+
+
+@contextmanager
+def reading_what_is_committed(session: Session | None, connection: Connection) -> Iterator[None]:
+    """Let a session read what is committed, whatever its transaction has read before: by locking what it reads.
+
+    Only MariaDB's transactions may overwrite what they do not see.
+    """
+    if session is None or connection.dialect.name not in _MYSQL:
+        yield
+        return
+
+    def lock(execution: ORMExecuteState) -> None:
+        if isinstance(execution.statement, Select):
+            execution.statement = execution.statement.with_for_update(read=True)
+
+    event.listen(session, "do_orm_execute", lock)
+    try:
+        yield
+    finally:
+        event.remove(session, "do_orm_execute", lock)
 
 
 # What an upsert has done.

@@ -105,7 +105,11 @@ class RowClaim(Claim):
         self.session = session
         self.row = Row(state.mapper, key_of(state))
         self.is_versioned = is_versioned(state.mapper)
-        self._loaded = None if self.is_versioned else columns_of(state)  # before a dump can change one in place
+        self._loaded: dict[str, Any] | None = None
+        if not self.is_versioned:
+            self._loaded = columns_of(state)  # before a dump can change one in place
+        elif version_key(state.mapper) not in state.dict and state.persistent:
+            version_of(state)  # of the same time as what it is judged by
 
     def judged(self, etag: str | None) -> None:
         """Note that the target was judged by what is loaded of it, and the tag of that."""
@@ -148,6 +152,11 @@ class RowClaim(Claim):
         """The version that the row has to have; ``None`` where it is held, or whatever it has is replaced."""
         is_any = self.connection is not None or self.terms.is_reported
         return None if is_any else self.expected.fingerprint
+
+    @property
+    def is_to_be_read_at_once(self) -> bool:
+        """Whether a statement is committed as soon as it is executed, so that no later moment can see to it."""
+        return not self._is_ours_alone
 
     def is_of(self, mapper: Mapper[Any], state: InstanceState[Any]) -> bool:
         """Tell whether an object is one of the row."""

@@ -62,6 +62,25 @@ def writes_by_its_text(text: str) -> bool:
     return word is None or word[1].lower() not in _WRITES_NOTHING
 
 
+def tables_read_by(compiled: Compiled) -> frozenset[str]:
+    """Name the tables that a SELECT reads, as far as it tells: a text may read any."""
+    statement: Any = compiled.statement
+    return _names_in(statement) if isinstance(statement, Select | CompoundSelect) else ANY_TABLE
+
+
+def may_be_about(statement: Any, written: frozenset[str], tables: frozenset[str]) -> bool:
+    """Tell whether a statement may write to one of some tables: a text has to have the name of one in it.
+
+    :param written: the tables that it may write to.
+    """
+    if tables is ANY_TABLE:
+        return True
+    if written is not ANY_TABLE:
+        return bool(written & tables)
+    text: Any = statement.element if isinstance(statement, TextualSelect) else statement
+    return any(table.lower() in text.text.lower() for table in tables)
+
+
 def _names_in(target: Any) -> frozenset[str]:
     if isinstance(target, Table):
         return frozenset({str(target.name)})

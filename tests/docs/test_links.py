@@ -6,12 +6,15 @@ The links within the docs are checked where they are built: each warning is an e
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from tests import ROOT
 
-SITE = "https://flask-etag.readthedocs.io/"
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+SITE = URLS["Documentation"]
 PAGES = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
 FILES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 LINKS = [
@@ -51,3 +54,19 @@ def test_an_address_in_the_package_is_one_of_the_site(address: str) -> None:
     page, _, anchor = address.removesuffix(".").partition("#")
     assert not page or page in PAGES
     assert not anchor or anchor in anchors_of(PAGES[page])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for folder in ("flask_etag", "sample_app", "docs", "tests/recipes", ".github")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".html", ".md", ".yml"} and "_build" not in path.parts
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_an_address_of_the_project_is_one_of_its_urls(path: Path) -> None:
+    """Whoever publishes the project sets two addresses, and this names the places that still have another."""
+    for address in re.findall(r"https://[\w.-]*(?:/[\w.-]+)*flask-etag[\w./#-]*", path.read_text("utf-8")):
+        assert address.startswith((SITE, URLS["Source"]))

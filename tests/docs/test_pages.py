@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import flask_restx
 import pytest
 from flask import Flask, request
 from flask_compress import Compress
@@ -81,6 +82,9 @@ def test_views_in_a_class_are_protected(views: ModuleType) -> None:
     assert client.get("/class/2", headers=if_none_match(tag)).status_code == 304
     assert client.patch("/class/2", json={"more": "!"}).status_code == 428
     assert client.patch("/class/2", json={"more": "!"}, headers=if_match(tag)).json == {"body": "on!"}
+    wrapped = client.get("/wrapped/2")
+    assert (wrapped.json, wrapped.headers["ETag"]) == ({"body": "on!"}, client.get("/class/2").headers["ETag"])
+    assert client.get("/wrapped/2", headers=if_none_match(wrapped.headers["ETag"])).status_code == 304
 
 
 def test_views_of_collections_have_tags_of_what_they_show(views: ModuleType) -> None:
@@ -621,6 +625,19 @@ def test_errors_are_answered_by_the_handlers_of_the_page(page: Page) -> None:
     assert (refused.status_code, refused.json["code"], refused.json["reason"]) == (412, 412, "stale")
     assert refused.headers["Cache-Control"] == "no-store"
     assert other.get("/nowhere").json["code"] == 404
+
+    class PageView(flask_restx.Resource):  # type: ignore[misc]
+        @require_if_match(find_page)
+        def put(self, page: str) -> str:
+            return page
+
+    ETag(shown.api.app)
+    shown.api.add_resource(PageView, "/page")
+    restx = shown.api.app.test_client()
+    refused = restx.put("/page", headers=if_match('"v0"'))
+    assert (refused.status_code, refused.json.keys()) == (412, {"code", "message", "reason"})
+    assert (refused.headers["ETag"], refused.headers["Cache-Control"]) == ('"v1"', "no-store")
+    assert restx.get("/page").json.keys() == {"code", "message"}
 
 
 # In service

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, g, jsonify, request
 from flask.views import MethodView
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, String, Text, update
@@ -586,6 +586,27 @@ def test_a_class_of_views_is_read_by_its_own_get(sqlite: Desk) -> None:
     for expected in ("", "GET second"):
         answer = sqlite.open("PUT", "/class/1", data="second", headers={"If-Match": old})
         assert (answer.status_code, answer.text) == (200, expected)
+
+
+def test_a_class_that_makes_the_responses_itself_makes_that_of_the_read(sqlite: Desk) -> None:
+    class Views(MethodView):
+        def dispatch_request(self, **kwargs: Any) -> Any:
+            return jsonify(super().dispatch_request(**kwargs))
+
+        def get(self, note: Note) -> str:
+            return note.body
+
+        def put(self, note: Note) -> str:
+            note.body = request.get_data(as_text=True)
+            sqlite.db.session.commit()
+            return "saved"
+
+    protected = require_if_match(sqlite.find_note, replay=True)(Views)
+    sqlite.app.add_url_rule("/class/<int:note_id>", view_func=protected.as_view("class"))
+    old = sqlite.tag()
+    for expected in ("saved", "second"):
+        answer = sqlite.open("PUT", "/class/1", data="second", headers={"If-Match": old})
+        assert (answer.status_code, answer.json, answer.headers["ETag"]) == (200, expected, sqlite.tag())
 
 
 def test_2_15_what_another_writes_before_the_answer_is_read_is_412(sqlite: Desk) -> None:
