@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Compiled, Connection, Engine, ExceptionContext, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -90,6 +90,8 @@ class SessionUnit:
         try:
             if isinstance(error, Stale) and self._has_committed:
                 raise Refused("partial") from error
+            if isinstance(error, InvalidRequestError) and databases.is_begun_already(error):
+                error.add_note(_BEGUN_ALREADY)
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
                 self._read_back_all()
@@ -322,10 +324,11 @@ class SessionUnit:
         if OWN in context.execution_options:
             return
         self._executing = self._committing = None
-        tables = None if compiled is None else statements.tables_written_by(compiled)
+        if compiled is None:
+            return
+        tables = statements.tables_written_by(compiled)
         if tables is None:
-            for creation in self._unmade if compiled is not None else ():
-                creation.reads(compiled)
+            self._see_to_read(connection, compiled)
             return
         statement = compiled.statement
         if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
@@ -347,7 +350,8 @@ class SessionUnit:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
                 may_write = claim.may_be_written_by(compiled, tables)
-            claim.refuse_to_wait(connection, is_row=may_write)
+            is_checked = claim.is_checked_by(connection, statement, context.compiled_parameters)
+            claim.refuse_to_wait(connection, is_row=may_write or is_checked)
             if may_write:
                 concerned.append(claim)
                 see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
@@ -534,6 +538,13 @@ class SessionUnit:
 
     # How it does it.
 
+    def _see_to_read(self, connection: Connection, compiled: Compiled) -> None:
+        """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
+        for claim in self._claims:
+            claim.refuse_to_wait_for_read(connection, compiled.statement)
+        for creation in self._unmade:
+            creation.reads(compiled)
+
     def _claim_awaited(self) -> None:
         """Claim nothing more: :class:`ReadUnit` claims the target of a read here, at its first write."""
 
@@ -549,7 +560,7 @@ class SessionUnit:
         for other, transaction in self._transactions.items():
             has_written = other is not connection and transaction.wrote_at is not None
             if has_written and databases.would_wait(connection, other, is_row=False):
-                raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
+                raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file", "writes"))
 
     def _depth(self, connection: Any) -> int:
         """Return how many savepoints the unit has seen begin on a connection, and not end."""
@@ -870,6 +881,12 @@ class ReadUnit(SessionUnit):
 _TWO_COMMITS = (
     "A view under replay= commits once: should it be cut off between two commits, the request would be taken for "
     "done when it comes again, and only a part of it is. Write all of it in one transaction."
+)
+
+_BEGUN_ALREADY = (
+    "The loader of a guarded view has begun the transaction that the view writes in, by its SELECT. In place "
+    "of `with session.begin():`, end the view with session.commit(); or write `with session.begin_nested():`, and "
+    "then that."
 )
 
 _UNSEEN = (
