@@ -308,7 +308,7 @@ class Creation:
             if each.connection is connection and each.rowcount and not each.is_judged
         ]
 
-    def claim_what_was_made(self, target: object) -> RowClaim | None:
+    def claim_on(self, target: object) -> RowClaim | None:
         """Claim what the URL names by now; ``None`` where that is in no session.
 
         :raises StaleDataError: if another has made it.

@@ -235,7 +235,7 @@ class RowClaim(Claim):
         """Lock the row, in the transaction that is going on, and refuse any other state than the one expected.
 
         :param depth: how many savepoints are open.
-        :param lock: a shared one is for what is not going to be written; it is not kept.
+        :param lock: a shared one is for what is not going to be written; no entry is made for it.
         :param whole: whether to keep all that the row has, since a statement may change any of it.
         :raises StaleDataError: if the row is in another state.
         """
@@ -356,7 +356,8 @@ class RowClaim(Claim):
         the row is not held, and only reported    take what it has for what was expected
         not held, WHERE names what is expected    nothing: SQLAlchemy compares
         not held, WHERE names another version     hold it; if it is as expected, let WHERE name that
-        held, and written by a statement          let WHERE name the version that this has left
+        not held, and there is nothing to write   hold it before the statement, should there be one after all
+        held, WHERE names another version         let WHERE name the one that the request itself has left
         ========================================  =================================================================
 
         :param target: the object that it writes; the last one stands for the row.
