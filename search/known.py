@@ -78,6 +78,14 @@ KNOWN: dict[str, Trial] = {
     "creation beside a row of another, deleted by a text": Trial(
         MARIADB, form="create", steps=["rival plain", "text delete", "commit"]
     ),
+    "read by another session, where reads lock": Trial("mariadb, serializable", "hashed", steps=["second target"]),
+    "commit within a savepoint, of other rows": Trial(
+        "mariadb, repeatable read, snapshot isolation",
+        "unique text",
+        expire=False,
+        ending="abort 409",
+        steps=["other add", {"savepoint rollback": ["commit", "rival put", "raw write"]}, "commit"],
+    ),
     "creation that skips what it cannot see": Trial(
         MARIADB, "hashed", form="create", later=True, steps=["rival plain", "upsert nothing"]
     ),

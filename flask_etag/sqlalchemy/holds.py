@@ -309,14 +309,14 @@ class RowClaim(Claim):
             table, statements.parameters_of_rows(statement, parameters)
         )
 
-    def refuse_to_wait_for_read(self, connection: Connection, statement: Any) -> None:
+    def refuse_to_wait_for_read(self, connection: Connection, compiled: Compiled) -> None:
         """Refuse a SELECT that would lock the row by another connection than the one that holds it.
 
         :raises RuntimeError: if it would.
         """
         if self.connection is None or self.connection is connection:
             return
-        if not self.row.tables.isdisjoint(databases.tables_locked_by(connection, statement)):
+        if not self.row.tables.isdisjoint(databases.tables_locked_by(connection, compiled)):
             self.refuse_to_wait(connection, is_row=True, does="reads it under a lock")
 
     def refuse_hash_of_other_rows(self) -> None:

@@ -510,7 +510,7 @@ class SessionUnit:
     def _see_to_read(self, connection: Connection, compiled: Compiled) -> None:
         """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
         for claim in self._claims:
-            claim.refuse_to_wait_for_read(connection, compiled.statement)
+            claim.refuse_to_wait_for_read(connection, compiled)
         self._creations.reads(compiled)
 
     def _claim_awaited(self) -> None:
@@ -594,11 +594,21 @@ class SessionUnit:
                 elif claim.unread_after:
                     claim.read_back(transaction.depth)
             elif self._has_written() and not (claim.has_committed or claim.terms.is_reported):
-                connection = claim.connection_of_session()
+                connection = self._connection_of(claim)
                 has_written = self._transactions[connection].counts_from is not None
                 if has_written and claim.base.fingerprint is not ABSENT:
                     claim.refuse_what_cannot_hold(connection)
                     claim.hold(connection, self._depth(connection), "shared")
+
+    def _connection_of(self, claim: RowClaim) -> Connection:
+        """Return the connection of a claim's session, which gives none after a commit within a savepoint's block."""
+        try:
+            return claim.connection_of_session()
+        except InvalidRequestError:
+            begun = self._begun.get(claim.session)
+            if begun is None or begun.closed:
+                raise
+            return begun
 
     def _has_written(self) -> bool:
         return any(transaction.counts_from is not None for transaction in self._transactions.values())
