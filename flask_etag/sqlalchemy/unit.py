@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -763,7 +763,7 @@ class SessionUnit:
                         tried.refuse()
             except StaleDataError:
                 return
-            except DBAPIError as error:
+            except (DBAPIError, PendingRollbackError) as error:
                 if databases.follows_another(error) and session is not None:  # the view has swallowed that one
                     session.rollback()
                     continue
