@@ -49,6 +49,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 	$(MAKE) --no-print-directory docs
 	$(PYTEST) --cov --cov-report=
 	$(BIN)/coverage report $(if $(filter true,$(CI)),--precision=2 --fail-under=99.7)

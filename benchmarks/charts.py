@@ -40,8 +40,8 @@ def lines(file: Path, title: str, x: str, y: str, series: Mapping[str, Line], *,
         axes.fill_between(at, low, high, alpha=0.2, color=drawn.get_color())
     axes.set(title=title, xlabel=x, ylabel=y, xscale="log", yscale=grows)
     axes.set_xticks(sorted({where for points in series.values() for where, _ in points}))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
     axes.minorticks_off()
     if grows == "linear":
         axes.set_ylim(bottom=0)

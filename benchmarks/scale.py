@@ -387,7 +387,7 @@ def main() -> None:
             for rate in (0.01, 0.1, 0.5)
         }
         title = "Reads from a replica"
-        report.lines("lag", title, "seconds that it is behind", "refused for each accepted", series, "linear")
+        report.lines("lag", title, "seconds that it is behind", "refused for each accepted", series)
     if "editors" in parts:
         report.text("editors", rows_of_editors(20 if given.quick else 100))
 

@@ -20,6 +20,7 @@ import click
 from flask import Flask, Response, current_app, got_request_exception, request, request_finished, request_started
 from flask.cli import with_appcontext
 from flask.globals import request_ctx
+from werkzeug.routing import Rule
 
 from flask_etag import log
 from flask_etag.backend import backend, owner_of
@@ -97,14 +98,14 @@ def exemption_of(view: Callable[..., Any]) -> str | None:
     return getattr(view, _EXEMPTION, None)
 
 
-def views_of(app: Flask) -> Iterator[tuple[str, str, Callable[..., Any], str]]:
-    """Yield for every route of an application its rule, a method, the view that answers that, and the endpoint."""
+def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
+    """Yield for every route of an application its rule, a method, and the view that answers that."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions.get(rule.endpoint)
         if view is None:
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield rule.rule, method, _answering(view, method), rule.endpoint
+            yield rule, method, _answering(view, method)
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -392,16 +393,14 @@ def routes_of(app: Flask) -> list[Route]:
     return [_route(app, configured, *found) for found in views_of(app)]
 
 
-def _route(
-    app: Flask, configured: Settings, rule: str, method: str, view: Callable[..., Any], endpoint: str
-) -> Route:
+def _route(app: Flask, configured: Settings, rule: Rule, method: str, view: Callable[..., Any]) -> Route:
     protection = protection_of(view)
     resource = None if protection is None else protection.resource
     described = partial(
         Route,
-        rule,
+        rule.rule,
         method,
-        endpoint,
+        rule.endpoint,
         None if resource is None else resource.name,
         (None if protection is None else "body") if resource is None else resource.validator.source,
     )
@@ -410,7 +409,7 @@ def _route(
     if protection is not None and resource is not None and protection.required:
         enforced = protection.unprotected == "refused" and configured.require == "enforce"
         return described(*guard_of(resource), enforced)
-    of_class = getattr(app.view_functions[endpoint], "view_class", view)
+    of_class = getattr(app.view_functions[rule.endpoint], "view_class", view)
     reason = exemption_of(view) or exemption_of(of_class)
     if reason is not None:
         return described("exempt", reason)
@@ -502,7 +501,7 @@ def _loaded_by(resource: Resource[..., Any]) -> list[type]:
     alternatives = typing.get_args(returned) if _is_union(returned) else (returned,)
     origins = [typing.get_origin(alternative) or alternative for alternative in alternatives]
     classes = [origin for origin in origins if isinstance(origin, type)]
-    return [alternative for alternative in classes if alternative not in (type(None), object)]
+    return [alternative for alternative in classes if alternative not in (type(None), object, Any)]
 
 
 def _is_union(annotation: object) -> bool:

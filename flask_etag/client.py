@@ -76,7 +76,7 @@ more than once, each time on what is there by then; what it raises ends the upda
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds, of which each pause takes a random part
 _PATIENCE = 30.0  # seconds, after which an answer is not waited for, where the client does not say so itself
-_LOST = (502, 503, 504)  # a proxy's word: whether the request has reached the server is not known
+_LOST = (502, 503, 504, *range(520, 525))  # a proxy's word: the server may have the request. 52x are Cloudflare's
 _LATER = (408, 425, 429)  # not looked at: the same request may be sent again
 _ABSENT = (404, 410)
 _OVERTAKEN = (404, 409, 410, 412)  # what there is has to be looked at
@@ -137,8 +137,9 @@ class Clash(ClientError):
 class Unknown(ClientError):
     """An answer was lost, and what is there does not tell whether the change was saved.
 
-    Somebody else has saved since, or nothing could be read any more. A change that leaves what it finds done
-    (an item with an id of its own, added where it is missing) never comes to this while the server can be read.
+    Somebody else may have made what is there, or nothing could be read any more. A change that leaves what it
+    finds done (an item with an id of its own, added where it is missing) never comes to this while the server can
+    be read.
 
     :ivar mine: the content that was to be saved.
     :ivar theirs: what is there now; ``None`` if nothing could be read.
@@ -149,7 +150,7 @@ class Unknown(ClientError):
         self.theirs: Copy | None = theirs
         super().__init__(
             "The answer was lost, and what is there does not tell whether this was saved: "
-            + ("nothing could be read." if theirs is None else "somebody else has saved since.")
+            + ("nothing could be read." if theirs is None else "somebody else may have made it so.")
             + " Look before you repeat it."
         )
 
@@ -179,7 +180,10 @@ class GaveUp(ClientError):
 
     def __init__(self, attempts: int, theirs: Copy) -> None:
         self.theirs = theirs
-        super().__init__(f"Not saved in {attempts} attempts: each time somebody else was first. Try again later.")
+        super().__init__(
+            f"Not saved in {attempts} attempts: each time somebody else was first, or the server was busy, or "
+            "asked to wait for longer than there was time. Try again later."
+        )
 
 
 class Unreachable(ClientError):
@@ -207,6 +211,8 @@ class Limits(TypedDict, total=False):
 def read(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack[Limits]) -> Copy:
     """Read what a URL names; ``ABSENT`` where there is nothing.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param known: a copy from before. It is returned itself if it still is what is there: a 304, without a body.
     :param limits: see :class:`Limits`.
     :raises Refused: if the server says no, or answers no JSON.
@@ -220,10 +226,13 @@ def update(client: Any, url: str, change: Change, *, known: Copy = ABSENT, **lim
     """Change what a URL names: GET, ``change(content)``, PUT with If-Match; again, if somebody else was first.
 
     What is sent again is always ``change`` of what is there by then, so that nothing of theirs is lost. If an
-    answer is lost, what is there tells whether the change was saved: it shows all that the change has changed, or
-    the change finds nothing left to do. So of two clients that make the very same change, one whose answer is lost
-    can take the other's for its own. To be sure, let the change leave a mark of its own.
+    answer is lost, what is there tells whether the change was saved: the change finds nothing left to do, or what
+    it makes anew each time, such as an id. A plain increment leaves no such trace, since another client may have
+    made the very same one: then it is :class:`Unknown`, unless the server knows the request again
+    (``replay=True``).
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param change: of the content, see ``Change``.
     :param known: a copy from before, to begin with if it still is what is there.
     :param limits: see :class:`Limits`.
@@ -243,6 +252,8 @@ def save(
 ) -> Copy:
     """Save what somebody has made of a copy: PUT with If-Match. If somebody else was first, merge, and try again.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param base: the copy that the work began with; ``ABSENT`` to create.
     :param mine: the content as it is to be, all of it: a member that is left out is deleted.
     :param key: for lists that are merged item by item, as in :func:`merge`.
@@ -262,6 +273,9 @@ def save(
 def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Copy:
     """Create what a URL names: PUT with ``If-None-Match: *``, so that of all who do so one succeeds.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
+    :param content: what it is to be, as JSON can say it.
     :param limits: see :class:`Limits`.
     :return: what is there now.
     :raises Clash: if it exists already.
@@ -276,6 +290,9 @@ def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Co
 def delete(client: Any, url: str, base: Copy, **limits: Unpack[Limits]) -> None:
     """Delete what was read, unless somebody has changed it since. What is gone already is no error.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
+    :param base: the copy that is to be deleted, and no later state.
     :param limits: see :class:`Limits`.
     :raises Clash: if somebody has changed it.
     :raises Unknown: if an answer was lost, and there is something else now.
@@ -292,8 +309,13 @@ def patch(
 ) -> Copy:
     """Send some members, as a merge patch (RFC 7396): PATCH with If-Match. If somebody was first, as :func:`save`.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
+    :param url: of the resource, as the client takes it.
     :param base: the copy that the work began with.
     :param changes: the members that are to be otherwise; ``None`` deletes one.
+    :param key: for lists that are merged item by item, as in :func:`merge`.
+    :param limits: see :class:`Limits`.
+    :return: what is there now.
     :raises ClientError: as :func:`save`.
     """
     call = _Call(url, **limits)
@@ -311,11 +333,13 @@ def update_each(
 ) -> JSON:
     """Change several resources by one PATCH, all or none; if some were stale, read those, and repeat the whole.
 
+    :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: where the PATCH goes.
     :param urls: of the resources, in the order of the items.
     :param change: of the list of their contents, see ``Change``.
     :param body: makes the request's content of the changed contents and their ETags; if it is not given, each item
         is its content, with its ETag as the member ``etag``.
+    :param limits: see :class:`Limits`.
     :return: what the server answers to the request; the list of contents, if it is only known from what is there.
     :raises ClientError: as :func:`update`.
     """
@@ -416,6 +440,15 @@ class _Answer:
         return self.status is None or self.status in _LOST
 
     @property
+    def is_unclear(self) -> bool:
+        """Whether the server may have done what it was asked to, though it does not say so.
+
+        A write may be done when its view fails (500). One that was redirected to a page was done by some, who show
+        the result there, and refused by others, who ask to log in.
+        """
+        return self.status is not None and (300 <= self.status < 400 or (self.status >= 500 and not self.is_lost))
+
+    @property
     def is_json(self) -> bool:
         return self.content is not MISSING
 
@@ -446,8 +479,9 @@ class _Exhausted(Exception):
 class _Call:
     """What one call of a function has left, and what it has met.
 
-    :ivar lost: whether a write may have been done whose answer did not come, and nothing has told since.
-    :ivar met: whether somebody else is known to have written meanwhile.
+    :ivar lost: whether a write may have been done, or may yet be, whose answer did not come, and nothing has told
+        since.
+    :ivar unclear: the same of a write whose answer does not tell, and which is over.
     :ivar base: the copy that was sent for last, and ``mine`` the content; ``theirs`` is what was read last.
     :ivar made: tells whether what was sent is in what is there.
     """
@@ -458,12 +492,17 @@ class _Call:
     ends: float = field(init=False)
     tries: int = 0
     lost: bool = False
-    met: bool = False
+    unclear: bool = False
     base: Copy = ABSENT
     mine: JSON = None
     theirs: Copy = ABSENT
     made: Callable[[Copy], bool] = field(default=lambda _: False)
     last: _Answer = field(default_factory=_Answer)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a write may have been done, and nothing has told since."""
+        return self.lost or self.unclear
 
     def __post_init__(self) -> None:
         self.ends = time.monotonic() + self.deadline
@@ -540,8 +579,10 @@ class _Call:
             answer = yield from self.send(method, headers, content)
             if answer.is_lost or answer.reason == "partial":
                 self.lost = True
+            if answer.is_unclear:
+                self.unclear = True
             if answer.is_done:
-                self.lost = False
+                self.lost = self.unclear = False
             if answer.reason == "weakened" and answer.etag and condition and not is_restored:
                 is_restored, headers["If-Match"] = True, answer.etag
                 _log.warning(
@@ -559,6 +600,7 @@ class _Call:
 
         What is there is still what was written on: the same request would be refused again.
         """
+        self.unclear = False
         if answer.is_of_the_moment:
             return
         is_cached = answer.status == 412 and answer.etag not in (None, self.base.etag)
@@ -594,7 +636,7 @@ def _bounded(call: _Call, steps: Steps[T]) -> Steps[T]:
         return (yield from steps)
     except (Refused, Untagged, _Exhausted) as error:
         cause = call.last.cause if isinstance(error, _Exhausted) else error
-        if call.lost:
+        if call.is_open:
             answer = yield from call.send("GET", {"Cache-Control": "no-cache"})
             if not (answer.is_done and answer.is_json) and answer.status not in _ABSENT:
                 raise Unknown(call.mine, None) from cause
@@ -621,24 +663,22 @@ def _update(call: _Call, change: Change, known: Copy) -> Steps[Copy]:
         answer = yield from call.write("PUT", _still(call.url, copy), mine)
         if answer.is_done:
             return (yield from call.written(answer, mine))
-        if answer.status not in _OVERTAKEN:
+        if answer.status not in _OVERTAKEN and not answer.is_unclear:
             raise Refused(answer)
         theirs = yield from call.look()
         if theirs.etag == copy.etag:
             call.require_moment(answer)
-        elif call.lost and call.made(theirs):
+        elif call.is_open and call.made(theirs):
             return theirs
-        else:
-            call.met = True
         copy = theirs
 
 
 def _was_made(call: _Call, change: Change, base: Copy, theirs: Copy) -> bool:
     """Tell whether a change whose answer was lost is in what is there now; if not, it may be made again.
 
-    What shows all of the change is taken for it, unless somebody else is known to have written meanwhile: another
-    client may have made the very same change. Only a change that makes something of its own each time it runs is
-    known by that.
+    A change that can be made twice is known by all that it has changed, whoever has made it so. One that makes
+    something of its own each time that it runs is known by that. Of any other, an increment say, the very state
+    that was sent is no proof: another client may have made the same of the same.
 
     :raises Unknown: if it was perhaps made, and what is there does not tell.
     """
@@ -652,11 +692,11 @@ def _was_made(call: _Call, change: Change, base: Copy, theirs: Copy) -> bool:
         except Exception as error:
             raise Unknown(mine, theirs) from error
         shown = shows_mark(mine, again, theirs.content)
-        has_mark = not same(mine, again)
-        if shown or (is_there(base.content, mine, theirs.content) and (has_mark or not call.met)):
+        is_told_apart = is_repeatable or not same(mine, again)
+        if shown or (is_told_apart and is_there(base.content, mine, theirs.content)):
             return True
         if is_repeatable or shown is False:
-            call.lost = False
+            call.lost = call.unclear = False
             return False
     raise Unknown(mine, theirs)
 
@@ -677,12 +717,12 @@ def _save(call: _Call, base: Copy, mine: JSON, key: Key | None, changes: JSON = 
             answer = yield from call.write("PUT", _still(call.url, base), mine)
         if answer.is_done:
             return (yield from call.written(answer, mine))
-        if answer.status not in _OVERTAKEN:
+        if answer.status not in _OVERTAKEN and not answer.is_unclear:
             raise Refused(answer)
         theirs = yield from call.look()
         if theirs == ABSENT and base != ABSENT:
-            raise Unknown(mine, theirs) if call.lost else Clash(base, mine, theirs, [""])
-        if call.lost and call.made(theirs):
+            raise Unknown(mine, theirs) if call.is_open else Clash(base, mine, theirs, [""])
+        if call.is_open and call.made(theirs):
             return theirs
         merged, pointers = merge(base.content, mine, theirs.content, key)
         if theirs != ABSENT and same(merged, theirs.content):
@@ -690,10 +730,9 @@ def _save(call: _Call, base: Copy, mine: JSON, key: Key | None, changes: JSON = 
         if theirs.etag == base.etag:
             call.require_moment(answer)
         if pointers:
-            raise Unknown(mine, theirs) if call.lost else Clash(base, merged, theirs, pointers)
-        call.lost = (
-            call.lost and theirs.etag == base.etag
-        )  # what was sent for a state that is gone comes to nothing
+            raise Unknown(mine, theirs) if call.is_open else Clash(base, merged, theirs, pointers)
+        if theirs.etag != base.etag:  # what was sent for a state that is gone comes to nothing
+            call.lost = call.unclear = False
         base, mine = theirs, merged
 
 
@@ -708,13 +747,14 @@ def _create(call: _Call, content: JSON) -> Steps[Copy]:
         answer = yield from call.write("PUT", _still(call.url, ABSENT), content)
         if answer.is_done:
             return (yield from call.written(answer, content))
-        if answer.status not in _OVERTAKEN:
+        if answer.status not in _OVERTAKEN and not answer.is_unclear:
             raise Refused(answer)
         theirs = yield from call.look()
         if theirs != ABSENT:
-            if call.lost and call.made(theirs):
+            if call.is_open and call.made(theirs):
                 return theirs
-            raise Unknown(content, theirs) if call.lost else Clash(ABSENT, content, theirs, [""])
+            raise Unknown(content, theirs) if call.is_open else Clash(ABSENT, content, theirs, [""])
+        call.unclear = False
         if not (answer.is_of_the_moment or (answer.status == 412 and answer.reason in (None, "exists"))):
             raise Refused(answer)
 
@@ -725,13 +765,13 @@ def _delete(call: _Call, base: Copy) -> Steps[Copy]:
         answer = yield from call.write("DELETE", _still(call.url, base))
         if answer.is_done or answer.status in _ABSENT:
             return ABSENT
-        if answer.status not in _OVERTAKEN:
+        if answer.status not in _OVERTAKEN and not answer.is_unclear:
             raise Refused(answer)
         theirs = yield from call.look()
         if theirs == ABSENT:
             return ABSENT
         if theirs.etag != base.etag:
-            raise Unknown(None, theirs) if call.lost else Clash(base, None, theirs, [""])
+            raise Unknown(None, theirs) if call.is_open else Clash(base, None, theirs, [""])
         call.require_moment(answer)
 
 
@@ -757,17 +797,15 @@ def _update_each(
         answer = yield from call.write("PATCH", {}, content)
         if answer.is_done:
             return answer.content if answer.is_json else mine
-        if answer.status not in _OVERTAKEN:
+        if answer.status not in _OVERTAKEN and not answer.is_unclear:
             raise Refused(answer)
         yield from call.pause()
         theirs = yield from call.read_each(urls, copies, _refused_items(answer))
         now = Copy([copy.content for copy in theirs], None)
         if theirs == copies:
             call.require_moment(answer)
-        elif call.lost and _was_made(call, change, Copy(contents, None), now):
+        elif call.is_open and _was_made(call, change, Copy(contents, None), now):
             return now.content
-        else:
-            call.met = True
         copies = theirs
 
 
@@ -799,7 +837,7 @@ def _run(client: Any, call: _Call, story: Steps[T]) -> T:
                 continue
             send, more = _sender(client, step)
             try:
-                answer = _answer_of(send(**more))
+                answer = _answer_of(send(**more), step.method)
             except Exception as error:
                 answer = _no_answer(error)
     except StopIteration as end:
@@ -818,7 +856,7 @@ async def _arun(client: Any, call: _Call, story: Steps[T]) -> T:
                 continue
             send, more = _sender(client, step)
             try:
-                answer = _answer_of(await send(**more))
+                answer = _answer_of(await send(**more), step.method)
             except Exception as error:
                 answer = _no_answer(error)
     except StopIteration as end:
@@ -838,7 +876,10 @@ def _sender(client: Any, request: _Request) -> tuple[Callable[..., Any], dict[st
     return client.request, {"url": request.url, **more}
 
 
-def _answer_of(response: Any) -> _Answer:
+def _answer_of(response: Any, method: str) -> _Answer:
+    """Return what came back; of a write that was redirected, and then read, that it was redirected."""
+    if getattr(response, "history", ()) and response.request.method != method:
+        response = response.history[0]
     body = response.content if hasattr(response, "content") else response.get_data()
     headers = response.headers
     try:
@@ -858,11 +899,11 @@ def _seconds(retry_after: str | None) -> float:
     """Return how long a server asks to wait (RFC 9110 section 10.2.3)."""
     if retry_after is None:
         return 0
-    if retry_after.strip().isdigit():
-        return int(retry_after)
     try:
+        if retry_after.strip().isdecimal():
+            return float(retry_after)
         return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0
 
 
@@ -872,6 +913,7 @@ _NO_ANSWER = {"TransportError", "DecodingError", "ClientConnectionError", "Clien
 def _no_answer(error: Exception) -> _Answer:
     """Return that no answer came. What a client raises otherwise is a mistake in the call, and raised again."""
     names = {each.__name__ for each in type(error).__mro__}
-    if (isinstance(error, OSError) and not isinstance(error, ValueError)) or names & _NO_ANSWER:
+    is_mistake = isinstance(error, ValueError) or "InvalidJSONError" in names  # which is an OSError of requests
+    if (isinstance(error, OSError) and not is_mistake) or names & _NO_ANSWER:
         return _Answer(cause=error)
     raise error

@@ -41,13 +41,13 @@ _IS_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*").fullmatch  # R
 class Decision:
     """What became of one request to a decorated view, and why.
 
-    :param outcome: see :data:`Outcome`.
+    :param outcome: see :data:`~flask_etag.decisions.Outcome`.
     :param reason: why it was refused, or would have been: one of those in the page on errors; otherwise ``None``.
     :param raced: whether it was refused though its first judgement had passed: another writer came in between, and
         a check alone would have let it overwrite that one's work.
     :param etag: the value of the field ETag that the answer carries, if it carries one.
     :param sent: the value of the field that the decision rests on, as the client sent it: at most
-        :data:`MAX_SENT` characters, with escapes for what is not printable ASCII.
+        :data:`~flask_etag.decisions.MAX_SENT` characters, with escapes for what is not printable ASCII.
     :param resource: the name of the resource, which is its loader's; ``None`` for a view without one.
     :param items: the items that were refused, where one request writes several resources: see
         :class:`~flask_etag.ConditionalRequestError`.

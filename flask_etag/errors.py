@@ -9,8 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flask import current_app, has_request_context, request
 from werkzeug import exceptions
 
+from flask_etag.apis import api_of, has_handler
 from flask_etag.entity_tags import MAX_FIELD_LENGTH, MAX_MEMBERS, EntityTag
 
 if TYPE_CHECKING:
@@ -146,7 +148,13 @@ class ConditionalRequestError(ForOneRequest, exceptions.HTTPException):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What Flask-RESTful and Flask-RESTX answer: a ``message``, as of every error, and the members."""
+        """What Flask-RESTful and Flask-RESTX answer: a ``message``, as of every error, and the members.
+
+        :raises AttributeError: where the application has registered a handler for it in RESTX, which would answer
+            these all the same, in the place of what the handler has made.
+        """
+        if has_request_context() and has_handler(api_of(current_app, request.endpoint or ""), type(self)):
+            raise AttributeError("The application has a handler of its own: problem() has the members.")
         return {"message": self.description, **self.problem()}
 
     def get_body(self, environ: WSGIEnvironment | None = None, scope: dict[str, Any] | None = None) -> str:

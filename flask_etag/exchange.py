@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from flask import Flask, Request, Response, current_app, request
+from flask import Flask, Request, Response, after_this_request, current_app, request
+from flask.views import View
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -27,7 +30,10 @@ _SHARED = frozenset({"cache-control", "content-location", "expires", "vary"})
 _SHOWING = (200, 206, 304)
 
 ANSWERED_AGAIN = "flask_etag.answered_again"
-"""The key of the environ of a read whose answer is for a write that was done before: nobody is told of it."""
+"""The key of the environ of a read whose answer is for a write that was done before: nobody is told of it.
+
+There is a list of the functions that finish its response.
+"""
 
 TAGGED = "flask_etag.tagged"
 """The key of the environ where the tag of the answer is found, in debug and testing mode."""
@@ -59,7 +65,8 @@ class Exchange:
     :param view: the view, which takes the resource, if it is for one.
     :param url_arguments: the URL's variables, by name.
     :param view_arguments: what the view takes besides.
-    :param is_made_above: whether the view's framework makes the response of what the view returns, and not Flask.
+    :param made_by: the view's class, where that has a ``dispatch_request()`` of its own, which is handed what the
+        view returns; ``None`` where Flask makes the response of it.
     :ivar outcome: what became of the request, where its answer does not tell: see ``decisions``.
     :ivar has_passed: whether the conditions of a write held when they were judged first.
     :raises RuntimeError: if the extension was never initialised for the application.
@@ -67,7 +74,7 @@ class Exchange:
 
     __slots__ = (
         "_app",
-        "_is_made_above",
+        "_made_by",
         "_view_arguments",
         "environ",
         "has_passed",
@@ -86,10 +93,10 @@ class Exchange:
         url_arguments: dict[str, Any],
         view_arguments: dict[str, Any],
         *,
-        is_made_above: bool = False,
+        made_by: type[View] | None = None,
     ) -> None:
         self.view: Callable[..., Any] = view
-        self._is_made_above = is_made_above
+        self._made_by = made_by
         self._view_arguments = view_arguments
         self.url_arguments: dict[str, Any] = url_arguments
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -167,14 +174,14 @@ class Exchange:
     def serve(self, *target: Any) -> Response:
         """Run the view, on the object that was loaded if it is for one, and make a response of what it returns.
 
-        Where that is for the view's framework to do, the response is :class:`Unmade`.
+        Where that is for the view's class to do, the response is :class:`Unmade`.
         """
         self.has_run_view = True
         answer = self.view(*target, **self._view_arguments)
         # The view may keep a response that it has made, and answer it to others too.
         if isinstance(answer, self._app.response_class):
             return _copied(answer)
-        if self._is_made_above and not isinstance(answer, BaseResponse):
+        if self._made_by is not None and not isinstance(answer, BaseResponse):
             return Unmade(answer)
         return self._app.make_response(answer)
 
@@ -191,6 +198,9 @@ class Exchange:
 
     def describe(self, response: Response, etag: str | None, fields: Mapping[str, str]) -> None:
         """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares."""
+        if isinstance(response, Unmade):
+            response.is_to_get(etag, partial(self.describe, etag=etag, fields=fields))
+            return
         given = names_in(response.headers)
         if given and not given.isdisjoint(_SHARED):
             for name in given & _SHARED - {name.lower() for name in fields}:
@@ -215,6 +225,9 @@ class Exchange:
         """
         if etag is None:
             return
+        if isinstance(response, Unmade):
+            response.is_to_get(etag, lambda made: self.tag(made, etag, names_in(made.headers)))
+            return
         if self.settings.is_watched:
             self.environ[TAGGED] = etag
         headers = response.headers
@@ -227,6 +240,35 @@ class Exchange:
         cache_control = self.settings.cache_control
         if cache_control is not None and "cache-control" not in given and response.status_code in _SHOWING:
             _append(headers, "Cache-Control", cache_control)
+
+    def handed_on(self, response: Response) -> Any:
+        """Return what the class's own ``dispatch_request()`` is handed, as if the view were not decorated.
+
+        Whatever it makes of that, the response gets what the answer was to get, as soon as there is one. A 304, or
+        the answer to a write that was done before, is handed on as a response, and leaves as it is.
+        """
+        if isinstance(response, Unmade):
+            if response.finish is not None:
+                self.once_made(response.finished)
+            return response.answer
+        if self.outcome in ("unchanged", "replayed"):
+            vars(response)["__html__"] = str  # jsonify() takes it for an empty text then, and does not fail
+            self.once_made(partial(_kept, response, response.status_code))
+        return response
+
+    def once_made(self, finish: Callable[[Response], Response]) -> None:
+        """Let a function finish the response to the request, as soon as there is one.
+
+        Not where another class of views has called this one: the response is of more than this view then.
+        """
+        answering = self._app.view_functions.get(request.endpoint or "")
+        if getattr(answering, "view_class", self._made_by) is not self._made_by:
+            return
+        again: list[Callable[[Response], Response]] | None = self.environ.get(ANSWERED_AGAIN)
+        if again is None:
+            after_this_request(finish)
+        else:
+            again.append(finish)
 
 
 def is_answered_by_304(environ: WSGIEnvironment, etag: str | None) -> bool:
@@ -245,23 +287,65 @@ def is_answered_by_304(environ: WSGIEnvironment, etag: str | None) -> bool:
 
 
 class Unmade(Response):
-    """An answer that its framework is still to make a response of: the status and the fields of that, no content.
+    """An answer that others are still to make a response of, which it stands for: status and fields, no content.
 
-    Flask-RESTful and Flask-RESTX do: they have representations for other media types, and for ``None, 204``.
+    Flask-RESTful and Flask-RESTX have representations for other media types, and for ``None, 204``. A class of the
+    application's own may call ``jsonify()`` on what its methods return.
 
     :param answer: what the view has returned: data, or a tuple of data, and a status, fields, or both.
+    :ivar finish: what is to be done with the response; ``None`` for nothing.
     """
 
     default_mimetype: str | None = None
 
     def __init__(self, answer: Any) -> None:
-        self._data, *rest = answer if isinstance(answer, tuple) else (answer,)
-        fields = rest.pop() if rest and not isinstance(rest[-1], int | str) else None
-        super().__init__(status=rest[0] if rest else 200, headers=fields)
+        self.answer = answer
+        self.finish: Callable[[Response], None] | None = None
+        super().__init__(**_told_by(answer))
 
-    def to_make(self) -> tuple[Any, int, Headers]:
-        """Return what the framework makes the response of, with the fields that came to it."""
-        return self._data, self.status_code, self.headers
+    def is_to_get(self, etag: str | None, finish: Callable[[Response], None]) -> None:
+        """Note the tag of the response, and what is to be done with that."""
+        if etag is not None:
+            self.headers["ETag"] = etag
+        self.finish = finish
+
+    def finished(self, made: Response) -> Response:
+        """Return the response that was made, finished; one of another status, as of an error, as it is."""
+        if self.finish is None or made.status_code != self.status_code:
+            return made
+        made = _copied(made)
+        self.finish(made)
+        return made
+
+
+def _told_by(answer: Any) -> dict[str, Any]:
+    """Return the status and the fields that an answer has, as Flask reads them; any other tuple is data alone."""
+    if not isinstance(answer, tuple) or len(answer) not in (2, 3):
+        return {}
+    told: dict[str, Any] = {}
+    rest = list(answer[1:])
+    if isinstance(rest[0], int | str) and re.match(r"[1-5]\d\d(\s|$)", str(rest[0])):
+        told["status"] = rest.pop(0)
+    if len(rest) == 1 and isinstance(rest[0], Mapping | list | tuple | Headers):
+        with suppress(TypeError, ValueError):
+            told["headers"] = Headers(rest[0])
+    return told
+
+
+def _kept(response: Response, status: int, made: Response) -> Response:
+    """Return the response that Flask-ETag has made, whatever else was made of it, with fields that came to it.
+
+    :param status: which it had.
+    :param made: what has become of it; an error stays one.
+    """
+    if made.status_code >= 400:
+        return made
+    response.status_code = status
+    known = names_in(response.headers) | {name.lower() for name in _OF_EVERY_RESPONSE}
+    for name, value in made.headers:
+        if name.lower() not in known:
+            response.headers.add(name, value)
+    return response
 
 
 def without_content(response: Response, given: Container[str]) -> Response:

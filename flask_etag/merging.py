@@ -35,6 +35,8 @@ def merge(base: JSON, mine: JSON, theirs: JSON, key: Key | None = None) -> tuple
     which member the items of a list are told apart.
 
     :param base: what both began with.
+    :param mine: what one side has made of it.
+    :param theirs: what the other side has made of it.
     :param key: for the JSON pointer of a list, the member that identifies its items, such as
         ``{"/lines": "id"}.get``.
     :return: the merged content, with mine of what has clashed; and the JSON pointers of what has, as

@@ -12,17 +12,30 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlsplit
 
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
-from flask.views import MethodView
+from werkzeug.routing import (
+    AnyConverter,
+    BaseConverter,
+    FloatConverter,
+    IntegerConverter,
+    Rule,
+    UUIDConverter,
+)
 
-from flask_etag.audit import Protection, etag, protection_of, views_of
+from flask_etag.apis import answers_in_its_own_way, api_of
+from flask_etag.audit import Protection, etag, guard_of, protection_of, views_of
 from flask_etag.backend import Cause
-from flask_etag.errors import ConditionalRequestError
+from flask_etag.errors import (
+    ConditionalRequestError,
+    PreconditionFailed,
+    PreconditionRequired,
+    WriteConflict,
+)
 from flask_etag.preconditions import Reason
 from flask_etag.settings import settings_of
 
@@ -30,7 +43,7 @@ _Node = dict[str, Any]
 
 _READS = ("get", "head")
 _CREATING = ("put", "post")
-_VARIABLE_OF_RULE = re.compile(r"<(?:([^<>:]+):)?([^<>:]+)>")
+_NAMED = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 _VARIABLE_OF_PATH = re.compile(r"\{[^{}]+\}")
 
 _TAG = "The entity tag of this state: send it back as it is, quotes included (RFC 9110 section 8.8.3)."
@@ -42,24 +55,37 @@ _AND_CREATES = " To create, send If-None-Match: * in its place."
 _IF_NONE_MATCH_TO_READ = "The ETag of a copy: if it is still good, the answer is 304 (RFC 9110 section 13.1.2)."
 _IF_NONE_MATCH_TO_CREATE = "To create with `*`: the request is refused (412) if the resource is there already."
 _NOT_MODIFIED = "The copy that the request names by If-None-Match is still good."
+
+
+class _Refusal(NamedTuple):
+    """What a document says of one status by which a request may be refused."""
+
+    error: type[ConditionalRequestError]
+    schema: str
+    says: str
+    reasons: tuple[str, ...]
+
+
 _REFUSALS = {
-    "412": (
+    "412": _Refusal(
+        PreconditionFailed,
         "PreconditionFailedProblem",
         "A condition of the request does not hold, and nothing was changed: `reason` says why, `etag` is current.",
         get_args(Reason),
     ),
-    "428": (
+    "428": _Refusal(
+        PreconditionRequired,
         "PreconditionRequiredProblem",
         "The request has to say, by If-Match, which state of the resource it was made for.",
         ("missing",),
     ),
-    "409": (
+    "409": _Refusal(
+        WriteConflict,
         "WriteConflictProblem",
         "Another request was writing the same data at the same moment: `reason` says what is to be done.",
         get_args(Cause),
     ),
 }
-"""By status: the name of its schema, what it says, and its reasons."""
 
 
 def describe(document: _Node, app: Flask | None = None) -> _Node:
@@ -83,100 +109,155 @@ def describe(document: _Node, app: Flask | None = None) -> _Node:
         methods = views.methods_of([prefix + path for prefix in dialect.prefixes(document)])
         if not methods:
             continue
-        # What a path shares with others, by a reference or an alias of YAML's, is theirs, and is left as it is.
-        item = paths[path] = deepcopy(_resolved(document, paths[path]))
-        for method in methods:
-            if method.name in item:
-                _describe_operation(document, dialect, item, method)
+        item = paths[path] = _own(document, paths[path])
+        found = [(method, method.operation_in(item)) for method in methods]
+        described = [(method, operation) for method, operation in found if operation is not None]
+        for method, operation in described:
+            _describe_operation(document, dialect, item, operation, method)
         if dialect.has_links:
-            _link(document, path, item)
+            _link(document, path, described)
     return document
 
 
 class _Method:
     """One method of a decorated view.
 
+    :param app: the application.
+    :param endpoint: of the view.
     :param name: the method, in small letters.
     :param protection: how it is decorated.
-    :param is_required: whether a write that names no state is refused.
-    :param media_type: of its refusals; ``None`` where the application has handlers of its own for them.
     """
 
-    def __init__(self, name: str, protection: Protection, is_required: bool, media_type: str | None) -> None:
+    def __init__(self, app: Flask, endpoint: str, name: str, protection: Protection) -> None:
+        self._app = app
+        self._endpoint = endpoint
+        self._protection = protection
         self.name = name
-        self.protection = protection
-        self.is_required = is_required
-        self.media_type = media_type
 
     @property
     def is_read(self) -> bool:
         return self.name in _READS
 
     @property
-    def may_create(self) -> bool:
-        return self.protection.creates and self.name in _CREATING
+    def has_resource(self) -> bool:
+        return self._protection.resource is not None
+
+    @property
+    def takes_tag(self) -> bool:
+        """Whether a request says by If-Match which state it replaces; of several items, the content says that."""
+        return not self.is_read and self.has_resource and not self._protection.is_batch
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it writes to what its URL names. A POST that needs no tag adds something to that."""
+        return self.takes_tag and (self.name != "post" or self._protection.required)
+
+    @property
+    def _is_required(self) -> bool:
+        """Whether a write that names no state is refused."""
+        return self._protection.unprotected == "refused" and settings_of(self._app).require == "enforce"
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Where a path says something of this method: OpenAPI 3.2 has a place for those that it does not name."""
+        return (self.name,) if self.name in _NAMED else ("additionalOperations", self.name.upper())
+
+    def operation_in(self, item: _Node) -> _Node | None:
+        """Return what a path says of this method; ``None`` where it says nothing."""
+        found: Any = item
+        for step in self.steps:
+            found = (found or {}).get(step)
+        operation: _Node | None = found
+        return operation
 
     def refusals(self) -> list[str]:
         """Return the statuses by which a request may be refused."""
-        if self.is_read or self.protection.resource is None:
+        if self.is_read or not self.has_resource:
             return []
-        return ["412", "428", "409"] if self.is_required else ["412", "409"]
+        return ["412", "428", "409"] if self._is_required else ["412", "409"]
+
+    def media_type_of(self, refusal: _Refusal) -> str | None:
+        """Return in what a refusal is told; ``None`` where the application has a handler of its own for it."""
+        api = api_of(self._app, self._endpoint)
+        if api is not None:
+            return None if answers_in_its_own_way(api, refusal.error) else "application/json"
+        is_ours = _handler_of(self._app, self._endpoint, refusal.error) is ConditionalRequestError.get_response
+        return "application/problem+json" if is_ours else None
 
     def fields(self) -> Iterator[tuple[str, str]]:
         """Yield the conditional fields that make sense of a request, each with what it says."""
+        may_create = self._protection.creates and self.name in _CREATING
         if self.is_read:
             yield "If-None-Match", _IF_NONE_MATCH_TO_READ
-        elif self.protection.resource is not None and not self.protection.is_batch:
-            required = _AND_REQUIRED if self.is_required else ""
-            yield "If-Match", _IF_MATCH + required + (_AND_CREATES if self.may_create else "")
-            if self.may_create:
+        elif self.takes_tag:
+            required = _AND_REQUIRED if self._is_required else ""
+            yield "If-Match", _IF_MATCH + required + (_AND_CREATES if may_create else "")
+            if may_create:
                 yield "If-None-Match", _IF_NONE_MATCH_TO_CREATE
 
     def is_tagged(self, status: str) -> bool:
-        """Tell whether an answer has the tag of its target."""
-        if not status.startswith("2") or self.protection.is_batch:
+        """Tell whether an answer is given a tag: a view may give others one, as the 201 of a POST."""
+        resource = self._protection.resource
+        if resource is None:
+            return self.is_read and status == "200"
+        if self.is_read:
+            return status.startswith("2")
+        if not self.takes_tag or resource.swaps or guard_of(resource)[0] == "judged only":
             return False
-        return self.is_read or not (self.name == "delete" or status == "202")
+        return status.startswith("2") and self.name != "delete" and status != "202" and not self._makes(status)
+
+    def _makes(self, status: str) -> bool:
+        return self.name == "post" and status == "201"
 
 
 class _Views:
     """The decorated views of an application, by the paths that lead to them; none by those that lead to others."""
 
     def __init__(self, app: Flask) -> None:
-        own = app.error_handler_spec[None]
-        is_ours = own[None].get(ConditionalRequestError) is ConditionalRequestError.get_response
-        enforces = settings_of(app).require == "enforce"
         self._by_path: dict[str, list[_Method]] = {}
-        for rule, method, view, endpoint in views_of(app):
+        for rule, method, view in views_of(app):
             protection = protection_of(view)
-            methods = self._by_path.setdefault(_normal(_VARIABLE_OF_RULE.sub("{}", rule)), [])
-            if protection is None:
-                continue
-            is_made_above = _makes_responses(app.view_functions[endpoint])
-            media_type = "application/json" if is_made_above else "application/problem+json"
-            handled = not is_ours or any(own[code] for code in (409, 412, 428))
-            is_required = protection.unprotected == "refused" and enforces
-            described = _Method(method.lower(), protection, is_required, None if handled else media_type)
-            methods.append(described)
-            if described.name == "get":
-                methods.append(_Method("head", protection, described.is_required, described.media_type))
+            names = ["get", "head"] if method == "GET" else [method.lower()]
+            methods = [_Method(app, rule.endpoint, name, protection) for name in names] if protection else []
+            path = _normal(_path_of(rule))
+            for written in {path, _nameless(path)}:
+                self._by_path.setdefault(written, []).extend(methods)
 
     def methods_of(self, paths: list[str]) -> list[_Method]:
-        """Return the methods of the first of some paths that is known."""
-        for path in paths:
-            methods = self._by_path.get(_normal(_VARIABLE_OF_PATH.sub("{}", path)))
-            if methods is not None:
-                return methods
+        """Return the methods of the first of some paths that is known, whatever it calls its variables."""
+        for path in map(_normal, paths):
+            for written in (path, _nameless(path)):
+                if written in self._by_path:
+                    return self._by_path[written]
         return []
-
-
-def _makes_responses(view: Any) -> bool:
-    view_class = getattr(view, "view_class", MethodView)
-    return getattr(view_class, "dispatch_request", None) is not MethodView.dispatch_request
 
 
 def _normal(path: str) -> str:
     return path.rstrip("/")
+
+
+def _nameless(path: str) -> str:
+    return _VARIABLE_OF_PATH.sub("{}", path)
+
+
+def _path_of(rule: Rule) -> str:
+    """Return a rule of Werkzeug's as a path of OpenAPI's."""
+    steps = [f"{{{text}}}" if is_variable else text for is_variable, text in rule._trace]
+    return "".join(steps).partition("|")[2]  # before it is the domain
+
+
+def _handler_of(app: Flask, endpoint: str, error: type[ConditionalRequestError]) -> Any:
+    """Return what handles a refusal, as Flask finds it: by its status first, and in the innermost blueprint."""
+    blueprints = []
+    while endpoint := endpoint.rpartition(".")[0]:
+        blueprints.append(endpoint)
+    for code in (error.code, None):
+        for name in (*blueprints, None):
+            handlers = app.error_handler_spec[name][code]
+            for kind in error.__mro__:
+                if kind in handlers:
+                    return handlers[kind]
+    return None
 
 
 class _Dialect:
@@ -258,27 +339,30 @@ def _dialect_of(document: _Node) -> _Dialect:
     return _Dialect(version)
 
 
-def _describe_operation(document: _Node, dialect: _Dialect, item: _Node, method: _Method) -> None:
-    operation = item[method.name]
+def _describe_operation(
+    document: _Node, dialect: _Dialect, item: _Node, operation: _Node, method: _Method
+) -> None:
     taken = {_field_of(document, parameter) for parameter in (*_list(item), *_list(operation))}
     for name, says in method.fields():
         if name.lower() not in taken:
             parameter = {"name": name, "in": "header", "required": False, "description": says, **dialect.text()}
-            operation.setdefault("parameters", []).append(parameter)
+            operation["parameters"] = [*_list(operation), parameter]
 
-    responses = operation.setdefault("responses", {})
+    responses = operation["responses"] = operation.get("responses") or {}
     for key in list(responses):
         if method.is_tagged(str(key)):
             _give_tag(document, dialect, responses, key)
     if method.is_read:
         _give_tag(document, dialect, responses, _key_of(responses, "304", _NOT_MODIFIED))
     for status in method.refusals():
-        schema, says, reasons = _REFUSALS[status]
-        response = responses[_key_of(responses, status, says)]
-        if "$ref" not in response and method.media_type is not None:
-            dialect.give_content(response, method.media_type, dialect.schema(document, schema, reasons))
-            if status == "412":
-                _give_tag(document, dialect, responses, _key_of(responses, status, says))
+        refusal = _REFUSALS[status]
+        key = _key_of(responses, status, refusal.says)
+        media_type = method.media_type_of(refusal)
+        if "$ref" not in responses[key] and media_type is not None:
+            schema = dialect.schema(document, refusal.schema, refusal.reasons)
+            dialect.give_content(responses[key], media_type, schema)
+            if status == "412" and method.takes_tag:
+                _give_tag(document, dialect, responses, key)
 
 
 def _list(node: _Node) -> list[_Node]:
@@ -300,15 +384,28 @@ def _key_of(responses: _Node, status: str, says: str) -> Any:
 
 def _give_tag(document: _Node, dialect: _Dialect, responses: _Node, key: Any) -> None:
     """Say that a response has an ETag, unless it says so. One that is shared becomes one of its own."""
-    response = _resolved(document, responses[key])
+    if _has_tag(document, responses[key]):
+        return
+    response = _own(document, responses[key])
     if "$ref" in response:
         return  # it is in another document, which says what it has
-    headers = response.get("headers") or {}
-    if any(name.lower() == "etag" for name in headers):
-        return
-    own = deepcopy(response) if "$ref" in responses[key] else response
-    own["headers"] = {**headers, "ETag": {"description": _TAG, **dialect.text()}}
-    responses[key] = own
+    response["headers"] = {**(response.get("headers") or {}), "ETag": {"description": _TAG, **dialect.text()}}
+    responses[key] = response
+
+
+def _has_tag(document: _Node, response: _Node) -> bool:
+    return any(name.lower() == "etag" for name in _resolved(document, response).get("headers") or ())
+
+
+def _own(document: _Node, node: _Node) -> _Node:
+    """Return a node that can be edited; one that others share, by a reference or an alias of YAML's, stays theirs.
+
+    Beside a reference there may be a summary or a description, which counts (OpenAPI 3.1).
+    """
+    found = _resolved(document, node)
+    if found is node:
+        return deepcopy(node)
+    return deepcopy({**found, **{name: value for name, value in node.items() if name != "$ref"}})
 
 
 def _url_of(server: _Node) -> str:
@@ -336,35 +433,35 @@ def _resolved(document: _Node, node: _Node) -> _Node:
     return node
 
 
-def _link(document: _Node, path: str, item: _Node) -> None:
+def _link(document: _Node, path: str, described: list[tuple[_Method, _Node]]) -> None:
     """Link the 200 of a GET with each write of the same URL that takes its tag in If-Match."""
-    reading = item.get("get") or {}
-    key = next((key for key in reading.get("responses") or () if str(key) == "200"), None)
-    if key is None or "ETag" not in (reading["responses"][key].get("headers") or {}):
+    reading = next(
+        (operation for method, operation in described if method.name == "get" and method.has_resource), {}
+    )
+    responses = reading.get("responses") or {}
+    key = next((key for wanted in ("200", "2XX") for key in responses if str(key) == wanted), None)
+    if key is None or not _has_tag(document, responses[key]):
         return
-    variables = [name[1:-1] for name in _VARIABLE_OF_PATH.findall(path)]
-    for method in ("put", "patch", "post", "delete"):
-        writing = item.get(method) or {}
-        names = {_field_of(document, parameter) for parameter in (*_list(item), *_list(writing))}
-        if "if-match" not in names:
+    links: _Node = {}
+    for method, writing in described:
+        if not method.replaces:
             continue
-        link: _Node = {"description": "Save what was read, with the tag that was read."}
+        link = links[f"{method.name}IfMatch"] = {"description": "Save what was read, with the tag that was read."}
         if "operationId" in writing:
             link["operationId"] = writing["operationId"]
         else:
-            link["operationRef"] = (
-                f"#/paths/{quote(path.replace('~', '~0').replace('/', '~1'), safe='~')}/{method}"
-            )
+            steps = [quote(step.replace("~", "~0").replace("/", "~1"), safe="~") for step in (path, *method.steps)]
+            link["operationRef"] = f"#/paths/{'/'.join(steps)}"
         link["parameters"] = {
-            **{f"path.{name}": f"$request.path.{name}" for name in variables},
+            **{f"path.{name[1:-1]}": f"$request.path.{name[1:-1]}" for name in _VARIABLE_OF_PATH.findall(path)},
             "header.If-Match": "$response.header.ETag",
         }
-        reading["responses"][key].setdefault("links", {}).setdefault(f"{method}IfMatch", link)
+    if links:
+        response = responses[key] = _own(document, responses[key])
+        response["links"] = {**links, **(response.get("links") or {})}
 
 
 # The command line.
-
-_TYPES = {"int": "integer", "float": "number"}
 
 
 @etag.command()
@@ -382,18 +479,17 @@ def _outline(app: Flask, version: str) -> _Node:
     is_swagger = version == "2.0"
     paths: _Node = {}
     names: Counter[str] = Counter()
-    for rule, method, view, endpoint in views_of(app):
+    for rule, method, view in views_of(app):
         protection = protection_of(view)
         if protection is None or method not in ("GET", "PUT", "PATCH", "POST", "DELETE"):
             continue
-        item = paths.setdefault(_VARIABLE_OF_RULE.sub(r"{\2}", rule), {})
+        item = paths.setdefault(_path_of(rule), {})
         variables = [
             {"name": name, "in": "path", "required": True, **(schema if is_swagger else {"schema": schema})}
-            for converter, name in _VARIABLE_OF_RULE.findall(rule)
-            for schema in [{"type": _TYPES.get(converter.partition("(")[0], "string")}]
+            for name, schema in _variables_of(rule)
         ]
         status = "204" if method == "DELETE" else "200"
-        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{endpoint}_{method.lower()}")
+        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{rule.endpoint}_{method.lower()}")
         names[name] += 1  # several routes lead to one endpoint, say
         item[method.lower()] = {
             "operationId": name if names[name] == 1 else f"{name}_{names[name]}",
@@ -402,3 +498,22 @@ def _outline(app: Flask, version: str) -> _Node:
         }
     begins = {"swagger": "2.0"} if is_swagger else {"openapi": f"{version}.0"}
     return {**begins, "info": {"title": app.name, "version": "1"}, "paths": paths}
+
+
+def _variables_of(rule: Rule) -> Iterator[tuple[str, _Node]]:
+    """Yield the variables of a rule, each with the schema of what its converter takes."""
+    for is_variable, name in rule._trace:
+        if is_variable:
+            yield name, _schema_of(rule._converters[name])
+
+
+def _schema_of(converter: BaseConverter) -> _Node:
+    if isinstance(converter, IntegerConverter):
+        return {"type": "integer"}
+    if isinstance(converter, FloatConverter):
+        return {"type": "number"}
+    if isinstance(converter, UUIDConverter):
+        return {"type": "string", "format": "uuid"}
+    if isinstance(converter, AnyConverter):
+        return {"type": "string", "enum": sorted(converter.items)}
+    return {"type": "string"}

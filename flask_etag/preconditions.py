@@ -103,7 +103,8 @@ class Representation:
 class Preconditions:
     """The conditional fields of one request, unread: a field's value, or ``None`` where it was not sent.
 
-    If-Range is not among them: it decides what of the representation is sent, see :func:`keeps_range`.
+    If-Range is not among them: it decides what of the representation is sent, see
+    :func:`~flask_etag.preconditions.keeps_range`.
     """
 
     if_match: str | None = None
@@ -177,6 +178,8 @@ def keeps_range(if_range: str | None, current: Representation) -> bool:
     Strong comparison of a tag; a date has to be the very one that answers carry.
 
     :param if_range: the value of the field; ``None`` where it was not sent.
+    :param current: the current representation.
+    :return: whether it may; otherwise the whole representation is the answer.
     """
     if if_range is None:
         return True

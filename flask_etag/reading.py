@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from flask import Response, after_this_request, current_app
+from flask import Response, current_app
 
 from flask_etag.audit import serve_watched
 from flask_etag.backend import Terms, owner_of
@@ -96,13 +96,13 @@ def read_body(exchange: Exchange) -> Response:
     """
     response = exchange.serve()
     if isinstance(response, Unmade):
-        after_this_request(partial(_once_made, exchange))
+        exchange.once_made(partial(_once_made, exchange))
         return response
     return _tagged_by_body(exchange, response)
 
 
 def _once_made(exchange: Exchange, response: Response) -> Response:
-    """Tag a response that the view's framework has made, when it is; a refusal is handled here, as Flask would."""
+    """Tag a response that the view's class has made; a refusal is handled here, as Flask would."""
     try:
         tagged = _tagged_by_body(exchange, response)
         tell_answer(exchange, None, tagged)

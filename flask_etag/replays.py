@@ -12,7 +12,7 @@ both come with one commit, the view's only one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from inspect import iscoroutinefunction
 from io import BytesIO
@@ -131,6 +131,7 @@ class _KnownBy:
                 "guesses what is short in it, could tell from a tag that the guess was right."
             )
         self._key = exchange.settings.key
+        self._former_keys = [key for key in exchange.settings.former_keys if key is not None]
         self._caller = caller
         self._terms: tuple[object, ...] | None = None
         self._has_read = False
@@ -151,14 +152,14 @@ class _KnownBy:
             self._terms, self._has_read = self._read(), True
         if self._terms is None or not _is_one_tag(if_match):
             return ()
-        version = self._digest(if_match, *self._terms, *owner.scope_of(target))
-        versions = [version]
-        while len(versions) < MAX_VERSIONS:
-            versions.append(version := self._digest(version))
-        return versions
+        return _versions(self._key, if_match, *self._terms, *owner.scope_of(target))
 
-    def _digest(self, *terms: object) -> str:
-        return Fingerprint(message_of("replay", *terms)).digest(self._key)  # past the cache: nobody asks again
+    def versions_by_former_keys(self, target: Any, if_match: str | None) -> Iterator[Sequence[str]]:
+        """Yield the versions that the request has made if it was done under a key of before, key by key."""
+        owner = owner_of(target)
+        if owner is not None and self._terms is not None:
+            for key in self._former_keys:
+                yield _versions(key, if_match, *self._terms, *owner.scope_of(target))
 
     def _read(self) -> tuple[object, ...] | None:
         """Return what tells the request from any other; ``None`` where that cannot be told."""
@@ -174,6 +175,21 @@ class _KnownBy:
         caller = () if self._caller is None else self._caller()
         callers = caller if isinstance(caller, tuple) else (caller,)
         return request.method, *url, *kind, sha256(body).digest(), len(callers), *callers
+
+
+def _versions(key: bytes, *terms: object) -> Sequence[str]:
+    """Return the versions that a request makes, one after the other.
+
+    :param terms: what tells the request, and the row, from all others.
+    """
+
+    def digest(*terms: object) -> str:
+        return Fingerprint(message_of("replay", *terms)).digest(key)  # past the cache: nobody asks again
+
+    versions = [digest(*terms)]
+    while len(versions) < MAX_VERSIONS:
+        versions.append(digest(versions[-1]))
+    return versions
 
 
 class _Item(Target):
@@ -206,7 +222,11 @@ class _Item(Target):
     def was_left_by_request(self) -> bool:
         """Whether the request itself has made the state that was loaded."""
         owner = owner_of(self.handed)
-        return owner is not None and owner.scoped_version_of(self.handed)[-1] in self._versions
+        if owner is None or not self._versions:
+            return False
+        version = owner.scoped_version_of(self.handed)[-1]
+        former = self._known_by.versions_by_former_keys(self.handed, self._preconditions.if_match)
+        return version in self._versions or any(version in versions for versions in former)
 
 
 class _Target(_Item):
@@ -342,13 +362,16 @@ def _read(exchange: Exchange, path: str) -> tuple[Response, EntityTag] | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     left_out = {*_CONDITIONS, *_OF_CONTENT, "werkzeug.request"}
     environ = {name: value for name, value in exchange.environ.items() if name not in left_out}
-    environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: True}
+    finishing: list[Callable[[Response], Response]] = []
+    environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: finishing}
     if unquote(path) != request.script_root + request.path:
         below = unquote_to_bytes(path).decode("latin-1").removeprefix(environ.get("SCRIPT_NAME", ""))
         environ |= {"PATH_INFO": below, "QUERY_STRING": ""}
     with app.request_context(environ):
         try:
             response = app.make_response(app.preprocess_request() or app.dispatch_request())
+            for finish in finishing:
+                response = finish(response)
         except HTTPException:
             return None
         if response.status_code != 200 or not response.is_sequence or "ETag" not in response.headers:

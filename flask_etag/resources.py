@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import FunctionType
@@ -370,12 +370,12 @@ class Parameters:
     """The names of a function's parameters.
 
     :param required: those that a URL has to give.
-    :param optional: those with a default, which are no variables of a URL, unless it gives them.
+    :param optional: the defaults of the others, which are no variables of a URL, unless it gives them.
     :param is_open: whether it takes any others too: ``**kwargs``.
     """
 
     required: frozenset[str]
-    optional: frozenset[str] = frozenset()
+    optional: Mapping[str, Any] = field(default_factory=dict)
     is_open: bool = False
 
     @classmethod
@@ -390,7 +390,7 @@ class Parameters:
         named = [each for each in parameters if each.kind not in kinds]
         return cls(
             frozenset(each.name for each in named if each.default is each.empty),
-            frozenset(each.name for each in named if each.default is not each.empty),
+            {each.name: each.default for each in named if each.default is not each.empty},
             any(each.kind is each.VAR_KEYWORD for each in parameters),
         )
 

@@ -53,8 +53,11 @@ def race(app: Flask, first: Send, second: Send, *, wait: float = 1) -> tuple[Tes
     SQLAlchemy. Each request has a thread, an application context and so a connection of its own, and a new client,
     which has no cookies: to send as somebody, have ``first`` and ``second`` close over clients of their own.
 
+    :param app: the application that answers them.
     :param first: sends one request by the client that it is given, and returns the response.
+    :param second: the same, for the request that comes in between.
     :param wait: seconds, for which the second request may wait for the first.
+    :return: the response to the first, and that to the second.
     :raises CannotRace: if both requests use one connection, as with SQLite in memory, or with a transaction around
         the test; or the first one is answered before it comes to its view.
     """
@@ -196,6 +199,7 @@ def _before_each_view(happens: Callable[[], None]) -> Iterator[None]:
 def assert_protected(app: Flask) -> None:
     """Fail where a PUT, PATCH or DELETE is not protected: what ``flask etag routes --check`` tells.
 
+    :param app: the application whose routes are looked at.
     :raises AssertionError: with the method and the rule of each.
     """
     with app.app_context():
@@ -211,6 +215,7 @@ def unguarded_writes(app: Flask) -> Iterator[None]:
     What the ORM flushes is seen, and bulk ``update()`` and ``delete()`` of a model; other statements are not. Rows
     that are made count for nothing: nobody can have seen them before.
 
+    :param app: the application whose requests, commands and contexts are listened to.
     :raises AssertionError: at the end of the ``with``, with the model and the request of each.
     :raises RuntimeError: if SQLAlchemy is not installed.
     """

@@ -138,6 +138,7 @@ def version_column(name: str) -> VersionColumn:
     :param name: an attribute, or the member of a mapping: an integer, a UUID, a ``rowversion``, bytes, a datetime.
         An integer that begins again, where a row is deleted and made again under the same key, lets an old tag
         match again. A time that two writes share makes the second one a 409.
+    :return: what ``etag=`` takes.
     :raises TypeError: if ``name`` is not the name of an attribute.
     """
     if not isinstance(name, str) or not name.isidentifier():
@@ -163,6 +164,7 @@ def content_hash(schema: Schema | Callable[[Any], Any]) -> ContentHash:
 
     :param schema: an object with a method ``dump``, as marshmallow's schemas have; or a function that takes the
         object and returns what JSON can say, including dates, decimals and UUIDs.
+    :return: what ``etag=`` takes.
     :raises TypeError: if ``schema`` is neither, or the class of a schema.
     """
     if isinstance(schema, type) and hasattr(schema, "dump"):

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from flask_etag import ConditionalRequestError, ETag
 from sample_app.content import check_content
 from sample_app.documents import documents
+from sample_app.history import history
 from sample_app.models import db
 from sample_app.openapi import openapi
 from sample_app.problems import answer_error, answer_invalid
@@ -21,6 +22,7 @@ from sample_app.seeds import prepare_database
 
 store = Blueprint("store", __name__)
 store.register_blueprint(products)
+store.register_blueprint(history)
 store.register_blueprint(documents)
 store.register_blueprint(openapi)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Dialect, Numeric, String, Text, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, Numeric, String, Text, TypeDecorator
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -75,6 +75,22 @@ class Product(Versioned, Base):
     price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
     stock: Mapped[int]
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=_now, onupdate=_now)
+
+
+class ProductState(Base):
+    """What a product was under one version, and who has made it so.
+
+    :ivar content: its members; ``None`` for a deletion, which has no version either.
+    """
+
+    __tablename__ = "product_state"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sku: Mapped[str] = mapped_column(String(40), index=True)
+    version: Mapped[str | None] = mapped_column(String(36))
+    content: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    who: Mapped[str | None] = mapped_column(String(40))
+    at: Mapped[datetime] = mapped_column(UTCDateTime, default=_now)
 
 
 class Document(Base):

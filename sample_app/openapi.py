@@ -78,7 +78,10 @@ def _described() -> APISpec:
         "Flask-ETag's sample shop",
         "1",
         "3.1.0",
-        info={"description": "Products and documents that two people may edit at once."},
+        info={
+            "description": "Products and documents that two people may edit at once. "
+            "A field `User` names who changes a product, for its history."
+        },
         plugins=[MarshmallowPlugin()],
     )
     _describe_schemas(spec)
@@ -98,7 +101,19 @@ def _describe_schemas(spec: APISpec) -> None:
     add("ListedProducts", {"type": "array", "items": _ref("ListedProduct")})
     add("Document", schema=document_schema)
     add("DocumentToPut", schema=DocumentSchema(partial=["name"]))
-    text = {"type": "string"}
+    text, perhaps = {"type": "string"}, {"type": ["string", "null"]}
+    change = {
+        "etag": {**perhaps, "description": "Of the state that it has made; null for a deletion."},
+        "who": {**perhaps, "description": "Has made it; null if nobody has said."},
+        "at": {**text, "format": "date-time"},
+        "members": {
+            "type": "object",
+            "description": "By member, what it was and what it became.",
+            "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2},
+        },
+    }
+    listed = {"type": "object", "required": list(change), "properties": change}
+    add("ProductChanges", {"type": "array", "items": listed})
     members = {"type": text, "title": text, "status": {"type": "integer"}, "detail": text}
     problem = {**members, "errors": {"description": "By member, what is wrong."}}
     add("Problem", {"type": "object", "required": list(members), "properties": problem})
@@ -188,6 +203,25 @@ def _describe_products(spec: APISpec) -> None:
                 "summary": "Delete a product.",
                 "responses": _answers(("404",), _204=_answer("It is gone.")),
             },
+        },
+    )
+
+    since = {
+        "name": "since",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "An ETag of the product.",
+    }
+    spec.path(
+        "/products/{sku}/changes",
+        parameters=[sku],
+        operations={
+            "get": {
+                "operationId": "listChanges",
+                "summary": "Show who has changed what of a product, and when, since it had an ETag.",
+                "parameters": [since],
+                "responses": _answers(("404",), _200=_answer("The changes.", _ref("ProductChanges"))),
+            }
         },
     )
 

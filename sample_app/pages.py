@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
 
 from sample_app.decisions import decisions
+from sample_app.history import MOST, changes_of
 from sample_app.models import Product
 from sample_app.products import find_plain_product, find_products
 from sample_app.schemas import is_key, product_schema
@@ -75,6 +76,13 @@ def show_product(sku: str) -> tuple[str, int]:
         raise NotFound("No product can have this sku.")
     product = find_plain_product(sku)
     return render_template("product.html", sku=sku, copy=_copy_of(product)), 404 if product is None else 200
+
+
+@pages.get("/products/<sku>/history")
+def show_history(sku: str) -> str:
+    """Show who has changed what of a product, and when; also of one that was deleted."""
+    changes = changes_of(sku)
+    return render_template("history.html", sku=sku, changes=changes[::-1], most=MOST)
 
 
 @pages.get("/openapi")

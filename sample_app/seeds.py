@@ -9,7 +9,8 @@ from flask import current_app
 from sqlalchemy import StaticPool, select
 from sqlalchemy.orm import Session
 
-from sample_app.models import Base, Product
+from sample_app.history import keep_state
+from sample_app.models import Base, Product, ProductState
 from sample_app.schemas import products_schema
 
 _LOCKS = {
@@ -31,6 +32,10 @@ def prepare_database() -> None:
             if session.scalar(select(Product.sku).limit(1)) is None:
                 products = json.loads(files("sample_app").joinpath("products.json").read_text("utf-8"))
                 session.add_all(Product(**product) for product in products_schema.load(products))
+                session.flush()
+            if session.scalar(select(ProductState.id).limit(1)) is None:  # a store from before it had a history
+                for product in session.scalars(select(Product)):
+                    keep_state(connection, product)
             session.commit()
         connection.commit()
     if not isinstance(engine.pool, StaticPool):  # which is a database in memory

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound, ServiceUnavailable
 
 from sample_app.content import check_content, read_object
+from sample_app.history import keep_state
 from sample_app.models import Product, session
 from sample_app.problems import answer_error, answer_invalid
 from sample_app.schemas import product_schema
@@ -51,6 +52,7 @@ def put_product() -> dict[str, Any]:
     product = session().get(Product, DEMO)
     if product is None:
         raise NotFound
+    keep_state(session().connection(), product)
     session().commit()
     content: dict[str, Any] = product_schema.dump(product)
     return content

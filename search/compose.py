@@ -56,6 +56,8 @@ CREATES = {
     "core insert": 3,
     "second merge": 2,
     "second add": 2,
+    "second bulk": 2,
+    "raw write": 1,
     "bulk update": 1,
     "core delete": 1,
     "set text": 2,

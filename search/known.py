@@ -72,6 +72,56 @@ KNOWN: dict[str, Trial] = {
     "read that sets the version back": Trial(
         "postgresql, repeatable read", form="get", steps=["second bulk", "set version", "commit"]
     ),
+    "creation beside a row of another, deleted by a statement": Trial(
+        MARIADB, form="create", steps=["rival plain", "core delete", "commit"]
+    ),
+    "creation beside a row of another, deleted by a text": Trial(
+        MARIADB, form="create", steps=["rival plain", "text delete", "commit"]
+    ),
+    "creation that commits in a savepoint": Trial(
+        MARIADB, form="create", steps=[{"savepoint commit": ["upsert nothing", "commit"]}]
+    ),
+    "creation merged twice, by a version that is stored otherwise": Trial(
+        MARIADB,
+        "seconds",
+        form="create",
+        loader="locking",
+        steps=[{"try SQLAlchemyError": ["merge", "merge"]}, "commit"],
+    ),
+    "creation changed by another session, which the loader cannot see": Trial(
+        "postgresql, repeatable read",
+        form="create",
+        steps=[{"savepoint rollback": ["rival plain", "second bulk"]}],
+    ),
+    "creation changed by another connection, which the loader cannot see": Trial(
+        "mariadb, repeatable read, snapshot isolation",
+        form="create",
+        steps=["rival plain", "other add", "raw write", "commit"],
+    ),
+    "creation changed in a savepoint, on SQLite": Trial(
+        BEGINS, form="create", steps=[{"savepoint rollback": ["rival plain", "second bulk"]}]
+    ),
+    "creation made elsewhere, and changed by others since": Trial(
+        "postgresql, serializable",
+        "uuid",
+        form="create",
+        steps=["second merge", "rival plain", "second bulk", "core insert"],
+    ),
+    "creation made elsewhere, and changed here": Trial(
+        "mariadb, read committed", "hashed", form="create", steps=["second merge", "merge", "upsert update"]
+    ),
+    "loaded in two parts, with a rival between": Trial(
+        WAL, "versioned by content", loader="load_only", early="loader", steps=["bulk delete", "commit"]
+    ),
+    "part refused, and swallowed": Trial(
+        BEGINS,
+        "lines",
+        later=True,
+        steps=["part delete", {"try SQLAlchemyError": ["rival delete", "upsert nothing"]}],
+    ),
+    "reported, where each statement commits": Trial(
+        "sqlite, autocommit", form="reading", steps=["upsert update", "rollback"], ending="return 500"
+    ),
     "creation in another session": Trial(BEGINS, form="create", steps=["rival create", "second merge"]),
     "creation refused and swallowed in a savepoint": Trial(
         WAL,

@@ -18,7 +18,7 @@ from flask_etag.torture.history import Operation, State, Verdict, judge
 from tests.servers import mariadb, postgresql
 from torture.app import LOCKED, SNAPSHOT
 from torture.faults import killed_workers, now_and_then, restart_postgresql, restarting_mariadb
-from torture.moves import path_of
+from torture.moves import AGAIN, path_of
 from torture.replica import replica_of
 from torture.servers import serving
 
@@ -135,11 +135,15 @@ def on_several_machines() -> list[Cell]:
 
 @dataclass
 class Result:
-    """What came of a cell, and whether that is what has to be."""
+    """What came of a cell, and whether that is what has to be.
+
+    :ivar again: how many answers said that the write had been done before.
+    """
 
     cell: Cell
     verdicts: list[Verdict]
     seconds: float
+    again: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def total(self, name: str) -> int:
@@ -234,7 +238,8 @@ class Matrix:
                 else:
                     first, last = befores[path], server.state(path)
                 verdicts.append(judge(operations, first, last, faults=cell.faults, stale_reads=bool(read_from)))
-        result = Result(cell, verdicts, seconds)
+        again = sum(each.note == AGAIN for operations in histories.values() for each in operations)
+        result = Result(cell, verdicts, seconds, again)
         result.complaints = list(complaints(result, accepted))
         return result
 
@@ -283,15 +288,16 @@ def main() -> int:
         for title, (_, accepted) in parts.items():
             if chosen[title]:
                 print(f"\n## {title}\n\n{HEAD}")
-            complained = []
+            complained, known_again = [], []
             for cell in chosen[title]:
                 result = matrix.run(cell, accepted)
                 print(result.row(), flush=True)
+                known_again += [f"{cell.name}: {result.again} were known again"] if result.again else []
                 complained += [f"{cell.name}: {complaint}" for complaint in result.complaints]
                 for complaint in result.complaints:
                     print("!", complaint, file=sys.stderr, flush=True)
             bad += len(complained)
-            for complaint in complained:
+            for complaint in known_again + complained:
                 print(f"\n* {complaint}")
     return 1 if bad else 0
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Compiled, Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import InstanceState, Session
-from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import log
@@ -96,7 +97,9 @@ class Creation:
         self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
+        self._rewritten: list[tuple[Connection, InstanceState[Any]]] = []  # what it has made, and then changed
         self._executed: list[_Executed] = []
+        self._read: frozenset[str] = frozenset()  # the tables that its loader reads
         self._is_finding = False
         self._has_met_another = False  # whether a unique violation has told of another's row
 
@@ -150,10 +153,12 @@ class Creation:
             column: Any = made.mapper.version_id_col
             name = version_key(made.mapper)
             version = made.dict.get(name)
-            if not is_stored_as_sent(column, version) and session is not self.session:
+            if not is_stored_as_sent(column, version):
                 row = Row(made.mapper, tuple(made.mapper.primary_key_from_instance(made.obj())))
                 connection = databases.connection_to_write(session, made.mapper)
                 version = (databases.read(connection, row, (name,)) or {name: None})[name]
+                if version is not None:
+                    set_committed_value(made.obj(), name, version)  # or a loader that locks takes it for stale
             if version is not None:  # pragma: no branch - a row that is gone in its own flush
                 self._versions[made] = version
 
@@ -163,15 +168,29 @@ class Creation:
         if not is_own and state.key is not None:
             row = Row(state.mapper, key_of(state))
             is_own = any(_names(made, row) for made in self._made) or self._has_inserted(connection, row)
-        if not is_own:
+        if is_own:
+            self._rewritten.append((connection, state))
+        else:
             self._replaced.append(state)
 
+    def has_rewritten(self, row: Row, connection: Connection) -> bool:
+        """Tell whether a connection has changed, in its transaction, a row that the request has made before."""
+        return any(by is connection and _names(state, row) for by, state in self._rewritten)
+
     def executing(
-        self, connection: Connection, depth: int, statement: Any, tables: frozenset[str], parameters: Any
+        self,
+        connection: Connection,
+        depth: int,
+        statement: Any,
+        tables: frozenset[str],
+        parameters: Any,
+        *,
+        by_loader: bool,
     ) -> None:
         """Note a statement that is about to be executed.
 
         :param depth: how many savepoints are open.
+        :param by_loader: whether it is executed on the connection of the loader's session.
         :param parameters: its sets of parameters, by name.
         :raises StaleDataError: if it may replace or delete what another has made by now.
         """
@@ -186,8 +205,10 @@ class Creation:
         if statements.may_delete(statement) or (is_sqlite and statements.may_upsert(statement)):
             if is_sqlite and not statements.is_text(statement):
                 databases.lock_file(connection, statement.table)  # so that nobody makes it before that
-            if self.ask() is not None:
-                self.refuse()
+            reads = databases.reading_what_is_committed(self.session, connection) if by_loader else nullcontext()
+            with reads:
+                if self.ask() is not None:
+                    self.refuse()
 
     def executed(self, rowcount: int) -> None:
         """Note what the database has answered to the last one, or to a part of it."""
@@ -202,6 +223,7 @@ class Creation:
         self._executed = [
             each for each in self._executed if each.connection is not connection or each.depth < depth
         ]
+        self._rewritten = [each for each in self._rewritten if each[0] is not connection]
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let the statements of a savepoint be those of what it is in."""
@@ -244,6 +266,20 @@ class Creation:
         finally:
             self._is_finding = False
 
+    def reads(self, compiled: Compiled) -> None:
+        """Note which tables the loader reads, when it is asked."""
+        if self._is_finding:
+            self._read |= statements.tables_read_by(compiled)
+
+    def is_found_among(self, statement: Any, tables: frozenset[str]) -> bool:
+        """Tell whether the loader may find what a statement writes.
+
+        :param tables: the names of the tables that it may write to.
+        """
+        if not self._read:
+            self.find()
+        return statements.may_be_about(statement, tables, self._read or statements.ANY_TABLE)
+
     @property
     def has_written(self) -> bool:
         """Whether the request has written anything that the URL may name by now."""
@@ -261,11 +297,16 @@ class Creation:
             each.rowcount and not statements.is_plain_insert(each.statement) for each in self._executed
         )
 
-    def is_to_be_asked_for(self, connection: Connection) -> bool:
-        """Tell whether a connection may be about to commit what replaces another's row."""
-        return any(
-            each.connection is connection and each.rowcount and not each.is_judged for each in self._executed
-        )
+    def to_be_asked_for(self, connection: Connection) -> list[tuple[Any, frozenset[str]]]:
+        """Return the statements that a connection is about to commit and that may have replaced another's row.
+
+        :return: each with the names of the tables that it may write to.
+        """
+        return [
+            (each.statement, each.tables)
+            for each in self._executed
+            if each.connection is connection and each.rowcount and not each.is_judged
+        ]
 
     def claim_what_was_made(self, target: object) -> RowClaim | None:
         """Claim what the URL names by now; ``None`` where that is in no session.

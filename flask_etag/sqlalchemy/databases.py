@@ -18,8 +18,8 @@ MariaDB, MySQL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from sqlalchemy import (
     PoolProxiedConnection,
     Select,
     bindparam,
+    event,
     false,
     literal_column,
     select,
@@ -37,8 +38,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
+
+from flask_etag.sqlalchemy import statements
 
 OWN = "flask_etag"
 """The execution option of the statements that Flask-ETag itself sends."""
@@ -102,6 +105,18 @@ class Row:
                 return True
         return False
 
+    def is_referred_to(self, table: Any, parameters: Iterable[Mapping[str, Any]]) -> bool:
+        """Tell whether a foreign key of what a statement makes or changes names it, by its sets of parameters.
+
+        :param table: the table that is written to.
+        """
+        references = _references(table, self.tables)
+        return any(
+            all(each.get(name, self) == self.key[position] for name, position in reference.items())
+            for each in parameters
+            for reference in references
+        )
+
     def where(self) -> list[Any]:
         """Return the conditions that find it."""
         return [column == value for column, value in zip(self.mapper.primary_key, self.key, strict=True)]
@@ -111,6 +126,18 @@ class Row:
 def _names_of_key_in_parameters(table: Any) -> list[tuple[str, str]]:
     """Return by which parameters a flush names a row: a label in a WHERE, or the key of a column to be set."""
     return [(column._label, column.key) for column in table.primary_key.columns]
+
+
+@lru_cache(maxsize=256)
+def _references(table: Any, tables: frozenset[str]) -> list[dict[str, int]]:
+    """Return the foreign keys of a table to others: by the key of each column, its place in their primary key."""
+    found = []
+    for foreign in table.foreign_key_constraints:
+        if str(foreign.referred_table.name) in tables:
+            key = list(foreign.referred_table.primary_key.columns)
+            if all(element.column in key for element in foreign.elements):
+                found.append({element.parent.key: key.index(element.column) for element in foreign.elements})
+    return found
 
 
 def _table_of(mapper: Mapper[Any]) -> str:
@@ -275,6 +302,21 @@ def would_wait(connection: Connection, holding: Connection, *, is_row: bool) -> 
     return is_row or (connection.dialect.name == "sqlite" and connection.engine.url == holding.engine.url)
 
 
+def checks_by_lock(connection: Connection) -> bool:
+    """Tell whether the check of a foreign key waits for who holds the row that it names."""
+    return connection.dialect.name in _MYSQL
+
+
+def tables_locked_by(connection: Connection, statement: Any) -> frozenset[str]:
+    """Name the tables whose rows a SELECT locks, and waits for; SQLite ignores FOR UPDATE, MariaDB its OF."""
+    name = connection.dialect.name
+    return (
+        statements.tables_locked_by(statement, may_choose=name == "postgresql")
+        if name in _WITH_ROW_LOCKS
+        else frozenset()
+    )
+
+
 # What a database says when another writer was first.
 
 
@@ -297,6 +339,11 @@ def cause_of(error: BaseException) -> Cause | None:
 def is_gone(error: InvalidRequestError) -> bool:
     """Tell whether an error means that the row of an object is gone; SQLAlchemy says it in words alone."""
     return str(error).startswith("Could not refresh instance")
+
+
+def is_begun_already(error: InvalidRequestError) -> bool:
+    """Tell whether ``session.begin()`` was called in a transaction; in words alone."""
+    return "transaction is already begun" in str(error)
 
 
 def is_of_merge(error: StaleDataError) -> bool:
@@ -401,6 +448,34 @@ def sees_what_is_committed(connection: Connection) -> bool:
     On SQLite nobody else can have written since.
     """
     return connection.dialect.name == "sqlite" or connection.get_isolation_level() == "READ COMMITTED"
+
+
+def sees_each_commit(connection: Connection) -> bool:
+    """Tell whether each statement of a transaction sees what others have committed by then."""
+    if connection.dialect.name == "sqlite":
+        return not _has_begun(connection)
+    return connection.get_isolation_level() == "READ COMMITTED"
+
+
+@contextmanager
+def reading_what_is_committed(session: Session | None, connection: Connection) -> Iterator[None]:
+    """Let a session read what is committed, whatever its transaction has read before: by locking what it reads.
+
+    Only MariaDB's transactions may overwrite what they do not see.
+    """
+    if session is None or connection.dialect.name not in _MYSQL:
+        yield
+        return
+
+    def lock(execution: ORMExecuteState) -> None:
+        if isinstance(execution.statement, Select):
+            execution.statement = execution.statement.with_for_update(read=True)
+
+    event.listen(session, "do_orm_execute", lock)
+    try:
+        yield
+    finally:
+        event.remove(session, "do_orm_execute", lock)
 
 
 # What an upsert has done.

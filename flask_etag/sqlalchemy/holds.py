@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Compiled, Connection, update
+from sqlalchemy import Compiled, Connection, Table, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
@@ -51,7 +51,7 @@ Writer = Literal["flush", "statement"]
 
 
 WAITS_FOR_ITSELF = (
-    "This request {} on one connection, and writes on another, which would wait for the first without end. Write "
+    "This request {} on one connection, and {} on another, which would wait for the first without end. Do it "
     "through the session that loaded it, or commit that session first."
 )
 
@@ -105,7 +105,11 @@ class RowClaim(Claim):
         self.session = session
         self.row = Row(state.mapper, key_of(state))
         self.is_versioned = is_versioned(state.mapper)
-        self._loaded = None if self.is_versioned else columns_of(state)  # before a dump can change one in place
+        self._loaded: dict[str, Any] | None = None
+        if not self.is_versioned:
+            self._loaded = columns_of(state)  # before a dump can change one in place
+        elif version_key(state.mapper) not in state.dict and state.persistent:
+            version_of(state)  # of the same time as what it is judged by
 
     def judged(self, etag: str | None) -> None:
         """Note that the target was judged by what is loaded of it, and the tag of that."""
@@ -148,6 +152,11 @@ class RowClaim(Claim):
         """The version that the row has to have; ``None`` where it is held, or whatever it has is replaced."""
         is_any = self.connection is not None or self.terms.is_reported
         return None if is_any else self.expected.fingerprint
+
+    @property
+    def is_to_be_read_at_once(self) -> bool:
+        """Whether a statement is committed as soon as it is executed, so that no later moment can see to it."""
+        return not self._is_ours_alone
 
     def is_of(self, mapper: Mapper[Any], state: InstanceState[Any]) -> bool:
         """Tell whether an object is one of the row."""
@@ -274,17 +283,41 @@ class RowClaim(Claim):
             self._checked = connection
         return connection is self._checked
 
-    def refuse_to_wait(self, connection: Connection, *, is_row: bool) -> None:
-        """Refuse a write that would wait for what the same request holds: neither would ever go on.
+    def refuse_to_wait(self, connection: Connection, *, is_row: bool, does: str = "writes") -> None:
+        """Refuse a statement that would wait for what the same request holds: neither would ever go on.
 
-        :param is_row: whether it may write the row.
+        :param is_row: whether it may write the row, or lock it.
+        :param does: what it does, in words.
         :raises RuntimeError: if it would.
         """
         holding: Any = self.connection
         if holding is None or holding is connection:
             return
         if databases.would_wait(connection, holding, is_row=is_row):
-            raise RuntimeError(WAITS_FOR_ITSELF.format(f"holds a {self.row.mapper.class_.__name__}"))
+            what = f"holds a {self.row.mapper.class_.__name__}"
+            raise RuntimeError(WAITS_FOR_ITSELF.format(what, does))
+
+    def is_checked_by(self, connection: Connection, statement: Any, parameters: Any) -> bool:
+        """Tell whether what another connection writes names the row by a foreign key, and waits to check that.
+
+        :param parameters: its sets of parameters, by name.
+        """
+        if self.connection is None or self.connection is connection or not databases.checks_by_lock(connection):
+            return False
+        table = getattr(statement, "table", None)
+        return isinstance(table, Table) and self.row.is_referred_to(
+            table, statements.parameters_of_rows(statement, parameters)
+        )
+
+    def refuse_to_wait_for_read(self, connection: Connection, statement: Any) -> None:
+        """Refuse a SELECT that would lock the row by another connection than the one that holds it.
+
+        :raises RuntimeError: if it would.
+        """
+        if self.connection is None or self.connection is connection:
+            return
+        if not self.row.tables.isdisjoint(databases.tables_locked_by(connection, statement)):
+            self.refuse_to_wait(connection, is_row=True, does="reads it under a lock")
 
     def refuse_hash_of_other_rows(self) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded.

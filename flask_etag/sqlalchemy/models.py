@@ -263,8 +263,11 @@ def attribute_of(state: InstanceState[Any], key: str) -> object:
         return state.dict[key]
     target = state.obj()
     is_left = key in state.mapper.column_attrs and key not in state.expired_attributes
-    if is_left and state.session is not None and not state.modified:
-        state.session.expire(target, [*loaded_names(state), key])
+    if is_left and state.session is not None:
+        names = [
+            name for name in loaded_names(state) if name not in state.committed_state
+        ]  # an unsent change stays
+        state.session.expire(target, [*names, key])
     return getattr(target, key)
 
 

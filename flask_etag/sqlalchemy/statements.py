@@ -62,6 +62,25 @@ def writes_by_its_text(text: str) -> bool:
     return word is None or word[1].lower() not in _WRITES_NOTHING
 
 
+def tables_read_by(compiled: Compiled) -> frozenset[str]:
+    """Name the tables that a SELECT reads, as far as it tells: a text may read any."""
+    statement: Any = compiled.statement
+    return _names_in(statement) if isinstance(statement, Select | CompoundSelect) else ANY_TABLE
+
+
+def may_be_about(statement: Any, written: frozenset[str], tables: frozenset[str]) -> bool:
+    """Tell whether a statement may write to one of some tables: a text has to have the name of one in it.
+
+    :param written: the tables that it may write to.
+    """
+    if tables is ANY_TABLE:
+        return True
+    if written is not ANY_TABLE:
+        return bool(written & tables)
+    text: Any = statement.element if isinstance(statement, TextualSelect) else statement
+    return any(table.lower() in text.text.lower() for table in tables)
+
+
 def _names_in(target: Any) -> frozenset[str]:
     if isinstance(target, Table):
         return frozenset({str(target.name)})
@@ -77,6 +96,17 @@ def _written_beside(statement: Any) -> frozenset[str]:
         if isinstance(part, CTE) and isinstance(part.element, UpdateBase)
         for name in _names_in(part.element.table)
     )
+
+
+def tables_locked_by(statement: Any, *, may_choose: bool) -> frozenset[str]:
+    """Name the tables whose rows a SELECT locks, and waits for: ``FOR UPDATE``, or a weaker one.
+
+    :param may_choose: whether the database lets it name some of its tables for that; otherwise it locks all.
+    """
+    lock = getattr(statement, "_for_update_arg", None)
+    if lock is None or lock.nowait or lock.skip_locked:
+        return frozenset()
+    return frozenset(name for part in (may_choose and lock.of) or (statement,) for name in _names_in(part))
 
 
 def columns_set_by(compiled: Compiled) -> frozenset[tuple[str, str]] | None:
@@ -137,11 +167,25 @@ def keys_of(statement: Any, parameters: Sequence[Mapping[str, Any]]) -> list[tup
     if not isinstance(statement, Insert) or not isinstance(statement.table, Table):
         return None
     columns = [column.key for column in statement.table.primary_key.columns]
-    suffixes = [f"_m{number}" for number in range(rows_of(statement, 1))] if statement._multi_values else [""]
-    named = [[column + suffix for column in columns] for suffix in suffixes]
-    if not all(name in each for each in parameters for names in named for name in names):
+    rows = parameters_of_rows(statement, parameters)
+    if not all(column in each for each in rows for column in columns):
         return None
-    return [tuple(each[name] for name in names) for each in parameters for names in named]
+    return [tuple(each[column] for column in columns) for each in rows]
+
+
+def parameters_of_rows(statement: Any, parameters: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the parameters of each row that a statement is about, by the key of the column that each is for.
+
+    :param parameters: its sets of parameters, by name.
+    """
+    if not getattr(statement, "_multi_values", ()):
+        return parameters
+    suffixes = [f"_m{number}" for number in range(rows_of(statement, 1))]
+    return [
+        {name.removesuffix(suffix): value for name, value in each.items() if name.endswith(suffix)}
+        for each in parameters
+        for suffix in suffixes
+    ]
 
 
 def rows_of(statement: Any, multiparams: int) -> int:

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy import Compiled, Connection, Engine, ExceptionContext, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -90,6 +90,8 @@ class SessionUnit:
         try:
             if isinstance(error, Stale) and self._has_committed:
                 raise Refused("partial") from error
+            if isinstance(error, InvalidRequestError) and databases.is_begun_already(error):
+                error.add_note(_BEGUN_ALREADY)
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
                 self._read_back_all()
@@ -200,7 +202,16 @@ class SessionUnit:
             if not session._is_clean() and session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
         self._read_back_all()
+        if is_done and self._last_cause is not None:
+            self._refuse_what_is_broken(self._last_cause)
         self._raise_if_refused(is_done=is_done)
+
+    def _refuse_what_is_broken(self, cause: Cause) -> None:
+        """Note as refused what a session was to write that can only be rolled back, since another was first."""
+        tries: list[RowClaim | Creation] = [*self._claims, *self._unmade]
+        for tried in tries:
+            if tried.session is not None and not tried.session.is_active and not tried.terms.is_reported:
+                tried.refusal = tried.refusal or cause
 
     def _read_back_all(self) -> None:
         """Read back what was sent, whatever is answered: the application may commit it all the same."""
@@ -313,8 +324,11 @@ class SessionUnit:
         if OWN in context.execution_options:
             return
         self._executing = self._committing = None
-        tables = None if compiled is None else statements.tables_written_by(compiled)
+        if compiled is None:
+            return
+        tables = statements.tables_written_by(compiled)
         if tables is None:
+            self._see_to_read(connection, compiled)
             return
         statement = compiled.statement
         if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
@@ -325,6 +339,8 @@ class SessionUnit:
         is_flushing = self._transactions[connection].flush_of is not None
         is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None  # it has its own
         if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
+            for creation in list(self._unmade):
+                self._look_from_elsewhere(creation, connection, statement, tables)
             self._claim_what_was_made(None)
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
@@ -334,7 +350,8 @@ class SessionUnit:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
                 may_write = claim.may_be_written_by(compiled, tables)
-            claim.refuse_to_wait(connection, is_row=may_write)
+            is_checked = claim.is_checked_by(connection, statement, context.compiled_parameters)
+            claim.refuse_to_wait(connection, is_row=may_write or is_checked)
             if may_write:
                 concerned.append(claim)
                 see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
@@ -342,7 +359,14 @@ class SessionUnit:
         for creation in self._unmade:
             if not is_of_flush:
                 creation.refuse_what_cannot_hold(connection, "What is made")
-                creation.executing(connection, transaction.depth, statement, tables, context.compiled_parameters)
+                creation.executing(
+                    connection,
+                    transaction.depth,
+                    statement,
+                    tables,
+                    context.compiled_parameters,
+                    by_loader=creation.session is not None and self._begun.get(creation.session) is connection,
+                )
         # Only now: what was asked for meanwhile is none of it.
         self._executing = _Executing(connection, concerned, "flush" if is_of_flush else "statement")
 
@@ -357,6 +381,8 @@ class SessionUnit:
         transaction.wrote(counts=not leaves_every_version(context.compiled))
         for claim in executing.claims:
             claim.written(connection, transaction.depth, executing.by)
+            if executing.by == "statement" and claim.is_to_be_read_at_once:
+                claim.read_back_by_hand(transaction.depth)
         for creation in self._unmade:
             if executing.by == "statement":
                 creation.executed(cursor.rowcount)
@@ -451,9 +477,10 @@ class SessionUnit:
         if self._planning and self._transactions[connection].wrote_at is not None:
             self._refuse_second_commit()
         broken_by = self._transactions[connection].broken_by
-        if broken_by is None and any(creation.is_to_be_asked_for(connection) for creation in self._unmade):
-            for creation in self._unmade:
-                self._forget_what_was_read(creation.session)
+        if broken_by is None and any(creation.to_be_asked_for(connection) for creation in self._unmade):
+            for creation in list(self._unmade):
+                for statement, tables in creation.to_be_asked_for(connection):
+                    self._look_from_elsewhere(creation, connection, statement, tables)
             self._claim_what_was_made(None)
         for claim in self._claims:
             if claim.connection is connection:
@@ -489,7 +516,9 @@ class SessionUnit:
         for claim in claims:
             claim.refuse_what_cannot_hold(connection)
             claim.refuse_to_wait(connection, is_row=True)
-        return [claim for claim in claims if claim.expected.fingerprint is not ABSENT]
+        moving = [claim for claim in claims if claim.expected.fingerprint is not ABSENT]
+        self._executing = _Executing(connection, moving, "flush")  # by a statement of ours, which may fail
+        return moving
 
     def moved(self, claim: RowClaim, connection: Connection, target: object | None, *, is_moved: bool) -> None:
         """Note that the version of a row was moved from the one that is expected, or that it is another.
@@ -497,6 +526,7 @@ class SessionUnit:
         :param target: the object of the row in the session that has moved it, if it is there.
         :raises StaleDataError: if it is another.
         """
+        self._executing = None
         if target is not None:
             claim.target, claim.session = target, instance_state(target).session or claim.session
         if not is_moved:
@@ -507,6 +537,13 @@ class SessionUnit:
         claim.written(connection, self._depth(connection), "flush")
 
     # How it does it.
+
+    def _see_to_read(self, connection: Connection, compiled: Compiled) -> None:
+        """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
+        for claim in self._claims:
+            claim.refuse_to_wait_for_read(connection, compiled.statement)
+        for creation in self._unmade:
+            creation.reads(compiled)
 
     def _claim_awaited(self) -> None:
         """Claim nothing more: :class:`ReadUnit` claims the target of a read here, at its first write."""
@@ -523,7 +560,7 @@ class SessionUnit:
         for other, transaction in self._transactions.items():
             has_written = other is not connection and transaction.wrote_at is not None
             if has_written and databases.would_wait(connection, other, is_row=False):
-                raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file"))
+                raise RuntimeError(WAITS_FOR_ITSELF.format("has written to a file", "writes"))
 
     def _depth(self, connection: Any) -> int:
         """Return how many savepoints the unit has seen begin on a connection, and not end."""
@@ -631,6 +668,25 @@ class SessionUnit:
             if not has_begun and creation.claim is None and creation.session is not None:
                 creation.session.rollback()  # what it began only to look would be in the way of others
 
+    def _look_from_elsewhere(
+        self, creation: Creation, connection: Connection, statement: Any, tables: frozenset[str]
+    ) -> None:
+        """Let a loader see what a statement may overwrite that another connection than the loader's executes.
+
+        :param connection: the one that executes it, or commits it.
+        :raises RuntimeError: if the transaction of the loader cannot be let see that.
+        :raises StaleDataError: if another has made what the URL names.
+        """
+        session = creation.session
+        own = None if session is None else self._begun.get(session)
+        if session is None or own is None or own is connection or own.closed or not session.in_transaction():
+            return
+        if databases.sees_each_commit(own) or not creation.is_found_among(statement, tables):
+            return
+        if not self._forget_what_was_read(session):
+            raise RuntimeError(_UNSEEN)
+        self._claim_made(creation, creation.find())
+
     def _may_have_sent(self, session: Session | None) -> bool:
         """Tell whether a session may have sent something in its transaction: not, if it was seen to begin it."""
         begun = [each for each in self._transactions.values() if each.session is session]
@@ -646,7 +702,7 @@ class SessionUnit:
             return
         self._claims.append(claim)
         self._unmade.remove(creation)
-        if not claim.has_committed:
+        if not claim.has_committed or creation.has_rewritten(claim.row, claim.connection_of_session()):
             connection = claim.connection_of_session()
             claim.written(connection, self._depth(connection), "flush")
 
@@ -827,9 +883,16 @@ _TWO_COMMITS = (
     "done when it comes again, and only a part of it is. Write all of it in one transaction."
 )
 
+_BEGUN_ALREADY = (
+    "The loader of a guarded view has begun the transaction that the view writes in, by its SELECT. In place "
+    "of `with session.begin():`, end the view with session.commit(); or write `with session.begin_nested():`, and "
+    "then that."
+)
+
 _UNSEEN = (
-    "This request changes rows by another session than the one of its loader, which has written already, so that "
-    "it cannot see whether somebody else has made what its URL names. Write through the session of the loader."
+    "This request changes rows by another session or connection than its loader's, whose transaction cannot see "
+    "whether somebody else has made what the URL names by now. Write through the session of the loader, or commit "
+    "that first."
 )
 
 

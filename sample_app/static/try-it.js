@@ -110,7 +110,7 @@ class TryIt extends HTMLElement {
   }
 
   async #save(who, base, mine) {
-    const send = sendAs(who);
+    const send = sendAs(who, who);
     if (this.#round.mode === "without") return this.#saveBlindly(send, base, mine);
     const outcome = await save(this.dataset.api, base, mine, {send});
     if (outcome.state === "saved" && outcome.copy !== outcome.theirs) this.#makers.set(outcome.copy.etag, who);

@@ -5,9 +5,15 @@ import {element, tagOf} from "./elements.js";
 const wire = new EventTarget();
 const LONGEST = 60; // entries that are kept
 
-/** A `fetch` whose requests and answers are shown, with the name of who sends them. */
-export function sendAs(who) {
+/**
+ * A `fetch` whose requests and answers are shown, with the name of who sends them.
+ *
+ * @param {string} who
+ * @param {string} [user] who the server is told that it is, for the history.
+ */
+export function sendAs(who, user) {
   return async (url, options) => {
+    if (user) options = {...options, headers: {...options.headers, User: user}};
     const sent = {
       who,
       method: options.method,

@@ -72,9 +72,17 @@ def stored(shop: str, sku: str = "teapot") -> dict[str, Any]:
     return product
 
 
-def send(shop: str, method: str, sku: str = "teapot", *, condition: str = "If-Match", **members: Any) -> None:
+def send(
+    shop: str,
+    method: str,
+    sku: str = "teapot",
+    *,
+    condition: str = "If-Match",
+    user: str | None = None,
+    **members: Any,
+) -> None:
     """Change the teapot, or delete it, from elsewhere."""
-    headers = {condition: "*", "Content-Type": "application/json"}
+    headers = {condition: "*", "Content-Type": "application/json", **({"User": user} if user else {})}
     body = json.dumps(members).encode()
     urlopen(Request(f"{shop}/api/products/{sku}", body, headers, method=method)).close()  # noqa: S310 - as above
 
@@ -112,6 +120,11 @@ def wire(page: Page, who: str, text: str) -> Locator:
     return page.locator("wire-view li").filter(has_text=who).filter(has_text=text)
 
 
+def since(editor: Page | Locator) -> Locator:
+    """What the history says was changed since."""
+    return editor.locator(".since li")
+
+
 def compared(editor: Page | Locator, member: str) -> Locator:
     """What a member was before, is now, and was typed."""
     return editor.locator(f".conflict [data-member={member}] .value")
@@ -141,6 +154,9 @@ def test_within_a_minute_a_conflict_is_caught_and_merged_and_without_the_extensi
     expect(wire(page, "Bob", "412 Precondition Failed")).to_contain_text("If-Match")
     expect(compared(bob, "price")).to_have_text(["34.50", "36.00", "34.50"])
     expect(compared(bob, "stock")).to_have_text(["12", "11", "10"])
+    expect(since(bob)).to_have_text(
+        re.compile(r"Ann changed the price from 34\.50 to 36\.00 and the stock from 12 to 11 at \d\d:\d\d.*")
+    )
     save(bob)
     expect(told(bob)).to_have_text("Decide first: stock.")
     assert stored(shop, DEMO)["stock"] == 11
@@ -274,6 +290,52 @@ def test_two_tabs_that_changed_the_same_long_text_see_where_and_one_of_them_deci
     assert stored(shop)["stock"] == 3
 
 
+def test_who_is_refused_is_told_who_has_changed_what_and_the_page_of_the_history_has_it(
+    opened: Callable[[str], Page], shop: str
+) -> None:
+    tab = opened(POT)
+    type_in(tab, stock="3", name="Mine")
+    send(shop, "PATCH", user="Ann", stock=5)
+    send(shop, "PATCH", name="<b>Pot</b>", description="x" * 100)
+    save(tab)
+    first, second = (
+        r"Ann changed the stock from 12 to 5 at ",
+        "Somebody changed the name from “Stoneware teapot” to ",
+    )
+    expect(since(tab)).to_have_text(
+        [re.compile(first), re.compile(second + "“<b>Pot</b>” and the description at ")]
+    )
+    tab.reload()  # in the middle of it
+    expect(since(tab)).to_have_count(2)
+    for choice in tab.get_by_role("radio").all()[1::2]:
+        choice.check()
+    save(tab)
+    expect(told(tab)).to_contain_text("Saved on the 2nd try.")
+    expect(since(tab)).to_have_count(0)
+
+    type_in(tab, stock="4")
+    send(shop, "DELETE", user="Bob")
+    save(tab)
+    expect(since(tab)).to_have_text(re.compile(r"Bob deleted it at "))
+    send(shop, "PUT", condition="If-None-Match", user="Bob", name="Anew", description="", price="1.00", stock=1)
+    tab.get_by_role("button", name="Create it").click()
+    expect(told(tab)).to_contain_text("You both changed")
+    tab.get_by_role("link", name="Its history").click()
+    expect(tab.locator(".history li")).to_contain_text(["Bob", "Bob", "Somebody", "Somebody", "Ann", "Somebody"])
+    expect(tab.locator(".history li").nth(4)).to_contain_text("stock: 12 → 5")
+
+
+def test_where_no_history_answers_a_conflict_is_what_it_was(opened: Callable[[str], Page], shop: str) -> None:
+    tab = opened(POT)
+    tab.route("**/changes?*", lambda route: route.abort())
+    type_in(tab, stock="3")
+    send(shop, "PATCH", stock=5)
+    save(tab)
+    expect(wire(tab, "You", "no answer")).to_have_count(1)
+    expect(told(tab)).to_contain_text("You both changed stock")
+    expect(since(tab)).to_have_count(0)
+
+
 def test_who_decides_is_not_saved_over_a_third(opened: Callable[[str], Page], shop: str) -> None:
     tab = opened(POT)
     type_in(tab, stock="3")
@@ -384,7 +446,7 @@ def test_what_is_saved_offline_is_kept_and_sent_when_the_connection_is_back(
     save(tab)
     expect(told(tab)).to_contain_text("No connection. What you typed is kept here")
     tab.get_by_role("button", name="Delete").click()
-    expect(told(tab)).to_have_text("Not deleted: there is no connection.")
+    expect(told(tab)).to_have_text("It is not known whether it is deleted: there is no connection.")
     save(tab)
     expect(told(tab)).to_contain_text("No connection. What you typed is kept here")
     send(shop, "PATCH", name="Pot")
@@ -417,10 +479,27 @@ def test_a_save_whose_answer_was_lost_is_not_taken_for_somebody_else_s(
     tab.route(f"**/api{POT}", lose, times=1)
     type_in(tab, stock="3")
     save(tab)
-    expect(told(tab)).to_contain_text("No connection.")
+    expect(told(tab)).to_have_text("Saved on the 2nd try.")
+    expect(wire(tab, "You", "412 Precondition Failed")).to_have_count(1)
     assert stored(shop)["stock"] == 3
+
+
+def test_a_save_of_which_nobody_knows_whether_it_was_made_is_for_a_person_to_look_at(
+    opened: Callable[[str], Page], shop: str
+) -> None:
+    tab = opened(POT)
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        send(shop, "PATCH", user="Ann", stock=5)
+        route.abort()
+
+    tab.route(f"**/api{POT}", lose, times=1)
+    type_in(tab, stock="3")
     save(tab)
-    expect(told(tab)).to_have_text("Saved.")
+    expect(told(tab)).to_contain_text("You both changed stock")
+    expect(since(tab).last).to_contain_text("Ann changed the stock from 3 to 5")
+    assert stored(shop)["stock"] == 5
 
 
 def test_what_the_server_refuses_is_told_at_its_field_and_stays(opened: Callable[[str], Page], shop: str) -> None:
@@ -574,6 +653,8 @@ def test_no_accessibility_violation_and_nothing_wider_than_the_window(page: Page
     save(page)
     expect(told(page)).to_contain_text("Not saved.")
     check()
+    page.get_by_role("link", name="Its history").click()
+    check()
 
 
 def test_what_is_typed_before_the_page_is_ready_stays(page: Page) -> None:
@@ -686,20 +767,20 @@ def test_what_is_too_long_is_told_and_not_cut(opened: Callable[[str], Page], sho
 def test_a_save_that_found_no_server_is_sent_again_by_itself(opened: Callable[[str], Page], shop: str) -> None:
     tab = opened(POT)
     tab.clock.install()
-    tab.route(f"**/api{POT}", lambda route: route.abort(), times=2)
+    tab.route(f"**/api{POT}", lambda route: route.abort())
     type_in(tab, stock="3")
     save(tab)
     expect(told(tab)).to_contain_text("No connection. What you typed is kept here, also over a reload.")
     type_in(tab, name="Pot")
+    tab.unroute(f"**/api{POT}")
     tab.clock.run_for(2_000)
-    expect(wire(tab, "You", "no answer")).to_have_count(2)
-    tab.clock.run_for(4_000)
     expect(told(tab)).to_have_text("Saved. Not saved yet: name.")
     assert (stored(shop)["name"], stored(shop)["stock"]) == ("Stoneware teapot", 3)
 
-    tab.route(f"**/api{POT}", lambda route: route.abort(), times=1)
+    tab.route(f"**/api{POT}", lambda route: route.abort())
     save(tab)
     expect(told(tab)).to_contain_text("No connection.")
+    tab.unroute(f"**/api{POT}")
     tab.reload()
     expect(told(tab)).to_have_text("Saved.")
     assert stored(shop)["name"] == "Pot"
@@ -802,7 +883,7 @@ def test_what_is_decided_stays_when_the_switch_is_moved_and_a_save_belongs_to_it
 
 
 def test_both_can_save_a_product_that_is_at_its_limits(page: Page, shop: str) -> None:
-    limits = {"name": "x" * 200, "description": "", "price": "99999999.99", "stock": 2**31 - 1}
+    limits: dict[str, Any] = {"name": "x" * 200, "description": "", "price": "99999999.99", "stock": 2**31 - 1}
     send(shop, "PUT", DEMO, condition="If-None-Match", **limits)
     ann, bob = try_it(page)
     save(ann)

@@ -45,7 +45,7 @@ def stored(sent: dict[str, Any]) -> dict[str, Any]:
 
 def create_app(url: str) -> Flask:
     app = Flask("papers")
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config.update(SQLALCHEMY_DATABASE_URI=url, ETAG_KEY="a secret")
     db = SQLAlchemy(app, model_class=Base, session_options={"expire_on_commit": False})
     ETag(app)
 
@@ -53,13 +53,12 @@ def create_app(url: str) -> Flask:
     def find_paper(name: str) -> Paper | None:
         return db.session.get(Paper, name)
 
+    @app.get("/known/<name>")
     @app.get("/papers/<name>")
     @etag_resource(find_paper)
     def read_paper(paper: Paper) -> Any:
         return paper.content
 
-    @app.put("/papers/<name>")
-    @require_if_match(find_paper, create=True)
     def put_paper(paper: Paper | None, name: str) -> Any:
         status = 201 if paper is None else 200
         paper = paper or Paper(name=name)
@@ -67,6 +66,10 @@ def create_app(url: str) -> Flask:
         db.session.add(paper)
         db.session.commit()
         return paper.content, status
+
+    app.put("/papers/<name>")(require_if_match(find_paper, create=True)(put_paper))
+    known_again = require_if_match(find_paper, create=True, replay=True)(put_paper)
+    app.put("/known/<name>", endpoint="put_paper_once")(known_again)
 
     @app.patch("/papers/<name>")
     @require_if_match(find_paper)

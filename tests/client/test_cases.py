@@ -52,7 +52,7 @@ class Stage:
     """A paper at the server, the proxy before it as the case says, and who else writes it."""
 
     def __init__(self, server: str, proxy: Proxy, case: dict[str, Any]) -> None:
-        name = f"/papers/{uuid4()}"
+        name = f"/{'known' if case.get('replay') else 'papers'}/{uuid4()}"
         self.direct, self.url = server + name, proxy.url + name
         self.start = case.get("start", {"n": 1, "title": "Plan"})
         if self.start is not None:
@@ -82,6 +82,11 @@ class Stage:
     def stored(self) -> dict[str, Any] | None:
         answer = requests.get(self.direct, timeout=20)
         return {name: value for name, value in answer.json().items() if name != "edited"} if answer.ok else None
+
+    def shown(self) -> dict[str, Any] | None:
+        """Return what there is, as a copy, whichever language has that."""
+        answer = requests.get(self.direct, timeout=20)
+        return {"content": answer.json(), "etag": answer.headers["ETag"]} if answer.ok else None
 
     def counts(self, case: dict[str, Any]) -> dict[str, int]:
         return {
@@ -134,7 +139,13 @@ def append(content: dict[str, Any]) -> None:
     content["items"] = [*content.get("items", []), {"id": str(uuid4())}]
 
 
-CHANGES = {"add": add, "set": lambda content: {**content, "n": 5}, "mark": mark, "append": append}
+CHANGES = {
+    "add": add,
+    "set": lambda content: {**content, "n": 5},
+    "price": lambda content: {**content, "price": "7"},
+    "mark": mark,
+    "append": append,
+}
 
 
 @cases("updates")

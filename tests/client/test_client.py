@@ -7,8 +7,11 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -214,15 +217,22 @@ def test_of_a_batch_what_was_stale_alone_is_read_again(proxy: Proxy, server: str
 
 
 def test_a_batch_whose_answer_is_lost_is_not_done_twice(proxy: Proxy, server: str, pair: list[str]) -> None:
+    def give_mark(contents: list[dict[str, Any]]) -> None:
+        for content in contents:
+            content.update(n=content["n"] + 1, mark=str(uuid4()))
+
     proxy.faults = {"PATCH": ["answer lost"]}
-    answered = client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
+    answered = client.update_each(requests.Session(), proxy.url + "/papers", pair, give_mark)
     assert [content["n"] for content in answered] == [2, 2] == numbers(pair, server)
-    proxy.requests.clear()
-    proxy.rivals = {("PATCH", 2): lambda: write(pair[0], server, n=9)}
-    with pytest.raises(client.Unknown) as unknown:
-        client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
-    assert unknown.value.theirs is not None
-    assert [content["n"] for content in unknown.value.theirs.content] == [9, 3] == numbers(pair, server)
+    rival = {("PATCH", 2): partial(write, pair[0], server, n=9)}
+    met: list[tuple[dict[tuple[str, int], Callable[[], object]], list[int]]] = [({}, [3, 3]), ({**rival}, [9, 4])]
+    for rivals, there in met:
+        proxy.requests.clear()
+        proxy.rivals = rivals
+        with pytest.raises(client.Unknown) as unknown:  # somebody else may have added one as well
+            client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
+        assert unknown.value.theirs is not None
+        assert [content["n"] for content in unknown.value.theirs.content] == there == numbers(pair, server)
 
 
 def test_a_batch_of_weakened_tags_is_sent_with_those_of_the_refusal(
@@ -397,6 +407,44 @@ def test_a_mistake_in_the_call_is_no_lost_answer(url: str) -> None:
         client.read(requests.Session(), url, attemps=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         update(requests.Session(), url, lambda content: {**content, "n": object()})
+
+
+def test_what_cannot_be_sent_is_no_lost_answer_either(proxy: Proxy, url: str) -> None:
+    """JSON has no such number, which ``requests`` tells by an ``OSError``."""
+    with pytest.raises(requests.exceptions.InvalidJSONError):
+        update(requests.Session(), url, lambda content: {**content, "n": float("nan")})
+    assert proxy.count("PUT") == 0
+
+
+@pytest.mark.parametrize("follows", [True, False])
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_a_redirect_is_no_success(proxy: Proxy, url: str, library: str, follows: bool) -> None:
+    """To log in, say: the library follows it, by a GET, and is answered 200."""
+    with ExitStack() as stack:
+        if library == "requests":
+            session: Any = stack.enter_context(requests.Session())
+        else:
+            session = stack.enter_context(import_module(library).Client(follow_redirects=follows))
+        for send in (
+            partial(update, change=add),
+            partial(client.save, base=client.read(session, url), mine={"n": 9}),
+        ):
+            proxy.requests.clear()
+            proxy.faults = {"PUT": [{"status": 302, "headers": {"Location": "?log-in"}}]}
+            with pytest.raises(client.Refused) as refused:
+                send(session, url)
+            assert (refused.value.status, proxy.count("PUT")) == (302, 1)
+        assert client.read(session, url).content["n"] == 1
+        proxy.requests.clear()
+        proxy.faults = {"PUT": [303]}  # it was done, as those mean who show the result elsewhere
+        assert update(session, url, lambda content: {**content, "n": 5}).content["n"] == 5
+
+
+@pytest.mark.parametrize(
+    "wait", ["9" * 5000, "Thu, 01 Jan 2026 00:00:99999999999999999999 GMT", "1e400", "\u0663"]
+)
+def test_no_time_to_wait_is_too_odd(wait: str) -> None:
+    assert client._seconds(wait) >= 0
 
 
 def test_a_deadline_ends_the_attempts(proxy: Proxy, url: str) -> None:

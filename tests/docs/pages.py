@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -31,15 +31,15 @@ def shown(page: str, section: str | None = None) -> str:
     return source
 
 
-def run(page: str, section: str | None = None) -> SimpleNamespace:
+def run(page: str, section: str | None = None) -> ModuleType:
     """Run what :func:`shown` returns, in the folder that is the current one.
 
-    :return: what the page's code has defined.
+    :return: the module that the code makes.
     """
-    defined = {"__name__": page.replace("-", "_")}
+    module = ModuleType(page.replace("-", "_"))
     code = compile(shown(page, section), f"docs/{page}.md", "exec", dont_inherit=True)
-    exec(code, defined)  # noqa: S102 - ours
-    return SimpleNamespace(**defined)
+    exec(code, vars(module))  # noqa: S102 - ours
+    return module
 
 
 def give_quickstart(folder: Path) -> None:

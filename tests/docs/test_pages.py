@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import flask_restx
 import pytest
 from flask import Flask, request
 from flask_compress import Compress
@@ -27,7 +28,7 @@ from tests.docs import pages
 from tests.proxies.desk import Desk
 from tests.world.racing import Racer, in_thread
 
-Page = Callable[..., SimpleNamespace]
+Page = Callable[..., ModuleType]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -50,11 +51,11 @@ def if_none_match(tag: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def views(page: Page) -> SimpleNamespace:
+def views(page: Page) -> ModuleType:
     return page("views")
 
 
-def test_views_create_replace_and_delete(views: SimpleNamespace) -> None:
+def test_views_create_replace_and_delete(views: ModuleType) -> None:
     client = views.app.test_client()
     assert client.put("/notes/1", json={"body": "first"}).status_code == 428
     assert client.put("/notes/1", json={"body": "first"}, headers=if_match("*")).json["reason"] == "absent"
@@ -74,16 +75,19 @@ def test_views_create_replace_and_delete(views: SimpleNamespace) -> None:
     assert client.delete("/notes/1", headers=if_match("*")).status_code == 404
 
 
-def test_views_in_a_class_are_protected(views: SimpleNamespace) -> None:
+def test_views_in_a_class_are_protected(views: ModuleType) -> None:
     client = views.app.test_client()
     client.put("/notes/2", json={"body": "on"}, headers=if_none_match("*"))
     tag = client.get("/class/2").headers["ETag"]
     assert client.get("/class/2", headers=if_none_match(tag)).status_code == 304
     assert client.patch("/class/2", json={"more": "!"}).status_code == 428
     assert client.patch("/class/2", json={"more": "!"}, headers=if_match(tag)).json == {"body": "on!"}
+    wrapped = client.get("/wrapped/2")
+    assert (wrapped.json, wrapped.headers["ETag"]) == ({"body": "on!"}, client.get("/class/2").headers["ETag"])
+    assert client.get("/wrapped/2", headers=if_none_match(wrapped.headers["ETag"])).status_code == 304
 
 
-def test_views_of_collections_have_tags_of_what_they_show(views: SimpleNamespace) -> None:
+def test_views_of_collections_have_tags_of_what_they_show(views: ModuleType) -> None:
     client = views.app.test_client()
     for path in ("/notes", "/some-notes", "/report"):
         tag = client.get(path).headers["ETag"]
@@ -94,7 +98,7 @@ def test_views_of_collections_have_tags_of_what_they_show(views: SimpleNamespace
     assert some["total"] == len(some["notes"]) == client.get("/report").json["notes"] == 3
 
 
-def test_views_of_several_write_all_or_none(views: SimpleNamespace) -> None:
+def test_views_of_several_write_all_or_none(views: ModuleType) -> None:
     client = views.app.test_client()
     client.put("/notes/2", json={"body": "on"}, headers=if_none_match("*"))
     items = [{**item, "body": "together"} for item in client.get("/notes").json]
@@ -107,7 +111,7 @@ def test_views_of_several_write_all_or_none(views: SimpleNamespace) -> None:
     assert client.put("/notes/2", json={"body": "x"}, headers=if_match(patched[0]["etag"])).status_code == 200
 
 
-def test_views_leave_a_wide_column_for_later(views: SimpleNamespace) -> None:
+def test_views_leave_a_wide_column_for_later(views: ModuleType) -> None:
     statements: list[str] = []
     with views.app.app_context():
         views.db.session.add(views.Report(id=1, owner="ann", body="x" * 2**20))
@@ -127,7 +131,7 @@ def test_views_leave_a_wide_column_for_later(views: SimpleNamespace) -> None:
         assert client.get(path, headers={"User": user, **if_none_match(tag)}).status_code == status
 
 
-def test_views_revive_what_is_softly_deleted(views: SimpleNamespace) -> None:
+def test_views_revive_what_is_softly_deleted(views: ModuleType) -> None:
     client = views.app.test_client()
 
     def put(body: str, headers: dict[str, str]) -> Any:
@@ -143,7 +147,7 @@ def test_views_revive_what_is_softly_deleted(views: SimpleNamespace) -> None:
     assert put("mine", if_match(revived.headers["ETag"])).status_code == 200
 
 
-def test_views_below_another_share_its_tag(views: SimpleNamespace) -> None:
+def test_views_below_another_share_its_tag(views: ModuleType) -> None:
     with views.app.app_context():
         lines = [views.Line(id=2, text="first"), views.Line(id=3, text="other")]
         views.db.session.add(views.Order(id=1, lines=lines))
@@ -487,6 +491,33 @@ def test_a_lost_answer_is_given_again(page: Page) -> None:
     assert put("second", tag).status_code == 412
 
 
+def test_a_body_that_is_cached_under_its_tag_is_rendered_once(page: Page) -> None:
+    shown = page("server-caches")
+    rendered: list[str] = []
+    with shown.app.app_context():
+        shown.db.session.add(shown.Note(id=1, body="first"))
+        shown.db.session.commit()
+    client = shown.app.test_client()
+    render = shown.render
+
+    def noted(note: Any) -> Any:
+        rendered.append(note.body)
+        return render(note)
+
+    vars(shown)["render"] = noted
+    for path in ("/notes/1", "/board/1"):
+        for body in ("second", "third"):
+            answers = [client.get(path) for _ in range(3)]
+            assert len({answer.text for answer in answers}) == len(rendered) == 1, rendered
+            tag = answers[0].headers["ETag"]
+            assert client.get(path, headers=if_none_match(tag)).status_code == 304
+            assert client.put("/notes/1", json={"body": body}, headers=if_match(tag)).status_code == 200
+            rendered.clear()
+    tag = client.get("/notes/1").headers["ETag"]
+    assert client.get("/public/1", headers=if_none_match(tag)).status_code == 304
+    assert client.get("/public/1").json == client.get("/public/1").json == {"body": "third"}
+
+
 # Clients and tests
 
 
@@ -594,6 +625,19 @@ def test_errors_are_answered_by_the_handlers_of_the_page(page: Page) -> None:
     assert (refused.status_code, refused.json["code"], refused.json["reason"]) == (412, 412, "stale")
     assert refused.headers["Cache-Control"] == "no-store"
     assert other.get("/nowhere").json["code"] == 404
+
+    class PageView(flask_restx.Resource):  # type: ignore[misc]
+        @require_if_match(find_page)
+        def put(self, page: str) -> str:
+            return page
+
+    ETag(shown.api.app)
+    shown.api.add_resource(PageView, "/page")
+    restx = shown.api.app.test_client()
+    refused = restx.put("/page", headers=if_match('"v0"'))
+    assert (refused.status_code, refused.json.keys()) == (412, {"code", "message", "reason"})
+    assert (refused.headers["ETag"], refused.headers["Cache-Control"]) == ('"v1"', "no-store")
+    assert restx.get("/page").json.keys() == {"code", "message"}
 
 
 # In service

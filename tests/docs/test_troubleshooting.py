@@ -1,4 +1,4 @@
-"""What is quoted on the page is what the package says, and each line that it logs once is on the page."""
+"""The page on troubleshooting: what it quotes is what the package says, and all that the package says is on it."""
 
 from __future__ import annotations
 
@@ -8,37 +8,68 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_etag.errors import _ADVICE
 from tests import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+FIRST_CELLS = re.findall(r"^\| (\".*?\") \|", PAGE, re.MULTILINE)
+QUOTED = [text for cell in FIRST_CELLS for text in re.findall(r'"([^"]+)"', cell)]
+TREES = {
+    str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8"))
+    for path in sorted((ROOT / "flask_etag").rglob("*.py"))
+}
 
 
-def texts() -> Iterator[str]:
-    """The texts of the package, with an ellipsis for each value that is put into one."""
-    for path in sorted((ROOT / "flask_etag").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+def text_of(node: ast.AST) -> str:
+    """Return a text of the source, with an ellipsis for each value that is put into it; empty if it is none."""
+    if isinstance(node, ast.JoinedStr):
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+    elif isinstance(node, ast.BinOp):
+        text = text_of(node.left) + text_of(node.right)
+    else:
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    return re.sub(r"\s+", " ", text)
 
 
-TEXTS = [re.sub(r"\s+", " ", text) for text in texts()]
+TEXTS = [text for tree in TREES.values() for node in ast.walk(tree) if (text := text_of(node))]
 
 
-@pytest.mark.parametrize("quoted", re.findall(r'^\| "([^"]+)"', PAGE, re.MULTILINE))
+CONSTANTS = {
+    target.id: text_of(node.value)
+    for tree in TREES.values()
+    for node in tree.body
+    if isinstance(node, ast.Assign)
+    for target in node.targets
+    if isinstance(target, ast.Name) and target.id.isupper()
+}
+SAYS = re.compile(r"(^|\.)(log\w*\.\w+|once)$|Error$|CannotRace$|__init__$|BadParameter$")
+
+
+def said() -> Iterator[tuple[str, list[str]]]:
+    """Yield what the package raises or logs, of at least four words, with the place in the source that does so."""
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and SAYS.search(ast.unparse(node.func))):
+                parts = [
+                    CONSTANTS.get(part.id, "") if isinstance(part, ast.Name) else text_of(part)
+                    for part in ast.walk(node)
+                ]
+                if texts := [text for text in parts if len(re.findall("[a-z]{2,}", text)) > 3]:
+                    yield f"{name}:{node.lineno}", texts
+
+
+@pytest.mark.parametrize("quoted", QUOTED)
 def test_a_message_on_the_page_is_one_of_ours(quoted: str) -> None:
     assert any(quoted in text for text in TEXTS)
 
 
-def test_every_line_that_is_logged_once_is_on_the_page() -> None:
-    quoted = re.findall(r'^\| "([^"]+)"', PAGE, re.MULTILINE)
-    told = [
-        "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in ast.walk(node.args[0]))
-        for path in sorted((ROOT / "flask_etag").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"log.once", "once"} and node.args
-    ]
-    assert told
-    missing = [text for text in told if text and not any(line in re.sub(r"\s+", " ", text) for line in quoted)]
+def test_every_message_and_every_line_of_the_log_is_on_the_page() -> None:
+    messages = list(said())
+    assert len(messages) > 100
+    missing = [at for at, texts in messages if not any(quoted in text for text in texts for quoted in QUOTED)]
     assert missing == []
+
+
+@pytest.mark.parametrize("reason", _ADVICE)
+def test_the_title_of_each_refusal_leads_to_its_reason(reason: str) -> None:
+    assert re.search(rf'^\| "{re.escape(_ADVICE[reason][0])}" \| .*`{reason}`', PAGE, re.MULTILINE)

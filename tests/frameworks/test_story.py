@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from openapi_spec_validator import validate
+from werkzeug.exceptions import HTTPException, PreconditionFailed
 from werkzeug.serving import make_server
+
+from flask_etag import ConditionalRequestError
 
 FRAMEWORKS = {
     "apiflask": "/openapi.json",
@@ -146,6 +149,20 @@ def test_its_own_errors_stay_its_own(site: Site) -> None:
         assert answer.etag is None
         assert b"reason" not in answer.content
     assert site.send("GET", NOTE).etag == etag
+
+
+@pytest.mark.parametrize("handled", [PreconditionFailed, ConditionalRequestError, HTTPException])
+def test_a_handler_of_the_application_in_restx_says_what_a_refusal_is(handled: Any, tmp_path: Path) -> None:
+    site = Site("flask_restx", tmp_path)
+    handlers = importlib.import_module("tests.frameworks.apps.flask_restx").api.error_handlers
+    handlers[handled] = lambda error: ({"own": error.reason}, error.code, error.get_response().headers)
+    try:
+        stale = site.send("PUT", NOTE, {"body": "new"}, If_Match='"stale"')
+        assert (stale.status, stale.json.keys(), stale.json["own"]) == (412, {"own", "message"}, "stale")
+        assert stale.etag == site.send("GET", NOTE).etag
+    finally:
+        del handlers[handled]
+        site.close()
 
 
 def test_its_openapi_says_so(site: Site) -> None:

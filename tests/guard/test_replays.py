@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, g, jsonify, request
 from flask.views import MethodView
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, String, Text, update
@@ -64,7 +64,7 @@ class Desk:
     def __init__(self, url: str, **config: Any) -> None:
         self.app = app = Flask("notes")
         app.testing = True
-        app.config.update(SQLALCHEMY_DATABASE_URI=url, ETAG_KEY="a secret", **config)
+        app.config.update({"SQLALCHEMY_DATABASE_URI": url, "ETAG_KEY": "a secret", **config})
         self.db = db = SQLAlchemy(app, model_class=Base, session_options={"expire_on_commit": False})
         ETag(app)
         self.ran = 0
@@ -72,9 +72,10 @@ class Desk:
         self.rules: dict[str, Any] = {}
         with app.app_context():
             db.create_all()
-            db.session.add_all([Note(id=number, body="first") for number in (1, 2)])
-            db.session.add(Plain(id=1, body="first"))
-            db.session.commit()
+            if db.session.get(Note, 1) is None:
+                db.session.add_all([Note(id=number, body="first") for number in (1, 2)])
+                db.session.add(Plain(id=1, body="first"))
+                db.session.commit()
 
         @resource
         def find_note(note_id: int) -> Note | None:
@@ -587,6 +588,27 @@ def test_a_class_of_views_is_read_by_its_own_get(sqlite: Desk) -> None:
         assert (answer.status_code, answer.text) == (200, expected)
 
 
+def test_a_class_that_makes_the_responses_itself_makes_that_of_the_read(sqlite: Desk) -> None:
+    class Views(MethodView):
+        def dispatch_request(self, **kwargs: Any) -> Any:
+            return jsonify(super().dispatch_request(**kwargs))
+
+        def get(self, note: Note) -> str:
+            return note.body
+
+        def put(self, note: Note) -> str:
+            note.body = request.get_data(as_text=True)
+            sqlite.db.session.commit()
+            return "saved"
+
+    protected = require_if_match(sqlite.find_note, replay=True)(Views)
+    sqlite.app.add_url_rule("/class/<int:note_id>", view_func=protected.as_view("class"))
+    old = sqlite.tag()
+    for expected in ("saved", "second"):
+        answer = sqlite.open("PUT", "/class/1", data="second", headers={"If-Match": old})
+        assert (answer.status_code, answer.json, answer.headers["ETag"]) == (200, expected, sqlite.tag())
+
+
 def test_2_15_what_another_writes_before_the_answer_is_read_is_412(sqlite: Desk) -> None:
     """Else the client would take the tag of the other's state for that of its own."""
 
@@ -615,6 +637,104 @@ def test_the_signal_says_that_it_was_replayed(sqlite: Desk) -> None:
         sqlite.put("second", old)
     assert [each.outcome for each in told] == ["accepted", "replayed"]
     assert {each.etag for each in told} == {sqlite.tag()}
+
+
+def test_a_request_that_was_done_under_a_former_key_is_known(tmp_path: Any) -> None:
+    """The key was changed between the write, whose answer was lost, and its coming again."""
+    url = f"sqlite:///{tmp_path / 'notes.db'}"
+    before = Desk(url)
+    old = before.tag()
+    assert before.put("second", old, user="ann").status_code == 200
+    version = before.note().version
+
+    def after(**config: Any) -> Desk:
+        return Desk(url, **{"ETAG_KEY": "a new secret", **config})
+
+    known = after(ETAG_KEY_FALLBACKS=[None, "one of long ago", "a secret"])
+    again = known.put("second", old, user="ann")
+    assert (again.status_code, again.json, known.ran) == (200, {"body": "second", "writes": 1}, 0)
+    assert again.headers["ETag"] == known.tag()
+    assert known.note().version == version
+    assert known.put("second", old, user="bob").status_code == 412
+    assert known.put("another", old, user="ann").status_code == 412
+    assert after().put("second", old, user="ann").status_code == 412
+
+    # What has begun under the former key, and is done under the new one, is known by the new one.
+    assert known.put("third", before.tag(), user="ann").status_code == 200
+    for desk in (before, known):
+        assert desk.put("second", old, user="ann").status_code == 412
+    close(before)
+
+
+def test_batches_are_known_under_a_former_key_too(tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'notes.db'}"
+
+    def opened(**config: Any) -> Desk:
+        made = Desk(url, **config)
+
+        def replace_all(notes: list[Note]) -> str:
+            for note in notes:
+                note.writes += 1
+            made.db.session.commit()
+            return ""
+
+        made.view(
+            "/notes", replace_all, each=lambda: [(tag, {"note_id": 1 + n}) for n, tag in enumerate(request.json)]
+        )
+        return made
+
+    before, after = opened(), opened(ETAG_KEY="a new secret", ETAG_KEY_FALLBACKS=["a secret"])
+    seen = [before.tag(f"/notes/{number}") for number in (1, 2)]
+    assert before.open("POST", "/notes", json=seen).status_code == 200
+    again = after.open("POST", "/notes", json=seen)
+    now = [{"index": n, "note_id": n + 1, "etag": after.tag(f"/notes/{n + 1}")} for n in range(2)]
+    assert (again.status_code, again.json) == (200, {"items": now})
+    assert after.note().writes == 1
+    close(before)
+
+
+def test_of_a_row_that_stands_for_nothing_no_write_is_known_again(desk: Desk) -> None:
+    """Soft-deleted: the row has the version of the request that did it, but there is nothing to show."""
+
+    @resource(absent=lambda note: note.body == "deleted")
+    def find_live(note_id: int) -> Note | None:
+        return desk.db.session.get(Note, note_id)
+
+    @desk.app.put("/live/<int:note_id>")
+    @require_if_match(find_live, create=True, replay=True)
+    def put_live(note: Note | None, note_id: int) -> Any:
+        row = note or find_live.absent_row() or Note(id=note_id)
+        row.body, row.writes = request.get_json()["body"], (row.writes or 0) + 1
+        desk.db.session.add(row)
+        desk.db.session.commit()
+        return {"body": row.body}, 200 if note else 201
+
+    @desk.app.delete("/live/<int:note_id>")
+    @require_if_match(find_live, replay=True)
+    def delete_live(note: Note) -> tuple[str, int]:
+        note.body = "deleted"
+        desk.db.session.commit()
+        return "", 204
+
+    def put(body: str, **headers: str) -> Any:
+        return desk.open("PUT", "/live/1", json={"body": body}, headers=headers)
+
+    seen = {"If-Match": desk.tag()}
+    changed = [put("second", **seen) for _ in range(2)]  # while it is there, it is as any other
+    assert [answer.status_code for answer in changed] == [200, 204]
+    assert {answer.headers["ETag"] for answer in changed} == {desk.tag()}
+    seen = {"If-Match": desk.tag()}
+    deleted = [desk.open("DELETE", "/live/1", headers=seen) for _ in range(2)]
+    assert [answer.status_code for answer in deleted] == [204, 404]
+    refused = put("third", **seen)
+    assert (refused.status_code, refused.json["reason"]) == (412, "absent")
+    revived = [put("alive", **{"If-None-Match": "*"}) for _ in range(2)]  # which is a creation
+    assert [answer.status_code for answer in revived] == [201, 412]
+    assert revived[1].json["reason"] == "exists"
+    gone = [put("deleted", **{"If-Match": desk.tag()}) for _ in range(2)]
+    assert [answer.status_code for answer in gone] == [200, 412]
+    assert "ETag" not in gone[0].headers
+    assert desk.note().writes == 3
 
 
 # What it needs.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -15,8 +17,17 @@ from openapi_spec_validator import (
     OpenAPIV31SpecValidator,
     OpenAPIV32SpecValidator,
 )
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter, Map
 
-from flask_etag import ConditionalRequestError, ETag, etag_resource, require_if_match, resource
+from flask_etag import (
+    ConditionalRequestError,
+    ETag,
+    PreconditionRequired,
+    etag_resource,
+    require_if_match,
+    resource,
+)
 from flask_etag.openapi import describe
 
 Document = dict[str, Any]
@@ -30,7 +41,7 @@ VALIDATORS: dict[str, Any] = {
 every_version = pytest.mark.parametrize("version", VALIDATORS)
 
 
-@resource(etag=lambda note: note["version"])
+@resource(etag=lambda note: note["version"], lock=lambda **_: nullcontext())
 def find_note(note_id: int) -> dict[str, str] | None:
     return {"version": "1"} if note_id == 1 else None
 
@@ -150,7 +161,7 @@ def test_several_in_one_request_have_their_tags_in_the_content(version: str) -> 
     batch = paths["/api/notes/"]["patch"]
     assert fields_of(batch) == []
     assert set(batch["responses"]) == {"200", "409", "412", "428"}
-    assert "headers" not in batch["responses"]["200"]
+    assert tagged_in(batch) == set()
     assert fields_of(paths["/api/notes/"]["get"]) == ["If-None-Match"]
 
 
@@ -177,7 +188,7 @@ def test_a_refusal_has_the_schema_of_its_problem(version: str) -> None:
 def test_a_get_links_to_its_writes_with_the_tag(version: str) -> None:
     paths = check(version, document_of(version))["paths"]
     links = paths["/api/notes/{note_id}"]["get"]["responses"]["200"]["links"]
-    assert set(links) == {"putIfMatch", "patchIfMatch", "deleteIfMatch", "postIfMatch"}
+    assert set(links) == {"putIfMatch", "patchIfMatch", "deleteIfMatch"}  # the POST needs no tag
     assert links["putIfMatch"]["operationId"] == "replaceNote"
     assert links["patchIfMatch"]["operationRef"] == "#/paths/~1api~1notes~1%7Bnote_id%7D/patch"
     for link in links.values():
@@ -254,17 +265,43 @@ def test_what_is_only_reported_is_not_refused() -> None:
     assert "428" not in patch["parameters"][0]["description"]
 
 
-@pytest.mark.parametrize("handled", [412, ConditionalRequestError])
-def test_what_the_application_answers_itself_has_no_schema_of_ours(handled: Any) -> None:
-    own = app_of()
-    own.register_error_handler(handled, lambda error: (error.reason, error.code))
+@pytest.mark.parametrize(
+    ("handled", "statuses", "of_blueprint"),
+    [
+        *(
+            (*handled, of_blueprint)
+            for of_blueprint in (False, True)
+            for handled in (
+                (412, {"409", "428"}),
+                (409, {"412", "428"}),
+                (PreconditionRequired, {"412", "409"}),
+                (ConditionalRequestError, set[str]()),
+                (404, {"412", "428", "409"}),
+            )
+        ),
+        (HTTPException, {"412", "428", "409"}, False),
+        (HTTPException, set(), True),
+    ],
+)
+def test_what_the_application_answers_itself_has_no_schema_of_ours(
+    handled: Any, statuses: set[str], of_blueprint: bool
+) -> None:
+    own = Flask("board")
+    ETag(own)
+    blueprint = notes()
+    (blueprint if of_blueprint else own).register_error_handler(handled, lambda error: ("own", error.code))
+    own.register_blueprint(blueprint, url_prefix="/api/notes")
     document = describe(document_of("3.1"), own)
-    failed = document["paths"]["/api/notes/{note_id}"]["patch"]["responses"]["412"]
-    assert set(failed) == {"description"}
-    assert "components" not in document
+    responses = document["paths"]["/api/notes/{note_id}"]["patch"]["responses"]
+    assert {status for status, response in responses.items() if "content" in response} == statuses
+    assert {"412", "428", "409"} <= set(responses)
+    assert ("ETag" in responses["412"].get("headers", {})) == ("412" in statuses)
+    for conditions in ({}, {"If-Match": '"0"'}):
+        answer = own.test_client().patch("/api/notes/1", headers=conditions)
+        assert (answer.content_type == "application/problem+json") == (str(answer.status_code) in statuses)
 
 
-def test_a_framework_that_makes_the_responses_makes_those_of_refusals_too() -> None:
+def test_a_class_that_dispatches_by_itself_is_refused_as_all_are() -> None:
     class Represented(MethodView):
         def dispatch_request(self, **kwargs: Any) -> Any:
             return super().dispatch_request(**kwargs)
@@ -278,7 +315,7 @@ def test_a_framework_that_makes_the_responses_makes_those_of_refusals_too() -> N
     own.add_url_rule("/api/notes/class/<int:note_id>", view_func=Represented.as_view("note"))
     document = describe(document_of("3.1"), own)
     failed = document["paths"]["/api/notes/class/{note_id}"]["put"]["responses"]["412"]
-    assert set(failed["content"]) == {"application/json"}
+    assert set(failed["content"]) == {"application/problem+json"}
 
 
 @pytest.mark.parametrize("document", [{}, {"openapi": "4.0.0"}, {"swagger": "1.2"}, {"openapi": "3.3.0"}])
@@ -406,3 +443,220 @@ def test_references_are_followed_and_what_they_share_is_left() -> None:
     assert of_class["200"] == {"$ref": "elsewhere.json#/ok"}
     assert "412" in of_class
     assert describe(deepcopy(described), app_of()) == described
+
+
+def served(rule: str, method: str, view: Any, app: Flask | None = None) -> Flask:
+    """Return an application with one more route."""
+    if app is None:
+        app = Flask("board")
+        ETag(app)
+    app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
+    return app
+
+
+def described(app: Flask, path: str, item: Document, version: str = "3.1", **more: Any) -> Document:
+    """Describe a document of one path, check that it is valid, and return what it says of that path."""
+    operations = [
+        operation for method, operation in item.items() if method not in ("parameters", "$ref", "summary")
+    ]
+    names = re.findall("{(.*?)}", path)
+    if names and operations and "parameters" not in item:
+        item = {"parameters": [{**VARIABLE, "name": name, "schema": {}} for name in names], **item}
+    document = {
+        "openapi": f"{version}.0",
+        "info": {"title": "board", "version": "1"},
+        "paths": {path: item},
+        **more,
+    }
+    VALIDATORS[version](deepcopy(document)).validate()
+    describe(document, app)
+    VALIDATORS[version](deepcopy(document)).validate()
+    assert describe(deepcopy(document), app) == document
+    found: Document = document["paths"][path]
+    return found
+
+
+def of_one(note: Any) -> str:
+    return str(note)
+
+
+def of_all(**names: Any) -> str:
+    return str(names)
+
+
+def answering(*statuses: str) -> Document:
+    return {"responses": {status: {"description": "OK"} for status in statuses}}
+
+
+def tagged_in(operation: Document) -> set[str]:
+    return {status for status, response in operation["responses"].items() if "ETag" in response.get("headers", {})}
+
+
+def of_loader(returns: Any, **options: Any) -> Any:
+    """Return a resource whose loader is annotated to return something; ``None`` for no annotation."""
+
+    def find(note_id: int) -> Any:
+        return {"version": "1"}
+
+    find.__annotations__ = {} if returns is None else {"return": returns}
+    return resource(etag=lambda note: note["version"], **options)(find)
+
+
+LOCKED = {"lock": lambda **_: nullcontext()}
+
+
+@pytest.mark.parametrize(
+    ("found", "is_tagged"),
+    [
+        (of_loader(dict), False),  # judged, and not guarded
+        (of_loader(dict, **LOCKED), True),
+        (of_loader(dict, swaps=True), False),  # the view gives the tag
+        (of_loader(dict, swaps=True, **LOCKED), False),
+        (of_loader(None), True),  # it is not known what that returns
+        (of_loader(Any), True),
+        (of_loader(list[dict[str, str]]), False),
+    ],
+)
+def test_a_write_has_a_tag_where_one_is_sent(found: Any, is_tagged: bool) -> None:
+    app = served("/notes/<int:note_id>", "PUT", require_if_match(found, create=True)(of_one))
+    put = described(app, "/notes/{note_id}", {"put": answering("200", "201", "202", "204", "400")})["put"]
+    assert tagged_in(put) == {"412"} | ({"200", "201", "204"} if is_tagged else set())
+
+
+def test_the_201_of_a_post_has_the_tag_that_its_view_gives() -> None:
+    app = served("/notes/<int:note_id>", "POST", require_if_match(find_note)(of_one))
+    post = described(app, "/notes/{note_id}", {"post": answering("200", "201")})["post"]
+    assert tagged_in(post) == {"200", "412"}
+
+
+def test_without_a_resource_a_200_alone_has_a_tag() -> None:
+    app = served("/report", "GET", etag_resource(of_all))
+    assert tagged_in(described(app, "/report", {"get": answering("200", "203")})["get"]) == {"200", "304"}
+    app = served("/notes/<int:note_id>", "GET", etag_resource(find_note)(of_one))
+    assert tagged_in(described(app, "/notes/{note_id}", {"get": answering("200", "203")})["get"]) == {
+        "200",
+        "203",
+        "304",
+    }
+
+
+def readable_and_writable(method: str = "PUT", **options: Any) -> Flask:
+    app = served("/notes/<int:note_id>", "GET", etag_resource(find_note)(of_one))
+    return served("/notes/<int:note_id>", method, require_if_match(find_note, **options)(of_one), app)
+
+
+@pytest.mark.parametrize("status", ["200", "2XX"])
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"$ref": "#/components/responses/Note"},
+        {"$ref": "#/components/responses/Tagged"},
+        {"description": "OK", "headers": {"etag": {"schema": {"type": "string"}}}},
+        {"description": "OK", "headers": {"Etag": {"$ref": "#/components/headers/Tag"}}},
+        {"description": "OK", "links": {"deleteIfMatch": {"operationId": "own"}}},
+    ],
+)
+def test_a_get_links_to_its_writes_however_its_tag_is_said(response: Document, status: str) -> None:
+    text = {"schema": {"type": "string"}}
+    components = {
+        "headers": {"Tag": text},
+        "responses": {
+            "Note": {"description": "OK"},
+            "Tagged": {"description": "OK", "headers": {"ETag": {"$ref": "#/components/headers/Tag"}}},
+        },
+    }
+    item = {
+        "get": {"responses": {status: response}},
+        "put": answering("200"),
+        "delete": answering("204") | {"operationId": "own"},
+    }
+    app = readable_and_writable()
+    found = described(app, "/notes/{note_id}", item, components=deepcopy(components))["get"]["responses"][status]
+    assert found["links"]["putIfMatch"]["parameters"]["header.If-Match"] == "$response.header.ETag"
+    assert set(found["links"]) == {"putIfMatch", *response.get("links", ())}
+    assert len([name for name in found["headers"] if name.lower() == "etag"]) == 1
+
+
+def test_a_post_that_replaces_is_linked_too() -> None:
+    item = {"get": answering("200"), "post": answering("200")}
+    links = described(readable_and_writable("POST"), "/notes/{note_id}", item)["get"]["responses"]["200"]["links"]
+    assert set(links) == {"postIfMatch"}
+
+
+def test_a_tag_of_the_body_leads_to_no_write() -> None:
+    app = served("/notes/<int:note_id>", "GET", etag_resource(of_all))
+    served("/notes/<int:note_id>", "PUT", require_if_match(find_note)(of_one), app)
+    item = described(app, "/notes/{note_id}", {"get": answering("200"), "put": answering("200")})
+    assert "links" not in item["get"]["responses"]["200"]
+
+
+def find_any(**names: Any) -> dict[str, str]:
+    return {"version": str(names)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ("/v/<any('a:b', 'c>d', e):kind>/<int(min=1):number>", "/v/{kind}/{number}"),
+        ("/v/<regex('[^:<>{}]+'):name>.json", "/v/{name}.json"),
+        ("/v/<string(length=2):language>//<path:rest>", "/v/{language}/{rest}"),
+        ("/v/<uuid:key>/<float:share>/", "/v/{key}/{share}/"),
+    ],
+)
+def test_a_rule_is_read_as_werkzeug_reads_it(rule: str, path: str) -> None:
+    app = Flask("board")
+    ETag(app)
+    app.url_map.converters["regex"] = type("Regex", (BaseConverter,), {"__init__": _take_regex})
+    found = resource(etag=lambda note: note["version"])(find_any)
+    served(rule, "GET", etag_resource(found)(of_one), app)
+    assert "304" in described(app, path, {"get": answering("200")})["get"]["responses"]
+    printed = json.loads(app.test_cli_runner().invoke(args=["etag", "openapi"]).output)
+    VALIDATORS["3.1"](deepcopy(printed)).validate()
+    [(printed_path, item)] = printed["paths"].items()
+    assert printed_path == path
+    schemas = {each["name"]: each["schema"] for each in item["get"]["parameters"] if each["in"] == "path"}
+    text = {"type": "string"}
+    known = {
+        "kind": {**text, "enum": ["a:b", "c>d", "e"]},
+        "number": {"type": "integer"},
+        "share": {"type": "number"},
+        "key": {**text, "format": "uuid"},
+    }
+    assert schemas == {name: known.get(name, text) for name in re.findall("{(.*?)}", path)}
+
+
+def _take_regex(self: BaseConverter, url_map: Map, regex: str) -> None:
+    BaseConverter.__init__(self, url_map)
+    self.regex = regex
+
+
+def test_of_two_routes_alike_the_one_with_the_same_names_is_meant() -> None:
+    app = readable_and_writable()
+    app.add_url_rule("/notes/<name>", "page", of_all)
+    app.add_url_rule("/notes/<name>", "put_page", of_all, methods=["PUT"])
+    item = {"get": answering("200"), "put": answering("200")}
+    assert set(described(app, "/notes/{name}", deepcopy(item))["put"]["responses"]) == {"200"}
+    assert "412" in described(app, "/notes/{note_id}", deepcopy(item))["put"]["responses"]
+    assert "412" in described(app, "/notes/{id}", deepcopy(item))["put"]["responses"]
+
+
+def test_what_stands_beside_a_reference_counts() -> None:
+    shared: Document = {"put": answering("200"), "parameters": [VARIABLE | {"schema": {}}]}
+    item = described(
+        readable_and_writable(),
+        "/notes/{note_id}",
+        {"$ref": "#/components/pathItems/Note", "summary": "A note"},
+        components={"pathItems": {"Note": shared}},
+    )
+    assert item["summary"] == "A note"
+    assert "412" in item["put"]["responses"]
+    assert "412" not in shared["put"]["responses"]
+
+
+def test_the_methods_of_openapi_3_2_are_known() -> None:
+    app = readable_and_writable("MERGE")
+    item: Document = {"get": answering("200"), "additionalOperations": {"MERGE": answering("200")}}
+    item = described(app, "/notes/{note_id}", item, "3.2")
+    assert "412" in item["additionalOperations"]["MERGE"]["responses"]
+    link = item["get"]["responses"]["200"]["links"]["mergeIfMatch"]
+    assert link["operationRef"] == "#/paths/~1notes~1%7Bnote_id%7D/additionalOperations/MERGE"

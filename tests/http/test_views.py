@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, jsonify, make_response
 from flask.testing import FlaskClient
-from flask.views import MethodView
+from flask.views import MethodView, View
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_etag import ETag, Resource, etag_resource, require_if_match, resource
@@ -33,6 +34,11 @@ def find_page(name: str) -> Page | None:
 @resource
 async def find_later(name: str) -> Page | None:
     await asyncio.sleep(0)
+    return find_page(name)
+
+
+@resource(lock=lambda **_: nullcontext())
+def find_locked(name: str) -> Page | None:
     return find_page(name)
 
 
@@ -239,6 +245,23 @@ class TestDefaultsOfALoader:
         assert pages.test_client().get("/").text == "home by nothing"
         assert pages.test_client().get("/other").text == "other by other"
 
+    def test_a_view_without_one_gets_the_loader_s(self) -> None:
+        @resource
+        def find(name: str, language: str = "en", *, depth: int = 1) -> Page:
+            return Page(f"{name} {language} {depth}")
+
+        pages = served()
+
+        @pages.get("/<name>")
+        @pages.get("/<language>/<name>")
+        @etag_resource(find)  # type: ignore[arg-type]
+        def read(page: Page, name: str, language: str, *, depth: int) -> str:
+            return f"{page.name} = {name} {language} {depth}"
+
+        client = pages.test_client()
+        assert client.get("/home").text == "home en 1 = home en 1"
+        assert client.get("/de/home").text == "home de 1 = home de 1"
+
 
 class TestFrameworksThatCallTheView:
     """A framework may call a view in its own way: with what it has parsed, and without the URL's variables."""
@@ -265,6 +288,37 @@ class TestFrameworksThatCallTheView:
         assert client.get("/home", headers={"If-None-Match": '"v1"'}).status_code == 304
         assert client.put("/home", headers={"If-Match": '"v0"'}).status_code == 412
         assert client.put("/home", headers={"If-Match": '"v1"'}).text == "home home parsed"
+
+    def test_what_was_parsed_may_come_beside_the_variables(self) -> None:
+        @require_if_match(find_page)  # type: ignore[arg-type]
+        def replace(page: Page, name: str, body: str) -> str:
+            return f"{page.name} {name} {body}"
+
+        pages = served()
+        pages.add_url_rule("/<name>", "x", self.calling(replace, name="home", body="parsed"), methods=["PUT"])
+        assert pages.test_client().put("/home", headers={"If-Match": '"v1"'}).text == "home home parsed"
+
+    def test_a_loader_of_any_variables_gets_those_and_not_what_was_parsed(self) -> None:
+        @resource
+        def find_by(**names: str) -> Page | None:
+            return find_page(**names)
+
+        @resource
+        def find_first(**names: str) -> Page | None:
+            return None if names else Page("first")
+
+        def read(page: Page, query: str) -> str:
+            return f"{page.name} {query}"
+
+        pages = served()
+        views: tuple[Any, Any] = etag_resource(find_by)(read), etag_resource(find_first)(read)  # type: ignore[arg-type]
+        pages.add_url_rule("/<name>", "one", self.calling(views[0], query="parsed"))
+        pages.add_url_rule("/bare/<name>", "bare", self.calling(etag_resource(find_by)(lambda page: page.name)))
+        pages.add_url_rule("/", "first", self.calling(views[1], query="parsed"))
+        client = pages.test_client()
+        assert client.get("/home").text == "home parsed"
+        assert client.get("/bare/home").text == "home"
+        assert client.get("/").text == "first parsed"
 
     def test_a_loader_without_variables_gets_none(self) -> None:
         @resource
@@ -301,6 +355,39 @@ class TestFrameworksThatCallTheView:
             etag_resource(find_page)(lambda page, body: page.name + body)
 
 
+class TestClassesThatFlaskDoesNotKnow:
+    """flask-openapi3 calls the methods of plain classes, with an object of theirs."""
+
+    def test_their_methods_are_served(self) -> None:
+        serving: Any = etag_resource(find_page)  # a type for them would let any function pass
+
+        class PageView:
+            greeting = "Welcome"
+
+            @serving  # type: ignore[untyped-decorator]
+            def get(self, page: Page, name: str) -> str:
+                return f"{self.greeting} {page.name} {name}"
+
+        pages = served()
+        pages.add_url_rule("/<name>", "page", PageView().get)
+        client = pages.test_client()
+        assert client.get("/home").text == "Welcome home home"
+        assert client.get("/home", headers={"If-None-Match": '"v1"'}).status_code == 304
+
+    def test_an_object_of_another_class_is_no_self(self) -> None:
+        class User:
+            get = "a name"
+
+        @etag_resource(find_page)
+        def get(page: Page) -> str:
+            return page.name
+
+        pages = served()
+        pages.add_url_rule("/<name>", "page", lambda name: get(User(), name=name))  # type: ignore[misc,arg-type]
+        with pytest.raises(TypeError, match="A decorator that passes one belongs below this one"):
+            pages.test_client().get("/home")
+
+
 class Represented(MethodView):
     """What Flask-RESTful does: the class makes the response, and ``None, 204`` is one."""
 
@@ -308,7 +395,9 @@ class Represented(MethodView):
         answer = super().dispatch_request(**kwargs)
         if isinstance(answer, BaseResponse):
             return answer
-        data, status, fields = (*answer, 200, {})[:3] if isinstance(answer, tuple) else (answer, 200, {})
+        data, status, fields = (
+            (*answer, *(200, {})[len(answer) - 1 :]) if isinstance(answer, tuple) else (answer, 200, {})
+        )
         response = Response("" if data is None else f"<{data}>", status)
         response.headers.extend(fields)
         return response
@@ -369,6 +458,119 @@ class TestFrameworksThatMakeTheResponse:
         refused = client.get("/home", headers={"If-Match": '"other"'})
         assert (refused.status_code, refused.json and refused.json["reason"]) == (412, "stale")
         assert "ETag" not in client.get("/nowhere").headers
+
+
+class TestClassesThatDispatch:
+    """A dispatch_request of a class's own is handed what the methods return, as if nothing decorated them."""
+
+    current: ClassVar = {"If-None-Match": '"v1"'}
+
+    def serve(self, own: Callable[[Any], Any], answer: Callable[[Page], Any] | None = None) -> FlaskClient:
+        """Serve a class whose dispatch_request makes something of what its methods return."""
+
+        class Dispatching(MethodView):
+            def dispatch_request(self, **kwargs: Any) -> Any:
+                return own(super().dispatch_request(**kwargs))
+
+        @require_if_match(find_locked)
+        class PageView(Dispatching):
+            def get(self, page: Page) -> Any:
+                return answer(page) if answer else {"name": page.name}
+
+            put = post = get
+
+        pages = served()
+        pages.add_url_rule("/<name>", view_func=PageView.as_view("page"))
+        return pages.test_client()
+
+    @pytest.mark.parametrize(
+        "own",
+        [
+            lambda answer: answer,
+            jsonify,
+            lambda answer: answer if isinstance(answer, BaseResponse) else jsonify(answer),
+            make_response,
+            lambda answer: (answer, 200, {"X-Api": "1"}),
+            lambda answer: {"name": "home"} if {"about": answer} else None,
+        ],
+    )
+    def test_whatever_it_makes_is_conditional(self, own: Callable[[Any], Any]) -> None:
+        client = self.serve(own)
+        answer = client.get("/home")
+        assert (answer.json, answer.headers["ETag"]) == ({"name": "home"}, '"v1"')
+        assert answer.headers["Cache-Control"] == "private, max-age=0, must-revalidate"
+        unchanged = client.get("/home", headers=self.current)
+        assert (unchanged.status_code, unchanged.data, unchanged.headers["ETag"]) == (304, b"", '"v1"')
+        assert "Content-Type" not in unchanged.headers
+        assert unchanged.headers.get("X-Api") == answer.headers.get("X-Api")
+        saved = client.put("/home", headers={"If-Match": '"v1"'})
+        assert (saved.json, saved.headers["ETag"]) == ({"name": "home"}, '"v1"')
+        assert client.put("/home").status_code == 428
+
+    def test_it_makes_a_response_of_what_flask_cannot(self) -> None:
+        client = self.serve(lambda page: page if isinstance(page, BaseResponse) else page.name, lambda page: page)
+        assert client.get("/home").text == "home"
+        assert client.put("/home", headers={"If-Match": '"v1"'}).headers["ETag"] == '"v1"'
+        assert client.get("/home", headers=self.current).status_code == 304
+
+    @pytest.mark.parametrize(
+        "answer",
+        [("a", "b"), ("a", "b", "c"), ("a", {"X-A": "line\nbreak"}), ("a", 7), ("a", ["b"]), ("a", "b", "c", "d")],
+    )
+    def test_a_tuple_may_be_data(self, answer: Any) -> None:
+        client = self.serve(jsonify, lambda _: answer)
+        saved = client.put("/home", headers={"If-Match": '"v1"'})
+        assert saved.json == list(answer)
+        assert saved.headers["ETag"] == '"v1"'
+
+    def test_an_error_that_it_makes_has_no_tag_and_is_no_304(self) -> None:
+        client = self.serve(lambda _: ("no", 400))
+        for method, conditions in (("GET", {}), ("GET", self.current), ("PUT", {"If-Match": '"v1"'})):
+            answer = client.open("/home", method=method, headers=conditions)
+            assert (answer.status_code, "ETag" in answer.headers) == (400, False)
+
+    def test_what_it_has_made_and_keeps_is_not_changed(self) -> None:
+        kept = Response("kept")
+        client = self.serve(lambda _: kept)
+        assert client.get("/home").headers["ETag"] == '"v1"'
+        assert "ETag" not in kept.headers
+
+    def test_a_response_goes_through_as_it_is(self) -> None:
+        def own(answer: Response) -> Response:
+            answer.headers["X-Own"] = "1"
+            return answer
+
+        client = self.serve(own, lambda page: Response(page.name))
+        assert client.get("/home").headers["X-Own"] == "1"
+        assert client.get("/home").headers["ETag"] == '"v1"'
+        assert client.get("/home", headers=self.current).headers["X-Own"] == "1"
+
+    def test_who_calls_it_for_an_answer_of_his_own_does_not_get_its_tag(self) -> None:
+        class One(Represented):
+            @etag_resource(find_page)
+            def get(self, page: Page) -> list[str]:
+                return [page.name]
+
+        class Several(Represented):
+            def get(self) -> Any:
+                found: Any = One().get(name="home")
+                return found + found
+
+        pages = served()
+        pages.add_url_rule("/several", view_func=Several.as_view("several"))
+        answer = pages.test_client().get("/several")
+        assert (answer.text, "ETag" in answer.headers) == ("<['home', 'home']>", False)
+
+    def test_a_view_that_is_its_own_dispatcher(self) -> None:
+        class PageView(View):
+            @etag_resource(find_page)
+            def dispatch_request(self, page: Page) -> str:  # type: ignore[override]
+                return page.name
+
+        pages = served()
+        pages.add_url_rule("/<name>", view_func=PageView.as_view("page"))
+        assert pages.test_client().get("/home").headers["ETag"] == '"v1"'
+        assert pages.test_client().get("/home", headers=self.current).status_code == 304
 
 
 class TestAboveTheRoute:

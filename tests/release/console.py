@@ -16,11 +16,14 @@ _FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SERVES = ("flask run", "make run")
 
 
-def commands_of(page: Path) -> list[str]:
-    """Return the lines behind ``$`` of a page's console blocks."""
+def commands_of(page: Path, section: str = "") -> list[str]:
+    """Return the lines behind ``$`` of a page's console blocks, or of those of one of its sections."""
+    text = page.read_text("utf-8")
+    if section:
+        text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     return [
         line.removeprefix("$ ")
-        for block in _FENCE.findall(page.read_text("utf-8"))
+        for block in _FENCE.findall(text)
         for line in block.splitlines()
         if line.startswith("$ ")
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -21,7 +20,7 @@ from flask_etag.torture.clients import Plan, collide
 from flask_etag.torture.history import State, judge
 from tests.servers import stores, unavailable
 from tests.stores import dynamodb_swap, s3_swap, valkey_lock
-from tests.world.racing import Racer
+from tests.world.racing import WAIT, Hold, Racer
 from torture.faults import killed_workers
 from torture.matrix import last_of_a_life
 from torture.moves import path_of
@@ -230,20 +229,27 @@ def test_a_lock_that_expires_too_early_is_fenced(
     valkey: str, redis: str, monkeypatch: pytest.MonkeyPatch, fenced: bool
 ) -> None:
     """A view takes longer than its lock lives; meanwhile another takes the lock, and writes."""
-    for name, value in {"STORE": valkey, "LOCKS": redis, "TAKES": "0"}.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STORE", valkey)
+    monkeypatch.setenv("LOCKS", redis)
     if not fenced:
         monkeypatch.setattr(valkey_lock, "READ", "return redis.call('GET', KEYS[1])")
     forget_all(valkey, redis)
     put_first(LOCKED)  # whose locks live long
+    fast = client_of(LOCKED)
     monkeypatch.setenv("LIVES", "100")
-    slow, fast = client_of(LOCKED), client_of(LOCKED)
+    slow, hold = client_of(LOCKED), Hold()
+
+    class Reading(Request):
+        def get_json(self, *arguments: Any, **more: Any) -> Any:
+            hold.wait()  # in the view, under the lock
+            return super().get_json(*arguments, **more)
+
+    slow.application.request_class = Reading
     tag = {"If-Match": fast.get(PATH).headers["ETag"]}
-    monkeypatch.setenv("TAKES", "0.5")
     late = Racer(lambda: slow.put(PATH, json={"number": 1}, headers=tag))
-    time.sleep(0.3)
-    monkeypatch.setenv("TAKES", "0")
-    second = fast.put(PATH, json={"number": 2}, headers=tag)
+    assert hold.reached.wait(WAIT)
+    second = fast.put(PATH, json={"number": 2}, headers=tag)  # which waits until the lock has expired
+    hold.released.set()
     assert second.status_code == 200
     if fenced:
         assert late.answer().status_code == 412
@@ -251,6 +257,23 @@ def test_a_lock_that_expires_too_early_is_fenced(
     else:
         assert late.answer().status_code == 200  # and the other's is lost
     assert fast.get(PATH).get_json() == {"number": 2 if fenced else 1}
+
+
+def test_locks_that_expire_again_and_again_lose_no_update(
+    valkey: str, redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lives for a millisecond, which is less than most views take."""
+    monkeypatch.setenv("STORE", valkey)
+    monkeypatch.setenv("LOCKS", redis)
+    forget_all(valkey, redis)
+    put_first(LOCKED)
+    monkeypatch.setenv("LIVES", "1")
+    with serving(LOCKED, PATH) as one, serving(LOCKED, PATH) as two:
+        histories = collide(Plan([one.url, two.url], ACCEPTED, nonce="writer"))
+        verdict = judge(histories[PATH], one.first, one.state())
+    assert verdict.problems == []
+    assert verdict.accepted == ACCEPTED
+    assert verdict.refused
 
 
 def test_a_document_that_is_locked_for_too_long_is_busy(
