@@ -345,7 +345,7 @@ class SessionUnit:
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
         transaction = self._transactions[connection]
-        for claim in self._claims:
+        for claim in [claim for claim in self._claims if not claim.is_elsewhere(connection)]:
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
@@ -572,7 +572,8 @@ class SessionUnit:
             databases.read(claim.connection_of_session(), claim.row, (), "exclusive")
         for creation in self._creations:
             for row in creation.rows if creation.session is not None else ():
-                connection = databases.connection_to_write(creation.session, row.mapper)  # type: ignore[arg-type]
+                session: Any = creation.session
+                connection = databases.connection_to_write(session, row.mapper, row.shard)
                 databases.read(connection, row, (), "exclusive")
 
     def _is_to_be_flushed(self, session: Session) -> bool:
