@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 from flask import Flask, Response
@@ -58,7 +59,9 @@ class Explanation:
         self.is_reached = True
         self._look(exchange, protection)
 
-        def stop(*_: object, **__: object) -> None:
+        def stop(*handed: Any, **__: object) -> None:
+            if protection.is_batch:
+                self.facts.append(("Items", f"the condition of each of the {len(handed[-1])} holds"))
             raise _Stopped
 
         exchange.view = stop
@@ -66,6 +69,7 @@ class Explanation:
             return answer(exchange)
         except ConditionalRequestError as refusal:
             self.refusal = refusal
+            self.facts.extend(_items(refusal))
             raise
 
     def _look(self, exchange: Exchange, protection: Protection) -> None:
@@ -76,7 +80,7 @@ class Explanation:
             return
         self.facts.append(("Resource", resource.name))
         if protection.is_batch:
-            self.facts.append(("Items", "each is judged by its own tag, from the content: give it by --data"))
+            self.facts.append(("Content", "has the items, each with a tag of its own: give it by --data"))
             return
         try:
             target = resource.load(exchange.url_arguments, may_be_absent=True)
@@ -134,6 +138,14 @@ def _conditions(exchange: Exchange, current: Representation | None) -> Iterable[
         yield title, f"{value} {says.get(verdict, f'fails: {verdict}')}"
     if not found:
         yield "Conditions", "none"
+
+
+def _items(refusal: ConditionalRequestError) -> Iterable[tuple[str, str]]:
+    """Yield what is said of each item of a batch that was refused, counted from 0."""
+    for item in refusal.items:
+        named = [f"{name}={value}" for name, value in item.items() if name not in ("index", "reason", "etag")]
+        current = f"; current tag {item['etag'] or 'none'}" if "etag" in item else ""
+        yield f"Item {item['index']}", f"{', '.join(named)} fails: {item['reason']}{current}"
 
 
 def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:

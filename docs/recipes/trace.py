@@ -10,11 +10,14 @@ def state(tag):
 
 lines = [json.loads(line) for line in sys.stdin]
 lost = next(line for line in lines if line["id"] == sys.argv[1])
-here = [line for line in lines[: lines.index(lost)] if line["path"] == lost["path"]]
-writes = [line for line in here if line["status"] < 300 and line["method"] not in ("GET", "HEAD")]
-given = [line for line in here if line["status"] < 400 and state(line["etag"]) == state(lost["sent"])]
+here = [line for line in lines if line["path"] == lost["path"]]
+before = here[: here.index(lost)]
+given = [line for line in before if line["status"] < 400 and state(line["etag"]) == state(lost["sent"])]
 copies = [line for line in given if line["client"] == lost["client"]]
-since = [line for line in writes if given and here.index(line) > here.index(given[-1])]
+writes = [line for line in here if line["status"] < 300 and line["method"] not in ("GET", "HEAD")]
+later = before[before.index(given[-1]) + 1 :] if given else []
+# Two that race are logged in any order: the winner is known by the tag that it made.
+since = [line for line in writes if line in later or state(line["etag"]) == state(lost["etag"])]
 
 print("refused  ", lost["time"], lost["client"], lost["id"], lost["method"], lost["path"])
 for told, found in (("copy from", copies[-1:]), ("overtaken", since[:1])):

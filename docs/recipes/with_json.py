@@ -6,8 +6,8 @@ class JSONFormatter(logging.Formatter):
     def format(self, record):
         told = {name: value for name, value in vars(record).items() if name.startswith("etag_")}
         asked = request.headers.get("X-Request-ID") if has_request_context() else None
-        about = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
-        return json.dumps({**about, "request_id": asked, **told})
+        about = {"time": self.formatTime(record), "logger": record.name, "level": record.levelname}
+        return json.dumps({**about, "message": record.getMessage(), "request_id": asked, **told})
 
 def install(app):
     (handler := logging.StreamHandler()).setFormatter(JSONFormatter())

@@ -25,7 +25,7 @@ class ProductCatalogue extends HTMLElement {
     const turn = ++this.#turn;
     let state = `Up to date. Asks every ${INTERVAL / 1000} seconds.`;
     try {
-      const copy = await read(this.dataset.api + location.search, {known: this.#copy, send: this.#send});
+      const copy = await read(this.dataset.api + location.search, {known: this.#copy, send: this.#send, attempts: 1});
       if (turn === this.#turn && copy !== this.#copy) this.#show(copy);
     } catch {
       state = "No answer. Asks again in a moment.";

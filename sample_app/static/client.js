@@ -14,12 +14,35 @@
  */
 
 const ATTEMPTS = 5;
-const PATIENCE = 10_000; // milliseconds, after which an answer is no longer waited for
+const DEADLINE = 30_000; // milliseconds, for all attempts together
+const PATIENCE = 10_000; // milliseconds, after which one answer is no longer waited for
+
+const LOST = [502, 503, 504, 520, 521, 522, 523, 524]; // a proxy's word: the server may have the request
+const LATER = [408, 425, 429]; // not looked at: the same request may be sent again
+const GONE = [404, 410];
+const OVERTAKEN = [404, 409, 410, 412]; // what there is has to be looked at
 
 /**
  * What was read, and its entity tag, which belong together. Both are null where there is nothing.
  *
  * @typedef {{content: Object|null, etag: string|null}} Copy
+ */
+
+/**
+ * How long a function tries. `attempts`: how often, at most; at least once. `deadline`: for how many milliseconds.
+ * `send`: what to fetch with.
+ *
+ * @typedef {{attempts?: number, deadline?: number, send?: typeof fetch}} Limits
+ */
+
+/**
+ * What became of a write. `saved`: `copy` is what is there now. `clash`: both have changed the members in `clashes`;
+ * decide on them, and save on `theirs`. `gone`: it has been deleted; saved on ABSENT, it is created anew. `busy`: in
+ * every attempt somebody else was first, or the server was busy. `attempts`: how many requests have written. `base` and
+ * `mine` are what the last of them began with, and `theirs` what it met.
+ *
+ * @typedef {{state: "saved"|"clash"|"gone"|"busy", attempts: number, base: Copy, mine: Object, theirs: Copy|null,
+ *     copy?: Copy, clashes?: string[], pointers?: string[]}} Outcome
  */
 
 /** What is at a URL that names nothing: saved on this, content is created. @type {Copy} */
@@ -34,97 +57,285 @@ export class Refused extends Error {
   }
 }
 
-/** No answer came, or not all of it: whether a save was made is not known. Saving again finds out. */
+/** No answer came, also not after several attempts; nothing was saved. */
 export class Unreachable extends Error {}
+
+/**
+ * An answer was lost, and what is there does not tell whether it was saved: somebody else may have made it so, or nothing
+ * can be read any more. `mine` was to be saved, and `theirs` is what is there; null if nothing could be read.
+ */
+export class Unknown extends Error {
+  constructor(mine, theirs, options) {
+    const why = theirs === null ? "nothing could be read" : "somebody else may have made it so";
+    super(`The answer was lost, and what is there does not tell whether this was saved: ${why}.`, options);
+    this.mine = mine;
+    this.theirs = theirs;
+  }
+}
 
 /** The server gives no entity tag, so that nothing can be saved without the risk that somebody's work is lost. */
 export class Untagged extends Error {}
+
+/** There are no attempts left, or no time. */
+class Exhausted extends Error {}
 
 /**
  * Read what a URL names.
  *
  * @param {string} url
- * @param {{known?: Copy, send?: typeof fetch}} [options] `known`: a copy from before, which is returned itself if it
- *     still is what is there; that costs no body. `send`: what to fetch with.
+ * @param {Limits & {known?: Copy}} [options] `known`: a copy from before, which is returned itself if it still is what is
+ *     there; that costs no body.
  * @returns {Promise<Copy>}
  * @throws {Refused|Unreachable}
  */
-export async function read(url, {known = ABSENT, send = fetch} = {}) {
-  const answer = await request(send, "GET", url, known.etag ? {"If-None-Match": known.etag} : {});
-  if (answer.status === 304) return known;
-  if (answer.status === 404) return ABSENT;
-  return {content: contentOf(answer), etag: answer.etag};
+export async function read(url, {known = ABSENT, ...limits} = {}) {
+  const call = new Call(url, limits);
+  return await bounded(call, () => call.read(known));
 }
 
 /**
  * Save what somebody has made of a copy, unless that loses what somebody else has saved since.
  *
  * A refused save is merged with what is there now, and tried again. Where both sides have changed the same members,
- * nobody but a person can merge, so it ends there.
- *
- * An answer that was lost makes the next save look stale. It is known by what is there: nothing is left to be saved.
- * If somebody has set it all back in the meantime, though, it is not known, and what was saved once is saved again.
+ * nobody but a person can merge, so it ends there. A save whose answer was lost is known by what is there: it shows all
+ * that was to be saved, as the server spells it.
  *
  * @param {string} url
  * @param {Copy} base the copy that the work began with.
  * @param {Object} mine the members as they are to be.
- * @param {{attempts?: number, send?: typeof fetch, key?: Function}} [options] `attempts`: how often to try at most; at
- *     least once. `key`: as of `merge`.
- * @returns {Promise<{state: "saved"|"clash"|"gone"|"busy", attempts: number, base: Copy, mine: Object, theirs: Copy|null,
- *     copy?: Copy, clashes?: string[], pointers?: string[]}>} `saved`: `copy` is what is there now. `clash`: both have changed the members in
- *     `clashes`; decide on them, and save on `theirs`. `gone`: it has been deleted; saved on ABSENT, it is created anew.
- *     `busy`: in every attempt somebody else was first. `base` and `mine` are what the last attempt began with, and
- *     `theirs` what it met.
- * @throws {Refused|Unreachable|Untagged}
+ * @param {Limits & {key?: Function}} [options] `key`: as of `merge`.
+ * @returns {Promise<Outcome>}
+ * @throws {Refused|Unreachable|Unknown|Untagged}
  */
-export async function save(url, base, mine, {attempts = ATTEMPTS, send = fetch, key} = {}) {
-  let theirs = null;
-  let restored = null; // the tag that the server gave in the place of one that a proxy has altered
-  for (let attempt = 1; ; attempt++) {
-    const condition = base.content === null ? {"If-None-Match": "*"} : ifStill(url, {etag: restored ?? base.etag});
-    const answer = await request(send, "PUT", url, condition, mine);
-    const outcome = (state, more) => ({state, attempts: attempt, base, mine, theirs, ...more});
-    const isAltered = answer.status === 412 && answer.content?.reason === "weakened" && answer.etag;
-    if (isAltered && restored === null && attempt < attempts) {
-      restored = answer.etag;
-      continue;
+export async function save(url, base, mine, {key, ...limits} = {}) {
+  const call = new Call(url, limits);
+  const story = async () => {
+    for (;;) {
+      const isMade = (theirs) => theirs.content !== null && isThere(call.base.content, call.mine, theirs.content);
+      Object.assign(call, {base, mine, isMade});
+      const answer = await call.write("PUT", ifStill(url, base), mine);
+      if (isDone(answer)) return call.outcome("saved", {copy: await call.copyAfter(answer)});
+      if (!OVERTAKEN.includes(answer.status) && !isUnclear(answer)) throw new Refused(answer);
+      const theirs = await call.look();
+      if (theirs.content === null && base.content !== null) {
+        if (call.isOpen) throw new Unknown(mine, theirs);
+        return call.outcome("gone");
+      }
+      if (call.isOpen && call.isMade(theirs)) return call.outcome("saved", {copy: theirs});
+      const {merged, clashes, pointers} = merge(base.content, mine, theirs.content, key);
+      if (theirs.content !== null && same(merged, theirs.content)) return call.outcome("saved", {copy: theirs});
+      if (theirs.etag === base.etag) call.requireMoment(answer);
+      if (clashes.length > 0) {
+        if (call.isOpen) throw new Unknown(mine, theirs);
+        return call.outcome("clash", {clashes, pointers});
+      }
+      if (theirs.etag !== base.etag) call.close(); // what was sent for a state that is gone comes to nothing
+      [base, mine] = [theirs, merged];
     }
-    if (isForNow(answer)) {
-      if (attempt >= attempts) return outcome("busy");
-      await pause(attempt, answer.retryAfter);
-      continue;
+  };
+  return await bounded(call, story, (theirs) => call.outcome("saved", {copy: theirs}), () => call.outcome("busy"));
+}
+
+/**
+ * Change what a URL names: GET, `change(content)`, PUT; again, if somebody else was first, with what is there by then.
+ *
+ * Where an answer is lost, what is there tells whether it was saved if the change finds nothing left to do, or makes
+ * something anew each time, such as an id. So let it leave a mark of its own. An increment leaves none: that is Unknown,
+ * and worse here than elsewhere. Browsers send a request again by themselves if its connection breaks, and nobody is told:
+ * an increment that was done so is refused as stale, and would be made once more.
+ *
+ * @param {string} url
+ * @param {(content: Object) => Object|void} change returns what the content is to be, or changes what it is given.
+ * @param {Limits} [limits]
+ * @returns {Promise<Outcome>} `saved` or `busy`.
+ * @throws {Refused|Unreachable|Unknown|Untagged} Refused with the status 404, where there is nothing to change.
+ */
+export async function update(url, change, limits = {}) {
+  const call = new Call(url, limits);
+  const story = async () => {
+    let base = await call.read();
+    for (;;) {
+      if (base.content === null) throw new Refused(call.last);
+      const mine = changed(change, base.content);
+      Object.assign(call, {base, mine, isMade: (theirs) => theirs.content !== null && wasMade(call, change, theirs)});
+      if (same(mine, base.content)) return call.outcome("saved", {copy: base});
+      const answer = await call.write("PUT", ifStill(url, base), mine);
+      if (isDone(answer)) return call.outcome("saved", {copy: await call.copyAfter(answer)});
+      if (!OVERTAKEN.includes(answer.status) && !isUnclear(answer)) throw new Refused(answer);
+      const theirs = await call.look();
+      if (theirs.etag === base.etag) call.requireMoment(answer);
+      else if (call.isOpen && call.isMade(theirs)) return call.outcome("saved", {copy: theirs});
+      base = theirs;
     }
-    restored = null;
-    if (answer.status < 300) return outcome("saved", {copy: await copyAfter(answer, url, mine, send)});
-    if (![404, 409, 412].includes(answer.status)) throw new Refused(answer);
-    await pause(attempt);
-    theirs = await read(url, {send});
-    if (theirs.content === null && base.content !== null) return outcome("gone");
-    const {merged, clashes, pointers} = merge(base.content, mine, theirs.content, key);
-    if (same(merged, theirs.content)) return outcome("saved", {copy: theirs});
-    if (theirs.etag === base.etag && !isRace(answer)) throw new Refused(answer); // and so would be the next
-    if (clashes.length > 0) return outcome("clash", {clashes, pointers});
-    if (attempt >= attempts) return outcome("busy");
-    [base, mine] = [theirs, merged];
-  }
+  };
+  return await bounded(call, story, (theirs) => call.outcome("saved", {copy: theirs}), () => call.outcome("busy"));
 }
 
 /**
  * Delete what was read, unless somebody has changed it since.
  *
  * @param {string} url
- * @param {Copy} copy
- * @param {{send?: typeof fetch}} [options]
+ * @param {Copy} base
+ * @param {Limits} [limits]
  * @returns {Promise<Copy>} what is there now: ABSENT, or what somebody has changed, and which was not deleted therefore.
- * @throws {Refused|Unreachable|Untagged}
+ * @throws {Refused|Unreachable|Unknown|Untagged}
  */
-export async function remove(url, copy, {send = fetch} = {}) {
-  const answer = await request(send, "DELETE", url, ifStill(url, copy));
-  if (answer.status < 300 || answer.status === 404) return ABSENT;
-  if (![409, 412].includes(answer.status)) throw new Refused(answer);
-  const theirs = await read(url, {send});
-  if (theirs.etag === copy.etag) throw new Refused(answer);
-  return theirs;
+export async function remove(url, base, limits = {}) {
+  const call = new Call(url, limits);
+  const story = async () => {
+    for (;;) {
+      Object.assign(call, {base, isMade: (theirs) => theirs.content === null});
+      const answer = await call.write("DELETE", ifMatch(url, base));
+      if (isDone(answer) || GONE.includes(answer.status)) return ABSENT;
+      if (!OVERTAKEN.includes(answer.status) && !isUnclear(answer)) throw new Refused(answer);
+      const theirs = await call.look();
+      if (theirs.etag !== base.etag) return theirs;
+      call.requireMoment(answer);
+    }
+  };
+  return await bounded(call, story, (theirs) => theirs);
+}
+
+/** What one call of a function has left, and what it has met. */
+class Call {
+  sent = 0; // requests that write
+  tries = 0;
+  lost = false; // whether a write may have been done, or may yet be, whose answer did not come
+  unclear = false; // the same of a write whose answer does not tell, and which is over
+  base = ABSENT; // what was sent for last, and `mine` the content
+  mine = null;
+  theirs = null; // what was read last
+  isMade = () => false; // whether what was sent is in what is there
+  last = null; // answer
+
+  constructor(url, {attempts = ATTEMPTS, deadline = DEADLINE, send = fetch} = {}) {
+    Object.assign(this, {url, attempts, send, ends: performance.now() + deadline});
+  }
+
+  get isOpen() {
+    return this.lost || this.unclear;
+  }
+
+  close() {
+    this.lost = this.unclear = false;
+  }
+
+  outcome(state, more) {
+    return {state, attempts: this.sent, base: this.base, mine: this.mine, theirs: this.theirs, ...more};
+  }
+
+  async request(method, headers, content) {
+    const patience = Math.min(PATIENCE, Math.max(1_000, this.ends - performance.now()));
+    return (this.last = await request(this.send, method, this.url, headers, content, patience));
+  }
+
+  /** Wait a random time, longer with each attempt, so that those who have collided do not do so again. */
+  async pause() {
+    const wait = this.last.retryAfter + Math.random() * Math.min(2_000, 50 * 2 ** ++this.tries);
+    if (this.tries >= this.attempts || performance.now() + wait > this.ends) throw new Exhausted();
+    await new Promise((resume) => setTimeout(resume, wait));
+  }
+
+  async read(known = ABSENT) {
+    for (;;) {
+      const answer = await this.request("GET", known.etag ? {"If-None-Match": known.etag} : {});
+      if (answer.status === 304 && known.etag) return known;
+      if (GONE.includes(answer.status)) return ABSENT;
+      if (isDone(answer) && answer.content !== undefined) return {content: answer.content, etag: answer.etag};
+      if (!isLost(answer) && !LATER.includes(answer.status)) throw new Refused(answer);
+      await this.pause();
+    }
+  }
+
+  /** Read what there is, after a pause. */
+  async look() {
+    await this.pause();
+    return (this.theirs = await this.read());
+  }
+
+  /** Send a write until its answer says more than to try again. It cannot be done twice. */
+  async write(method, condition, content) {
+    for (let isRestored = false; ; ) {
+      this.sent++;
+      const answer = await this.request(method, condition, content);
+      const reason = answer.content?.reason;
+      if (isLost(answer) || (answer.status === 409 && reason === "partial")) this.lost = true;
+      if (isUnclear(answer)) this.unclear = true;
+      if (isDone(answer)) this.close();
+      const isAltered = answer.status === 412 && reason === "weakened" && answer.etag && condition["If-Match"];
+      if (isAltered && !isRestored) {
+        isRestored = true; // a proxy has altered the tag; the server gives it in the place of that
+        condition = {"If-Match": answer.etag};
+      } else if (isLost(answer) || isForNow(answer)) await this.pause();
+      else return answer;
+    }
+  }
+
+  /** Throw what a write was answered, unless it was for what happened at that moment alone: the next would be no better. */
+  requireMoment(answer) {
+    this.unclear = false;
+    if (!isOfTheMoment(answer)) throw new Refused(answer);
+  }
+
+  /** What is there after a write, whose answer may lack the content, or the tag (RFC 9110 section 9.3.4). */
+  async copyAfter({etag, text, content}) {
+    if (etag && (!text || (content !== undefined && hasMembersOf(content, this.mine)))) {
+      return {content: text ? content : this.mine, etag};
+    }
+    try {
+      return await this.read();
+    } catch (error) {
+      if (error instanceof Refused || error instanceof Exhausted) return {content: this.mine, etag: null}; // it is saved
+      throw error;
+    }
+  }
+}
+
+/**
+ * Go through a story; where it ends in vain, tell what is known of what was sent.
+ *
+ * @param {(theirs: Copy) => *} [saved] what to return where it is saved all the same.
+ * @param {() => *} [busy] what to return where the attempts are over.
+ */
+async function bounded(call, story, saved, busy) {
+  try {
+    return await story();
+  } catch (error) {
+    if (![Refused, Untagged, Exhausted].some((kind) => error instanceof kind)) throw error;
+    const cause = error instanceof Exhausted ? call.last.cause : error;
+    if (call.isOpen) {
+      const answer = await call.request("GET", {});
+      const isRead = isDone(answer) && answer.content !== undefined;
+      if (!isRead && !GONE.includes(answer.status)) throw new Unknown(call.mine, null, {cause});
+      const theirs = isRead ? {content: answer.content, etag: answer.etag} : ABSENT;
+      if (theirs.etag !== call.base.etag && call.isMade(theirs)) return saved(theirs);
+      throw new Unknown(call.mine, theirs, {cause});
+    }
+    if (!(error instanceof Exhausted)) throw error;
+    if (isLost(call.last)) throw new Unreachable(`No answer came from ${call.url}.`, {cause});
+    if (call.sent === 0 || !busy) throw new Refused(call.last);
+    return busy();
+  }
+}
+
+/** Whether a change whose answer was lost is in what is there now; if not, it may be made again. */
+function wasMade(call, change, theirs) {
+  const {base, mine} = call;
+  if (same(changed(change, theirs.content), theirs.content)) return true;
+  const again = changed(change, base.content);
+  const isRepeatable = same(changed(change, mine), mine);
+  const shown = showsMark(mine, again, theirs.content);
+  const isToldApart = isRepeatable || !same(mine, again);
+  if (shown || (isToldApart && isThere(base.content, mine, theirs.content))) return true;
+  if (!isRepeatable && shown !== false) throw new Unknown(mine, theirs);
+  call.close();
+  return false;
+}
+
+/** What a change makes of a content, which stays as it is. */
+function changed(change, content) {
+  const copy = structuredClone(content);
+  return change(copy) ?? copy;
 }
 
 /**
@@ -207,47 +418,135 @@ const inOrder = (value) =>
       : Object.fromEntries(Object.keys(part).sort().map((name) => [name, part[name]])),
   );
 
-/** Whether a refusal is of this moment alone, though nothing has changed: Flask-ETag's own 409. */
-const isRace = ({status, content}) => status === 409 && ["conflict", "partial"].includes(content?.reason);
+/** The value of a member, or undefined. */
+const member = (side, name) => (isObject(side) && Object.hasOwn(side, name) ? side[name] : undefined);
+
+/** Whether what is there shows all that mine has changed of the base, as a server may have respelt it. */
+function isThere(base, mine, theirs) {
+  if (same(mine, base ?? undefined) || same(mine, theirs)) return true;
+  if (isObject(base) && isObject(mine) && isObject(theirs)) {
+    const names = Object.keys({...base, ...mine});
+    return names.every((name) => isThere(...[base, mine, theirs].map((side) => member(side, name))));
+  }
+  const lists = [base, mine, theirs];
+  if (lists.every((side) => Array.isArray(side) && side.length === mine.length)) {
+    return mine.every((_, index) => isThere(...lists.map((side) => side[index])));
+  }
+  return !readsAs(base, mine) && readsAs(theirs, mine);
+}
+
+/** Whether a server may have stored what was sent like this: a number, a time or a text respelt, members added. */
+function readsAs(stored, sent) {
+  if (isObject(stored) && isObject(sent)) {
+    return Object.entries(sent).every(([name, value]) => Object.hasOwn(stored, name) && readsAs(stored[name], value));
+  }
+  if (Array.isArray(stored) && Array.isArray(sent)) {
+    return stored.length === sent.length && sent.every((value, index) => readsAs(stored[index], value));
+  }
+  return same(stored, sent) || (valueOf(sent) !== undefined && valueOf(stored) === valueOf(sent));
+}
+
+const NUMBER = /^([+-]?)0*(\d*?)(?:\.(\d*?)0*)?$/;
+const MOMENT = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
+const LONGEST = 100; // characters of a text that can be a number or a moment
+
+/** What a number or a text stands for; undefined for what only stands for itself. */
+function valueOf(scalar) {
+  if (typeof scalar !== "string" && typeof scalar !== "number") return undefined;
+  const text = String(scalar).trim();
+  const isShort = text.length <= LONGEST && /\d/.test(text);
+  if (isShort && NUMBER.test(text)) {
+    const [, sign, whole, fraction = ""] = NUMBER.exec(text);
+    return `number ${sign === "-" && whole + fraction ? "-" : ""}${whole || "0"}.${fraction}`;
+  }
+  if (isShort && MOMENT.test(text)) {
+    const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(text.slice(10));
+    const hasTime = text.length > 10;
+    const moment = Date.parse(hasZone || !hasTime ? text : `${text}Z`);
+    const finer = (/\.\d{3}(\d*)/.exec(text)?.[1] ?? "").replace(/0+$/, ""); // than milliseconds
+    if (!Number.isNaN(moment)) return `${hasZone ? "moment" : "local"} ${moment} ${finer}`;
+  }
+  return `text ${text.replaceAll("\r\n", "\n").normalize("NFC")}`;
+}
+
+/**
+ * Whether what is there shows what a change makes anew each time that it runs, such as an id: `mine` is what it has made
+ * of the base, and `again` what it makes of that once more. Null if it makes nothing anew, or only what whoever writes
+ * later overwrites.
+ */
+function showsMark(mine, again, theirs) {
+  const found = [];
+  if (isObject(mine) && isObject(again)) {
+    for (const [name, value] of Object.entries(mine)) {
+      const there = member(theirs, name);
+      found.push(Object.hasOwn(again, name) ? showsMark(value, again[name], there) : readsAs(there, value));
+    }
+  } else if (Array.isArray(mine) && Array.isArray(again)) {
+    const others = Array.isArray(theirs) ? theirs : [];
+    const own = mine.filter((item) => !again.some((other) => same(item, other)));
+    found.push(...own.map((item) => others.some((there) => readsAs(there, item))));
+  } else if (!same(mine, again) && readsAs(theirs, mine)) return true;
+  return found.includes(true) ? true : found.includes(false) ? false : null;
+}
+
+/** Whether an answer may be what was sent, as it is stored, and not a word on it. */
+const hasMembersOf = (content, sent) =>
+  isObject(sent)
+    ? isObject(content) && Object.keys(sent).every((name) => name in content)
+    : Array.isArray(content) && Array.isArray(sent);
+
+const isDone = ({status, isRedirected}) => status >= 200 && status < 300 && !isRedirected;
+
+/** Whether nobody knows what became of the request. */
+const isLost = ({status}) => status === null || LOST.includes(status);
+
+/** Whether the server may have done what it was asked to, and does not say so. */
+const isUnclear = (answer) =>
+  answer.isRedirected || (answer.status >= 300 && answer.status < 400) || (answer.status >= 500 && !isLost(answer));
+
+/** Whether two requests have met, though what is there may not have changed. */
+const isOfTheMoment = ({status, content}) =>
+  status === 409 && ["busy", "conflict", "partial"].includes(content?.reason);
 
 /** Whether the same request may be sent again, without looking at what is there: nobody has looked at it. */
-const isForNow = ({status, content}) =>
-  [408, 425, 429].includes(status) || (status === 409 && content?.reason === "busy");
+const isForNow = ({status, content}) => LATER.includes(status) || (status === 409 && content?.reason === "busy");
 
-/** Wait a random time, longer with each attempt, so that those who have collided do not do so again. */
-const pause = (attempt, seconds = 0) =>
-  new Promise((resume) => setTimeout(resume, seconds * 1_000 + Math.random() * Math.min(2_000, 50 * 2 ** attempt)));
+/** The field that lets a write pass only while a copy is what is there. */
+const ifStill = (url, copy) => (copy.content === null ? {"If-None-Match": "*"} : ifMatch(url, copy));
 
-function ifStill(url, {etag}) {
+function ifMatch(url, {etag}) {
   if (etag === null) throw new Untagged(`There is no ETag of ${url}: nobody could tell whether it has changed.`);
   return {"If-Match": etag};
 }
 
-/** What is there after a save, whose answer may lack the content, or the tag (RFC 9110 section 9.3.4). */
-async function copyAfter(answer, url, mine, send) {
-  const content = answer.text ? contentOf(answer) : mine;
-  const isOfIt = !isObject(mine) || (isObject(content) && Object.keys(mine).every((name) => name in content));
-  return answer.etag && isOfIt ? {content, etag: answer.etag} : await read(url, {send});
-}
-
-function contentOf(answer) {
-  if (answer.status >= 300 || answer.content === undefined) throw new Refused(answer);
-  return answer.content;
-}
-
-/** Send, and take the whole answer in. The browser's own cache is passed by: it would hide the 304s. */
-async function request(send, method, url, headers, content) {
+/**
+ * Send, and take the whole answer in; a status of null is none. The browser's own cache is passed by: it would hide the
+ * 304s. A write that was redirected may have become a GET on its way, whose answer says nothing of it.
+ */
+async function request(send, method, url, headers, content, patience) {
   const body = content && JSON.stringify(content);
   if (body) headers = {...headers, "Content-Type": "application/json"};
   try {
-    const signal = AbortSignal.timeout(PATIENCE);
+    const signal = AbortSignal.timeout(patience);
     const answer = await send(url, {method, headers, body, signal, cache: "no-store"});
     const text = await answer.text();
-    const retryAfter = Number(answer.headers.get("Retry-After")) || 0; // a date is not waited for
-    return {status: answer.status, etag: answer.headers.get("ETag"), retryAfter, text, content: parsed(text)};
+    return {
+      status: answer.status,
+      isRedirected: answer.redirected && method !== "GET",
+      etag: answer.headers.get("ETag"),
+      retryAfter: milliseconds(answer.headers.get("Retry-After")),
+      text,
+      content: parsed(text),
+    };
   } catch (cause) {
-    throw new Unreachable(`No answer came to ${method} ${url}.`, {cause});
+    return {status: null, etag: null, retryAfter: 0, text: "", content: undefined, cause};
   }
+}
+
+/** How long a server asks to wait (RFC 9110 section 10.2.3). */
+function milliseconds(retryAfter) {
+  const wait = /^\d+$/.test(retryAfter ?? "") ? Number(retryAfter) * 1_000 : Date.parse(retryAfter) - Date.now();
+  return Math.max(0, wait) || 0;
 }
 
 /** What a text is in JSON; nothing where it is none, such as a page that a proxy made. */

@@ -7,7 +7,7 @@
  * Events: `saved`, with what has been typed, from which base, and the outcome; `clash`.
  */
 
-import {ABSENT, Refused, Unreachable, Untagged, merge, read, remove, save} from "./client.js";
+import {ABSENT, Refused, Unknown, Unreachable, Untagged, merge, read, remove, save} from "./client.js";
 import {comparison, excerpt} from "./comparison.js";
 import {keep, kept} from "./drafts.js";
 import {element, tagOf} from "./elements.js";
@@ -140,7 +140,7 @@ class ProductEditor extends HTMLElement {
     if (!this.#work.asked) return;
     await this.#during("saved", async () => {
       const {base, mine, texts, changed} = this.#work.asked;
-      const outcome = await this.saver(base, mine);
+      const outcome = await this.saver(base, mine).catch((error) => this.#unknown(base, error));
       this.#work.asked = null;
       this.#work.attempts += outcome.attempts;
       const settle = {saved: this.#saved, clash: this.#clashed, gone: this.#gone, busy: this.#missed}[
@@ -148,6 +148,13 @@ class ProductEditor extends HTMLElement {
       ];
       settle.call(this, outcome, difference(this.#texts(), texts), changed);
     });
+  }
+
+  /** Whether a save was made is not known, and somebody has changed the same, or deleted it: a person has to look. */
+  #unknown(base, error) {
+    if (!(error instanceof Unknown) || error.theirs === null) throw error;
+    const {mine, theirs} = error;
+    return {state: theirs.content === null ? "gone" : "clash", attempts: 1, base, mine, theirs};
   }
 
   #saved(outcome, typedSince, changed) {
@@ -180,7 +187,7 @@ class ProductEditor extends HTMLElement {
     const work = this.#work;
     if (!etag) return;
     const url = `${this.dataset.history}?since=${encodeURIComponent(etag)}`;
-    const {content} = await read(url, {send: this.#send}).catch(() => ABSENT);
+    const {content} = await read(url, {send: this.#send, attempts: 1}).catch(() => ABSENT);
     if (work === this.#work) list.replaceChildren(...(content ?? []).map((change) => element("li", {}, sentenceOf(change))));
   }
 
@@ -252,12 +259,14 @@ class ProductEditor extends HTMLElement {
   }
 
   #failed(what, error) {
-    if (error instanceof Unreachable && what === "saved") {
+    const isOffline = error instanceof Unreachable || error instanceof Unknown;
+    if (isOffline && what === "saved") {
       const kept = `What you typed is kept here${this.#keep() ? ", also over a reload" : ""}.`;
       const then = this.#retries < RETRIES ? "It is sent when the connection is back." : "Save again later.";
       this.#tell("unsent", `No connection. ${kept} ${then}`);
-    } else if (error instanceof Unreachable) {
-      this.#tell("refused", `Not ${what}: there is no connection.`);
+    } else if (isOffline) {
+      const isKnown = error instanceof Unreachable;
+      this.#tell("refused", `${isKnown ? `Not ${what}` : `It is not known whether it is ${what}`}: there is no connection.`);
     } else if (error instanceof Refused) {
       if (what === "saved") this.#work.asked = null;
       const wrong = Object.entries(error.problem?.errors ?? {}).filter(([name]) => NAMES.includes(name));

@@ -28,12 +28,15 @@ class Proxy:
     """What was asked of it, in order, and what it does.
 
     :ivar faults: by method, what becomes of the first request, of the second, and so on; ``None`` is nothing.
+    :ivar closes: whether it ends each connection with its answer. Otherwise browsers send a request again by
+        themselves when a connection that they use once more breaks, and tell nobody.
     :ivar rivals: by method and number, from 1, what is done before that request goes on, such as ``("PUT", 1)``.
     """
 
     url: str
     faults: dict[str, list[Fault | None]] = field(default_factory=dict)
     rivals: dict[tuple[str, int], Callable[[], object]] = field(default_factory=dict)
+    closes: bool = False
     always: Callable[[str], Fault | None] = lambda _: None
     requests: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
@@ -106,6 +109,8 @@ def between(server: str) -> Iterator[Proxy]:
             for name, value in headers.items():
                 if name.lower() not in ("connection", "content-length", "transfer-encoding"):
                     self.send_header(name, value)
+            if proxy.closes:
+                self.send_header("Connection", "close")
             if status not in (204, 304):
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()

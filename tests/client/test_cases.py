@@ -83,6 +83,11 @@ class Stage:
         answer = requests.get(self.direct, timeout=20)
         return {name: value for name, value in answer.json().items() if name != "edited"} if answer.ok else None
 
+    def shown(self) -> dict[str, Any] | None:
+        """Return what there is, as a copy, whichever language has that."""
+        answer = requests.get(self.direct, timeout=20)
+        return {"content": answer.json(), "etag": answer.headers["ETag"]} if answer.ok else None
+
     def counts(self, case: dict[str, Any]) -> dict[str, int]:
         return {
             f"{method.lower()}s": self.proxy.count(method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,20 @@ def test_a_write_of_several_is_explained_by_its_items(world: World) -> None:
         raise AssertionError("its view runs")
 
     world.app.patch("/notes")(require_if_match(world.find_note, each=each)(replace_all))
-    arguments = ("PATCH", "/notes", "--header", "Content-Type: application/json", "--data", '["\\"old\\""]')
-    facts = explained(world.app, *arguments)
-    assert facts["Items"].startswith("each is judged by its own tag")
-    assert facts["Answer"].startswith("412 PRECONDITION FAILED: stale")
+    current = world.etag()
+
+    def sent(*tags: str | None) -> dict[str, str]:
+        content = ("--header", "Content-Type: application/json", "--data", json.dumps(tags))
+        return explained(world.app, "PATCH", "/notes", *content)
+
+    stale = sent(current, '"old"')
+    assert stale["Content"].startswith("has the items")
+    assert "Item 0" not in stale
+    assert stale["Item 1"] == f"note_id=1 fails: stale; current tag {current}"
+    assert stale["Answer"].startswith("412 PRECONDITION FAILED: stale")
+    missing = sent(current, None)
+    assert missing["Item 1"] == "note_id=1 fails: missing"
+    assert missing["Answer"].startswith("428 PRECONDITION REQUIRED: missing")
+    passed = sent(current, current)
+    assert passed["Items"] == "the condition of each of the 2 holds"
+    assert passed["Answer"].startswith("the view runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import socket
@@ -10,6 +11,8 @@ import sys
 import time
 from http.client import HTTPConnection
 from pathlib import Path
+
+import pytest
 
 from tests.recipes.served import RECIPES
 
@@ -26,6 +29,27 @@ def ask(port: int, method: str, name: str, if_match: str | None = None) -> tuple
     answer.read()
     connection.close()
     return answer.status, answer.headers.get("ETag", "")
+
+
+def trace(log: str, name: str) -> list[str]:
+    """Return the lines that the recipe prints."""
+    command = [sys.executable, str(RECIPES / "trace.py"), name]
+    return subprocess.run(command, input=log, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.parametrize("winner_is_logged", ["before the copy", "before the loser", "behind the loser"])
+def test_the_winner_of_a_race_is_found_wherever_it_is_logged(winner_is_logged: str) -> None:
+    def line(name: str, method: str, status: int, sent: str, etag: str) -> str:
+        about = {"time": "[26/Nov/2026:09:10:41 +0000]", "client": "10.0.0.7", "path": "/notes/1"}
+        return json.dumps({**about, "id": name, "method": method, "status": status, "sent": sent, "etag": etag})
+
+    copy, loser = line("r-1", "GET", 200, "-", '"old"'), line("r-3", "PUT", 412, '"old"', '"new"')
+    winner = line("r-2", "PUT", 200, '"old"', '"new"')
+    lines = [copy, loser]
+    lines.insert({"before the copy": 0, "before the loser": 1, "behind the loser": 2}[winner_is_logged], winner)
+    _, _, overtaken, since = trace("\n".join(lines), "r-3")
+    assert " r-2 PUT 0 s before" in overtaken
+    assert since == 'since then 1 write(s); now "new"'
 
 
 def test_a_412_is_traced_to_its_cause(tmp_path: Path) -> None:
@@ -54,14 +78,7 @@ def test_a_412_is_traced_to_its_cause(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(WAIT)
-    ran = subprocess.run(
-        [sys.executable, str(RECIPES / "trace.py"), "r-4"],
-        input=log.read_text(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    refused, copied, overtaken, since = ran.stdout.splitlines()
+    refused, copied, overtaken, since = trace(log.read_text(), "r-4")
     stamp = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] 127\.0\.0\.1"
     assert re.fullmatch(rf"refused   {stamp} r-4 PUT /memo", refused)
     assert re.fullmatch(rf"copy from {stamp} r-2 GET [1-5] s before", copied)

@@ -60,6 +60,8 @@ def test_the_decisions_are_the_answers_and_the_races_are_what_the_judge_knows(
     for each in raced:
         asked = [one for one in refused if one.base == each["sent"] and one.start <= each["at"] <= one.end]
         assert any(one not in surely_stale for one in asked), each
-    if kind == "versioned":  # the first judgement of a request has passed if, and only if, its view has run
-        told = [each for each in decisions if each["outcome"] == "refused"]
+    # It raced if, and only if, what was loaded for it at first had the tag that it sent.
+    told = [each for each in decisions if each["outcome"] == "refused"]
+    assert [each for each in told if each["raced"] != (each["judged_first"] == each["sent"])] == []
+    if kind == "versioned":  # whose view has run by then
         assert [each for each in told if each["raced"] != each["has_run"]] == []
