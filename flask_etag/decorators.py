@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from types import FunctionType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
@@ -309,19 +310,23 @@ def _decorated(
     _refuse_contradiction(view, protection)
     if protection.resource is not None:
         refuse_cache_below(view)
-    function = in_sync(view) if inspect.iscoroutinefunction(view) else view
-    arguments_of = _same_arguments if loads_by is None else _arguments_for(view, loads_by)
+    function: Callable[..., Any] = in_sync(view) if inspect.iscoroutinefunction(view) else view
+    arguments_of: _Sorting = _same_arguments
+    if loads_by is not None:
+        arguments_of = _arguments_for(view, loads_by)
+        function = _placing(function, _placed_in(view, loads_by))
 
     @functools.wraps(view)
     def conditional_view(*args: Any, **given: Any) -> Any:
         bound, made_by = function, None
         if args:
-            if len(args) > 1 or not isinstance(args[0], View):
+            owner = type(args[0])
+            if len(args) > 1 or not (issubclass(owner, View) or _is_method_of(owner, conditional_view)):
                 raise TypeError(_misplaced(view, args[0]))
             bound = functools.partial(function, args[0])
             # Flask makes the response of what its own method returns. Another one is handed what the view returns.
-            if type(args[0]).dispatch_request is not MethodView.dispatch_request:
-                made_by = type(args[0])
+            if issubclass(owner, View) and owner.dispatch_request is not MethodView.dispatch_request:
+                made_by = owner
         exchange = Exchange(bound, *arguments_of(given), made_by=made_by)
         if EXPLANATION in exchange.environ:
             return exchange.environ[EXPLANATION].of(exchange, protection, answer)
@@ -344,6 +349,7 @@ def _decorated(
 
 
 _Arguments = dict[str, Any]
+_Sorting = Callable[[_Arguments], tuple[_Arguments, _Arguments]]
 
 
 def _same_arguments(given: _Arguments) -> tuple[_Arguments, _Arguments]:
@@ -356,25 +362,29 @@ def _arguments_for(
 ) -> Callable[[_Arguments], tuple[_Arguments, _Arguments]]:
     """Return a function of what a view is called with: the URL's variables, and what the view takes of it all.
 
-    A framework may call a view without the URL's variables, and with what it has parsed: flask-openapi3 does. Then
-    they are those of the request, and what was parsed is for the view.
+    A framework may call a view with what it has parsed, which is for the view, and without the URL's variables:
+    flask-openapi3 does, and connexion. Then they are those of the request.
 
     :raises TypeError: if the view takes no resource, or only some of the loader's arguments.
     """
     passed_on = _taken_by(view, loads_by)
     known = loads_by.required | loads_by.optional.keys()
     defaults = {name: loads_by.optional[name] for name in passed_on if name in loads_by.optional}
-    if defaults:  # the view's own are as good
+    parsed: frozenset[str] = frozenset()
+    if not _takes_one(view):
         parameters = inspect.signature(view).parameters
+        # The view's own defaults are as good.
         defaults = {name: value for name, value in defaults.items() if not _has_default(parameters[name])}
-    is_called_with_all = not loads_by.is_open
+        parsed = frozenset(name for name, each in parameters.items() if _is_parsed_above(each)) - known
 
     def arguments_of(given: _Arguments) -> tuple[_Arguments, _Arguments]:
-        if is_called_with_all and (known or given) and known.isdisjoint(given):
+        of_url, besides = given, {}
+        if parsed:
+            besides = {name: given[name] for name in parsed if name in given}
+            of_url = {name: value for name, value in given.items() if name not in besides}
+        if not of_url if loads_by.is_open else known.isdisjoint(of_url) and (known or given):
             of_url = request.view_args or {}
             besides = {name: value for name, value in given.items() if name not in of_url}
-        else:
-            of_url, besides = given, {}
         if passed_on:
             of_loader = {name: of_url[name] for name in passed_on if name in of_url}
             besides = {**defaults, **besides, **of_loader}
@@ -383,7 +393,31 @@ def _arguments_for(
     return arguments_of
 
 
-# By these names, flask-openapi3 passes to a view what it has parsed.
+def _placed_in(view: Callable[..., Any], loads_by: Parameters) -> list[str]:
+    """Return the loader's arguments that a view takes before what a decorator below hands it: note, note_id, data.
+
+    webargs, and so flask-smorest and APIFairy, hands that by its position, behind all that is there by position.
+    """
+    if not hasattr(view, "__wrapped__"):
+        return []
+    parameters = [each for each in inspect.signature(view).parameters.values() if each.name != "self"][1:]
+    required = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD and not _has_default(each)]
+    placed = list(takewhile(loads_by.required.__contains__, (each.name for each in required)))
+    return placed if len(placed) < len(required) else []
+
+
+def _placing(function: Callable[..., Any], placed: list[str]) -> Callable[..., Any]:
+    """Return a function that is given some of its arguments by name, and hands them on by position."""
+    if not placed:
+        return function
+
+    def place(*args: Any, **given: Any) -> Any:
+        return function(*args, *(given.pop(name) for name in placed), **given)
+
+    return place
+
+
+# By these names, flask-openapi3 passes to a view what it has parsed; connexion, the body.
 _PARSED_ABOVE = frozenset({"header", "cookie", "path", "query", "form", "body", "raw"})
 
 
@@ -420,7 +454,7 @@ def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
         if not _has_default(parameter)
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         and parameter.name not in taken
-        and not (parameter.name in _PARSED_ABOVE and parameter.annotation is not parameter.empty)
+        and not _is_parsed_above(parameter)
     ]
     if unknown and not hasattr(view, "__wrapped__"):  # a decorator below ours may pass more
         raise TypeError(
@@ -428,6 +462,10 @@ def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
             "would pass it: a view gets the resource alone, or followed by all of the loader's arguments."
         )
     return frozenset(taken)
+
+
+def _is_parsed_above(parameter: inspect.Parameter) -> bool:
+    return parameter.name in _PARSED_ABOVE and parameter.annotation is not parameter.empty
 
 
 def _has_default(parameter: inspect.Parameter) -> bool:
@@ -455,6 +493,12 @@ def _misplaced(view: Callable[..., Any], argument: object) -> str:
         "below this one. From the top: the route, authentication, etag_resource or require_if_match, then what "
         "parses or serialises."
     )
+
+
+def _is_method_of(owner: type, view: Callable[..., Any]) -> bool:
+    """Tell whether a class that is none of Flask's has a view as its method: flask-openapi3 has such classes."""
+    method: Any = getattr(owner, view.__name__, None)
+    return method is not None and inspect.unwrap(method, stop=lambda step: step is view) is view
 
 
 def _is_view_class(view: object) -> bool:

@@ -361,7 +361,7 @@ def _describe_operation(
         if "$ref" not in responses[key] and media_type is not None:
             schema = dialect.schema(document, refusal.schema, refusal.reasons)
             dialect.give_content(responses[key], media_type, schema)
-            if status == "412":
+            if status == "412" and method.takes_tag:
                 _give_tag(document, dialect, responses, key)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import flask_restful
 import flask_restx
 import pytest
-from flask import Blueprint, Flask, jsonify, make_response
+from flask import Blueprint, Flask, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException, PreconditionFailed
 
 from flask_etag import ConditionalRequestError, ETag, etag_resource, require_if_match, resource
@@ -80,6 +81,45 @@ def test_its_representations_are_used(package: Any) -> None:
 
     read = app_of(package, api).test_client().get("/notes/1", headers={"Accept": "text/csv"})
     assert (read.text, read.content_type, read.headers["ETag"]) == ("1", "text/csv", '"1"')
+
+
+def test_what_restx_leaves_out_is_a_variant_where_the_resource_says_so() -> None:
+    @resource(
+        etag=lambda note: note["version"],
+        variant=lambda _: request.headers.get("X-Fields"),
+        headers={"Vary": "X-Fields"},
+        lock=lambda **_: nullcontext(),
+    )
+    def find_part(note_id: int) -> Any:
+        return {"version": "1", "note_id": note_id}
+
+    api: Api = flask_restx.Api()
+    shape = api.model("Note", {"version": flask_restx.fields.String, "note_id": flask_restx.fields.Integer})
+
+    class NoteView(flask_restx.Resource):  # type: ignore[misc]
+        @require_if_match(find_part)
+        @api.marshal_with(shape)
+        def put(self, note: Document) -> Document:
+            return note
+
+        @etag_resource(find_part)
+        @api.marshal_with(shape)
+        def get(self, note: Document) -> Document:
+            return note
+
+    app = Flask("board")
+    ETag(app)
+    api.add_resource(NoteView, "/notes/<int:note_id>")
+    api.init_app(app)
+    client = app.test_client()
+    part = {"X-Fields": "version"}
+    whole, left = client.get("/notes/1"), client.get("/notes/1", headers=part)
+    assert (whole.json, left.json) == ({"version": "1", "note_id": 1}, {"version": "1"})
+    assert whole.headers["Vary"] == left.headers["Vary"] == "X-Fields"
+    for answer, fields, status in ((left, part, 304), (whole, part, 200), (left, {}, 200), (whole, {}, 304)):
+        conditions = {"If-None-Match": answer.headers["ETag"], **fields}
+        assert client.get("/notes/1", headers=conditions).status_code == status
+    assert client.put("/notes/1", headers={"If-Match": left.headers["ETag"]}).status_code == 200
 
 
 @pytest.mark.parametrize("handled", [PreconditionFailed, HTTPException, ConditionalRequestError, Exception])

@@ -506,6 +506,13 @@ def test_webargs_below_ours_reads_the_content_of_what_was_judged() -> None:
         page.write(content["text"] + name)
         return page.text
 
+    @wiki_app.put("/behind/<name>")
+    @require_if_match(find_page)
+    @use_args({"text": fields.String(required=True)})
+    def by_args_behind(page: Page, name: str, content: dict[str, str]) -> str:
+        page.write(content["text"] + name)
+        return page.text
+
     @wiki_app.put("/kwargs/<name>")
     @require_if_match(find_page)
     @use_kwargs({"text": fields.String(required=True)})
@@ -522,7 +529,8 @@ def test_webargs_below_ours_reads_the_content_of_what_was_judged() -> None:
 
     client = wiki_app.test_client()
     for version, (path, text) in enumerate(
-        [("/args/home", "onehome"), ("/kwargs/home", "one"), ("/async/home", "one")], 1
+        [("/args/home", "onehome"), ("/behind/home", "onehome"), ("/kwargs/home", "one"), ("/async/home", "one")],
+        1,
     ):
         stale, current = {"If-Match": '"v0"'}, {"If-Match": f'"v{version}"'}
         assert client.put(path, headers=stale, json={}).status_code == 412

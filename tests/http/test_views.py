@@ -289,6 +289,37 @@ class TestFrameworksThatCallTheView:
         assert client.put("/home", headers={"If-Match": '"v0"'}).status_code == 412
         assert client.put("/home", headers={"If-Match": '"v1"'}).text == "home home parsed"
 
+    def test_what_was_parsed_may_come_beside_the_variables(self) -> None:
+        @require_if_match(find_page)  # type: ignore[arg-type]
+        def replace(page: Page, name: str, body: str) -> str:
+            return f"{page.name} {name} {body}"
+
+        pages = served()
+        pages.add_url_rule("/<name>", "x", self.calling(replace, name="home", body="parsed"), methods=["PUT"])
+        assert pages.test_client().put("/home", headers={"If-Match": '"v1"'}).text == "home home parsed"
+
+    def test_a_loader_of_any_variables_gets_those_and_not_what_was_parsed(self) -> None:
+        @resource
+        def find_by(**names: str) -> Page | None:
+            return find_page(**names)
+
+        @resource
+        def find_first(**names: str) -> Page | None:
+            return None if names else Page("first")
+
+        def read(page: Page, query: str) -> str:
+            return f"{page.name} {query}"
+
+        pages = served()
+        views: tuple[Any, Any] = etag_resource(find_by)(read), etag_resource(find_first)(read)  # type: ignore[arg-type]
+        pages.add_url_rule("/<name>", "one", self.calling(views[0], query="parsed"))
+        pages.add_url_rule("/bare/<name>", "bare", self.calling(etag_resource(find_by)(lambda page: page.name)))
+        pages.add_url_rule("/", "first", self.calling(views[1], query="parsed"))
+        client = pages.test_client()
+        assert client.get("/home").text == "home parsed"
+        assert client.get("/bare/home").text == "home"
+        assert client.get("/").text == "first parsed"
+
     def test_a_loader_without_variables_gets_none(self) -> None:
         @resource
         def find_settings() -> Page:
@@ -322,6 +353,39 @@ class TestFrameworksThatCallTheView:
     def test_a_name_that_is_not_annotated_is_refused_as_ever(self) -> None:
         with pytest.raises(TypeError, match="takes body, which its loader does not take"):
             etag_resource(find_page)(lambda page, body: page.name + body)
+
+
+class TestClassesThatFlaskDoesNotKnow:
+    """flask-openapi3 calls the methods of plain classes, with an object of theirs."""
+
+    def test_their_methods_are_served(self) -> None:
+        serving: Any = etag_resource(find_page)  # a type for them would let any function pass
+
+        class PageView:
+            greeting = "Welcome"
+
+            @serving  # type: ignore[untyped-decorator]
+            def get(self, page: Page, name: str) -> str:
+                return f"{self.greeting} {page.name} {name}"
+
+        pages = served()
+        pages.add_url_rule("/<name>", "page", PageView().get)
+        client = pages.test_client()
+        assert client.get("/home").text == "Welcome home home"
+        assert client.get("/home", headers={"If-None-Match": '"v1"'}).status_code == 304
+
+    def test_an_object_of_another_class_is_no_self(self) -> None:
+        class User:
+            get = "a name"
+
+        @etag_resource(find_page)
+        def get(page: Page) -> str:
+            return page.name
+
+        pages = served()
+        pages.add_url_rule("/<name>", "page", lambda name: get(User(), name=name))  # type: ignore[misc,arg-type]
+        with pytest.raises(TypeError, match="A decorator that passes one belongs below this one"):
+            pages.test_client().get("/home")
 
 
 class Represented(MethodView):
