@@ -106,6 +106,7 @@ test-all: test-stores
 test-stores:
 	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
 	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks tests/audit_trail
+	TEST_HISTORY_LIBRARY=sqlalchemy_history .venv-stores/bin/python -m pytest tests/audit_trail
 
 .PHONY: tags scale
 scale: $(VENV)/.test $(VENV)/.bench
