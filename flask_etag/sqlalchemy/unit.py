@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Compiled, Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -279,7 +279,7 @@ class SessionUnit:
         self._claim_awaited()
         state = instance_state(target)
         transaction, session = self._transactions[connection], state.session
-        transaction.flush_of = session
+        transaction.flushing(session)
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, session)
         for creation in self._unmade:
@@ -295,7 +295,7 @@ class SessionUnit:
         self._claim_awaited()
         state = instance_state(target)
         transaction, session = self._transactions[connection], state.session
-        transaction.flush_of = session
+        transaction.flushing(session)
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(connection, state)
@@ -308,7 +308,7 @@ class SessionUnit:
         self._claim_awaited()
         state = instance_state(target)
         transaction, session = self._transactions[connection], state.session
-        transaction.flush_of = session
+        transaction.flushing(session)
         for creation in self._unmade:
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             creation.replacing(connection, state)
@@ -336,7 +336,7 @@ class SessionUnit:
             self._transactions[connection].begin_savepoint(statement.ident)
             return
         self._claim_awaited()
-        is_flushing = self._transactions[connection].flush_of is not None
+        is_flushing = bool(self._transactions[connection].flushes)
         is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None  # it has its own
         if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
             for creation in list(self._unmade):
@@ -345,7 +345,7 @@ class SessionUnit:
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
         transaction = self._transactions[connection]
-        for claim in self._claims:
+        for claim in [claim for claim in self._claims if not claim.is_elsewhere(connection)]:
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
@@ -429,8 +429,7 @@ class SessionUnit:
     def after_flush_postexec(self, session: Session, _: object) -> None:
         """See whether the URL names something by now; and after the last flush of a commit, read it back."""
         for each in self._transactions.values():
-            if each.flush_of is session:
-                each.flush_of = None  # only now: objects get their keys after after_flush
+            each.flushed(session)  # only now: objects get their keys after after_flush
         if self._unmade:
             self._claim_what_was_made(session)
         transaction = session.get_transaction()
@@ -572,7 +571,8 @@ class SessionUnit:
             databases.read(claim.connection_of_session(), claim.row, (), "exclusive")
         for creation in self._creations:
             for row in creation.rows if creation.session is not None else ():
-                connection = databases.connection_to_write(creation.session, row.mapper)  # type: ignore[arg-type]
+                session: Any = creation.session
+                connection = databases.connection_to_write(session, row.mapper, row.shard)
                 databases.read(connection, row, (), "exclusive")
 
     def _is_to_be_flushed(self, session: Session) -> bool:
@@ -650,7 +650,7 @@ class SessionUnit:
         :raises StaleDataError: if another has made it.
         """
         for creation in list(self._unmade):
-            is_flushing = any(transaction.flush_of is not None for transaction in self._transactions.values())
+            is_flushing = any(transaction.flushes for transaction in self._transactions.values())
             if is_flushing or not creation.has_written:
                 continue
             is_by_another = session is not None and creation.session not in (None, session)
@@ -819,7 +819,7 @@ class SessionUnit:
                         tried.refuse()
             except StaleDataError:
                 return
-            except DBAPIError as error:
+            except (DBAPIError, PendingRollbackError) as error:
                 if databases.follows_another(error) and session is not None:  # the view has swallowed that one
                     session.rollback()
                     continue
