@@ -135,7 +135,7 @@ class Creation:
         self._made.append(state)
         self._kept.append(state.obj())
         if None not in key:
-            self._rows.append(Row(state.mapper, key))
+            self._rows.append(Row(state.mapper, key, state.identity_token))
         if replaced is not None:
             self.replacing(connection, instance_state(replaced))
 
@@ -154,7 +154,7 @@ class Creation:
             version = made.dict.get(name)
             if not is_stored_as_sent(column, version):
                 row = Row(made.mapper, tuple(made.mapper.primary_key_from_instance(made.obj())))
-                connection = databases.connection_to_write(session, made.mapper)
+                connection = databases.connection_to_write(session, made.mapper, made.identity_token)
                 version = (databases.read(connection, row, (name,)) or {name: None})[name]
                 if version is not None:
                     set_committed_value(made.obj(), name, version)  # or a loader that locks takes it for stale
@@ -349,7 +349,9 @@ class Creation:
         """Whether the loader would find the row, if there is one, that an INSERT has met."""
         if not self._has_met_another or self.session is None:
             return True
-        return databases.sees_what_is_committed(databases.connection_to_write(self.session, self._made[0].mapper))
+        made = self._made[0]
+        connection = databases.connection_to_write(self.session, made.mapper, made.identity_token)
+        return databases.sees_what_is_committed(connection)
 
     def is_key_taken(self, error: BaseException) -> bool:
         """Tell whether an error means that another has made what the request was going to make first."""

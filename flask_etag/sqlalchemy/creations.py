@@ -151,7 +151,8 @@ class Creations:
         """Lock the rows that were going to be made, waiting for who has them."""
         for creation in self._all:
             for row in creation.rows if creation.session is not None else ():
-                connection = databases.connection_to_write(creation.session, row.mapper)  # type: ignore[arg-type]
+                session: Any = creation.session
+                connection = databases.connection_to_write(session, row.mapper, row.shard)
                 databases.read(connection, row, (), "exclusive")
 
     def is_key_taken(self, error: BaseException) -> bool:
@@ -165,7 +166,7 @@ class Creations:
         :raises StaleDataError: if another has made it.
         """
         for creation in list(self.unmade):
-            is_flushing = any(transaction.flush_of is not None for transaction in self._transactions.values())
+            is_flushing = any(transaction.flushes for transaction in self._transactions.values())
             if is_flushing or not creation.has_written:
                 continue
             is_by_another = session is not None and creation.session not in (None, session)

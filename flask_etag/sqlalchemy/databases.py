@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -73,10 +73,12 @@ class Row:
 
     :param mapper: that of the object which was loaded from it.
     :param key: its primary key.
+    :param shard: in which of several databases it is, where the session chooses one for each object.
     """
 
     mapper: Mapper[Any]
     key: tuple[Any, ...]
+    shard: Any = field(default=None, compare=False)
 
     def is_named_by(self, mapper: Mapper[Any], key: Sequence[Any] | None) -> bool:
         """Tell whether another mapper and a key name the same row: whichever class is mapped to its table."""
@@ -150,9 +152,13 @@ def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
     return frozenset(str(table.name) for table in mapper.tables)
 
 
-def connection_to_write(session: Session, mapper: Mapper[Any]) -> Connection:
-    """Return the connection by which a session writes the rows of a model: it may read them by another."""
-    return session.connection(bind_arguments={"mapper": mapper, "clause": _write_to(mapper)})
+def connection_to_write(session: Session, mapper: Mapper[Any], shard: Any) -> Connection:
+    """Return the connection by which a session writes the rows of a model: it may read them by another.
+
+    :param shard: in which of several databases the row is, as the identity of its object says; mostly ``None``.
+    """
+    arguments = {"mapper": mapper, "clause": _write_to(mapper)}
+    return session.connection(bind_arguments=arguments if shard is None else {**arguments, "shard_id": shard})
 
 
 @lru_cache(maxsize=256)

@@ -103,7 +103,7 @@ class RowClaim(Claim):
         self.terms = terms
         self.target = target
         self.session = session
-        self.row = Row(state.mapper, key_of(state))
+        self.row = Row(state.mapper, key_of(state), state.identity_token)
         self.is_versioned = is_versioned(state.mapper)
         self._loaded: dict[str, Any] | None = None
         if not self.is_versioned:
@@ -163,6 +163,13 @@ class RowClaim(Claim):
         if state.obj() is self.target:
             return True
         return state.key is not None and self.row.is_named_by(mapper, state.key[1])
+
+    def is_elsewhere(self, connection: Connection) -> bool:
+        """Tell whether a connection is to another shard than the row's, where its key would be another row's."""
+        if self.row.shard is None:
+            return False
+        own = self.session.get_bind(self.row.mapper, shard_id=self.row.shard)
+        return connection.engine is not own.engine
 
     def may_be_written_by(self, compiled: Compiled, tables: frozenset[str]) -> bool:
         """Tell whether a statement may write what counts of the row.
@@ -227,7 +234,7 @@ class RowClaim(Claim):
 
     def connection_of_session(self) -> Connection:
         """Return the connection by which the session writes the row."""
-        return databases.connection_to_write(self.session, self.row.mapper)
+        return databases.connection_to_write(self.session, self.row.mapper, self.row.shard)
 
     def hold(
         self, connection: Connection, depth: int, lock: databases.Lock = "exclusive", *, whole: bool = False
@@ -507,7 +514,7 @@ class RowClaim(Claim):
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
         key = key_of(state)
         if key != self.row.key or state.mapper is not self.row.mapper:
-            self.row, self._is_renamed = Row(state.mapper, key), True
+            self.row, self._is_renamed = Row(state.mapper, key, state.identity_token), True
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known

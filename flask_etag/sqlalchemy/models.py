@@ -296,7 +296,8 @@ def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
         return key
     names = names_of_key(mapper)
     if state.runid is None and state.session is not None:  # it was inserted, and nothing of it has been read since
-        connection = state.session.connection(bind_arguments={"mapper": mapper})
+        shard = {} if state.identity_token is None else {"shard_id": state.identity_token}
+        connection = state.session.connection(bind_arguments={"mapper": mapper, **shard})
         for name, value in (read(connection, Row(mapper, key), names) or {}).items():
             set_committed_value(state.obj(), name, value)
     return tuple(state.dict.get(name, given) for name, given in zip(names, key, strict=True))

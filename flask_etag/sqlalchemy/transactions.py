@@ -15,7 +15,7 @@ class Transaction:
 
     :ivar depth: how many savepoints were seen to begin, and not to end.
     :ivar session: the session that has begun it, as far as that is asked for.
-    :ivar flush_of: the session whose flush is going on.
+    :ivar flushes: the sessions whose flushes are going on, one within the other where a listener has its own.
     :ivar wrote_at: the depth at which something was first written; ``None`` where nothing was.
     :ivar counts_from: the same, without what was written of columns that do not count.
     :ivar broken_at: the depth at which an error has left nothing to do but to roll back; ``None`` where none has.
@@ -26,7 +26,7 @@ class Transaction:
 
     depth: int = 0
     session: Session | None = None
-    flush_of: Session | None = None
+    flushes: list[Session] = field(default_factory=list)
     wrote_at: int | None = None
     counts_from: int | None = None
     broken_at: int | None = None
@@ -42,6 +42,16 @@ class Transaction:
         """Note a savepoint, by its name."""
         self._savepoints.append(savepoint)
         self.depth += 1
+
+    def flushing(self, session: Session | None) -> None:
+        """Note that the flush of a session writes."""
+        if session is not None and session not in self.flushes:
+            self.flushes.append(session)
+
+    def flushed(self, session: Session) -> None:
+        """Note that the flush of a session is over."""
+        if session in self.flushes:
+            self.flushes.remove(session)
 
     def wrote(self, *, counts: bool = True) -> None:
         """Note that something was written.
@@ -70,7 +80,7 @@ class Transaction:
 
         :param depth: that of what is inside.
         """
-        self.flush_of = None
+        self.flushes.clear()
         if self.wrote_at is not None and self.wrote_at >= depth:
             self.wrote_at = None
         if self.counts_from is not None and self.counts_from >= depth:

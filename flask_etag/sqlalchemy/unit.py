@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Compiled, Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -277,7 +277,7 @@ class SessionUnit:
         self._claim_awaited()
         state = instance_state(target)
         transaction, session = self._transactions[connection], state.session
-        transaction.flush_of = session
+        transaction.flushing(session)
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, session)
         if self._creations.unmade:
@@ -292,7 +292,7 @@ class SessionUnit:
         self._claim_awaited()
         state = instance_state(target)
         transaction, session = self._transactions[connection], state.session
-        transaction.flush_of = session
+        transaction.flushing(session)
         if self._creations.unmade:
             self._creations.replacing(connection, mapper, state)
         for claim in self._claims:
@@ -321,7 +321,7 @@ class SessionUnit:
             self._transactions[connection].begin_savepoint(statement.ident)
             return
         self._claim_awaited()
-        is_flushing = self._transactions[connection].flush_of is not None
+        is_flushing = bool(self._transactions[connection].flushes)
         # A flush executes with a cache of its own; the view's statements have none.
         is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None
         if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
@@ -329,7 +329,7 @@ class SessionUnit:
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
         transaction = self._transactions[connection]
-        for claim in self._claims:
+        for claim in [claim for claim in self._claims if not claim.is_elsewhere(connection)]:
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
@@ -401,8 +401,7 @@ class SessionUnit:
     def after_flush_postexec(self, session: Session, _: object) -> None:
         """See whether the URL names something by now; and after the last flush of a commit, read it back."""
         for each in self._transactions.values():
-            if each.flush_of is session:
-                each.flush_of = None  # only now: objects get their keys after after_flush
+            each.flushed(session)  # only now: objects get their keys after after_flush
         if self._creations.unmade:
             self._creations.look(session)
         transaction = session.get_transaction()
@@ -601,7 +600,7 @@ class SessionUnit:
                     claim.hold(connection, self._depth(connection), "shared")
 
     def _connection_of(self, claim: RowClaim) -> Connection:
-        """Return the connection of a claim's session, which gives none after a commit within a savepoint's block."""
+        """Return the connection of a claim's session, which gives none after a commit in a savepoint's block."""
         try:
             return claim.connection_of_session()
         except InvalidRequestError:
@@ -703,7 +702,7 @@ class SessionUnit:
                     self._creations.look_again(tried)
             except StaleDataError:
                 return
-            except DBAPIError as error:
+            except (DBAPIError, PendingRollbackError) as error:
                 if databases.follows_another(error) and session is not None:  # the view has swallowed that one
                     session.rollback()
                     continue

@@ -115,7 +115,7 @@ def _update(session: Session, state: InstanceState[Any], changed: set[str]) -> N
             if (column.onupdate or column.server_onupdate) and attributes.get(column) not in names
         }
         where = [column == key[attributes[column]] for column in table.primary_key]
-        connection = connection_to_write(session, mapper)
+        connection = connection_to_write(session, mapper, state.identity_token)
         connection.execute(update(table).values({**kept, **given}).where(*where))
     for name in names & state.dict.keys():
         [column, *_] = mapper.column_attrs[name].columns

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-from uuid import UUID
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
-from sqlalchemy import ForeignKey, String, create_engine, select
+from sqlalchemy import Column, ForeignKey, String, create_engine, select
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -18,9 +18,11 @@ from sqlalchemy.orm import (
     configure_mappers,
     declared_attr,
     mapped_column,
+    registry,
     scoped_session,
     sessionmaker,
 )
+from sqlmodel import Field, SQLModel
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned, etag_of_version
@@ -101,7 +103,27 @@ class Composite(Versioned, Base):
     text: Mapped[str] = mapped_column(String(80), default="first")
 
 
-@pytest.fixture(params=[First, Last, Single, Joined, Concrete, Named, Composite])
+_hero_version = Column("version", String(36), nullable=False)
+
+
+class OwnSQLModel(SQLModel, registry=registry()):
+    pass
+
+
+class Hero(OwnSQLModel, table=True):
+    """As the docs have it: SQLModel makes a field of each annotation, and so of the mixin's."""
+
+    id: int = Field(primary_key=True)
+    text: str = "first"
+    version: str = Field(default=None, sa_column=_hero_version, exclude=True)
+
+    __mapper_args__: ClassVar[Any] = {
+        "version_id_col": _hero_version,
+        "version_id_generator": lambda _: uuid4().hex,
+    }
+
+
+@pytest.fixture(params=[First, Last, Single, Joined, Concrete, Named, Composite, Hero])
 def kind(request: pytest.FixtureRequest) -> Any:
     return request.param
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, insert, select
+from sqlalchemy import ForeignKey, event, insert, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
@@ -191,3 +191,39 @@ def test_a_lock_that_waits_for_nobody(
     answer = board.save(view)
     assert (answer.status_code, board.get().text) == (200, "mine")
     assert answer.headers["ETag"] == board.get().headers["ETag"]
+
+
+# A session within the flush of another, on its connection, as history libraries have one.
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_a_flush_within_a_flush(any_board: Board, is_made: bool) -> None:
+    board = any_board
+    inner: list[Session] = []
+
+    def begin(session: Session, *_: object) -> None:
+        inner.append(Session(session.connection()))
+        inner[-1].add(Player(id=8))
+        inner[-1].flush()
+
+    def end(session: Session, *_: object) -> None:
+        inner[-1].get_one(Player, 8).name = "flushed within"
+        inner[-1].flush()
+        inner[-1].execute(update(Player).where(Player.id == 8).values(name="updated within"))
+
+    def view(found: Any) -> None:
+        session = board.db.session()
+        event.listen(session, "before_flush", begin)
+        event.listen(session, "after_flush", end)
+        if found is None:
+            session.add(board.model(id=2, text="mine"))
+        else:
+            found.text = "mine"
+        session.commit()
+
+    number = 2 if is_made else 1
+    answer = board.save(view, 2, create=True, If_None_Match="*") if is_made else board.save(view)
+    assert (answer.status_code, board.get(number).text) == (200, "mine")
+    assert answer.headers["ETag"] == board.get(number).headers["ETag"]
+    with Session(board.engine) as session:
+        assert session.get_one(Player, 8).name == "updated within"

@@ -215,6 +215,24 @@ class TestAGuardedView:
         assert watched.save(view).status_code == 412
         assert stored(watched, "views", "text") == [0, "theirs"]
 
+    def test_of_mappings_names_the_version_and_moves_it(self, watched: Board) -> None:
+        """SQLAlchemy wants it in each mapping, and compares it; the docs have the statement that does not."""
+        with Session(watched.engine) as session:
+            before = session.get_one(watched.model, 1).version
+            for bulk in (
+                lambda mapping: session.bulk_update_mappings(watched.model, [mapping]),
+                lambda mapping: session.execute(update(watched.model), [mapping]),
+            ):
+                with pytest.raises(KeyError, match="version"):
+                    bulk({"id": 1, "views": 1})
+                session.rollback()
+                bulk({"id": 1, "views": 1, "version": before})
+                session.commit()
+                session.expire_all()
+                after = session.get_one(watched.model, 1).version
+                assert after != before
+                before = after
+
 
 @pytest.mark.parametrize("way", ["object", "statement"])
 def test_a_read_that_counts_answers_a_tag_that_a_save_can_use(watched: Board, way: str) -> None:

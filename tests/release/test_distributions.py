@@ -78,3 +78,66 @@ def test_every_public_name_has_its_type(wheel: Path, tmp_path: Path) -> None:
 )
 def test_a_workflow_is_one_that_the_forge_reads(workflow: Path) -> None:
     run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+
+
+IN_AN_APPLICATION_THAT_EXISTS = """
+from flask import Flask, request
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
+from flask_etag import ETag, require_if_match, resource
+from flask_etag.sqlalchemy import Versioned
+from flask_etag.testing import conformance, race
+
+class Base(DeclarativeBase):
+    pass
+
+class Note(Versioned, Base):
+    __tablename__ = "note"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    body: Mapped[str]
+
+engine = create_engine("sqlite:///notes.db")
+session = scoped_session(sessionmaker(engine))
+app = Flask(__name__)
+ETag(app)
+app.teardown_appcontext(lambda error: session.remove())
+
+@resource
+def find_note(note_id):
+    return session.get(Note, note_id)
+
+@app.route("/notes/<int:note_id>", methods=["GET", "PUT"])
+@require_if_match(find_note)
+def note(note):
+    if request.method == "PUT":
+        note.body = request.json["body"]
+        session.commit()
+    return {"body": note.body}
+
+Base.metadata.create_all(engine)
+session.add(Note(id=1, body="first"))
+session.commit()
+session.remove()
+cases = list(conformance(app, "/notes/1", {"body": "other"}))
+print(len(cases) > 50, [case.name for case in cases if case.passed is False])
+tag = app.test_client().get("/notes/1").headers["ETag"]
+def save(client):
+    return client.put("/notes/1", json={"body": "mine"}, headers={"If-Match": tag})
+print(sorted(answer.status_code for answer in race(app, save, save)))
+engine.dispose()
+"""
+
+
+def test_an_application_that_exists_keeps_what_it_has_and_is_guarded(wheel: Path, tmp_path: Path) -> None:
+    """The oldest Flask and SQLAlchemy that are supported stay what they are, and so does what came with them."""
+    python = tmp_path / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python)
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path)
+    run(*pip, "install", "--quiet", "Flask==3.0.3", "SQLAlchemy==2.0.43")
+    before = set(run(*pip, "freeze", "--all").splitlines())
+    run(*pip, "install", "--quiet", f"{wheel}[sqlalchemy]")
+    [added] = set(run(*pip, "freeze", "--all").splitlines()) ^ before
+    assert added.startswith("Flask-ETag @ ")
+    run(*pip, "check")
+    printed = run(python, "-W", "error", "-c", IN_AN_APPLICATION_THAT_EXISTS, cwd=tmp_path)
+    assert printed.splitlines() == ["True []", "[200, 412]"]

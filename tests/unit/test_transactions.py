@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.orm import Session
 
 from flask_etag.sqlalchemy.transactions import Transaction
 
@@ -60,3 +61,15 @@ def test_a_database_that_has_ended_everything_knows_no_savepoint_any_more(transa
 def test_a_savepoint_of_before_is_not_known(transaction: Transaction) -> None:
     transaction.begin_savepoint("a")
     assert transaction.depth_inside("of before") == 0
+
+
+def test_a_flush_within_another_ends_by_itself_alone(transaction: Transaction) -> None:
+    outer, inner = Session(), Session()
+    for session in (outer, inner, outer):
+        transaction.flushing(session)
+    transaction.flushed(inner)
+    assert transaction.flushes == [outer]
+    transaction.flushed(inner)
+    transaction.flushed(outer)
+    transaction.flushing(None)
+    assert transaction.flushes == []
