@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from copy import deepcopy
+from copy import copy
 from typing import Any, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlsplit
 
@@ -105,11 +105,12 @@ def describe(document: _Node, app: Flask | None = None) -> _Node:
     dialect = _dialect_of(document)
     views = _Views(app or current_app)
     paths = document.get("paths") or {}
-    for path in paths:
-        methods = views.methods_of([prefix + path for prefix in dialect.prefixes(document)])
+    for path in [path for path in paths if path.startswith("/")]:  # the others are extensions
+        item = _own(document, paths[path])
+        methods = views.methods_of([prefix + path for prefix in dialect.prefixes(document, item)])
         if not methods:
             continue
-        item = paths[path] = _own(document, paths[path])
+        paths[path] = item
         found = [(method, method.operation_in(item)) for method in methods]
         described = [(method, operation) for method, operation in found if operation is not None]
         for method, operation in described:
@@ -233,7 +234,7 @@ class _Views:
 
 
 def _normal(path: str) -> str:
-    return path.rstrip("/")
+    return unquote(path).rstrip("/")
 
 
 def _nameless(path: str) -> str:
@@ -271,12 +272,13 @@ class _Dialect:
         self._is_3_0 = version.startswith("3.0")
         self.has_links = not self._is_swagger
 
-    def prefixes(self, document: _Node) -> list[str]:
-        """Return what may stand before the document's paths: where it says that its URLs begin, or nothing."""
+    def prefixes(self, document: _Node, item: _Node) -> list[str]:
+        """Return what may stand before a path: where it or the document says that URLs begin, or nothing."""
         if self._is_swagger:
             bases = [document.get("basePath") or ""]
         else:
-            bases = [urlsplit(_url_of(server)).path for server in document.get("servers") or ()]
+            servers = item.get("servers") or document.get("servers") or ()
+            bases = [urlsplit(_url_of(server)).path for server in servers]
         return [*("/" + base.strip("/") for base in bases if base.strip("/")), ""]
 
     def text(self) -> _Node:
@@ -286,10 +288,9 @@ class _Dialect:
     def schema(self, document: _Node, name: str, reasons: tuple[str, ...]) -> _Node:
         """Put the schema of a problem into the document, unless it has one of that name; return a reference."""
         if self._is_swagger:
-            schemas, place = document.setdefault("definitions", {}), "#/definitions/"
+            schemas, place = _at(document, "definitions"), "#/definitions/"
         else:
-            components = document.setdefault("components", {})
-            schemas, place = components.setdefault("schemas", {}), "#/components/schemas/"
+            schemas, place = _at(_at(document, "components"), "schemas"), "#/components/schemas/"
         if name not in schemas:
             schemas[name] = self._problem(reasons, has_etag=name == "PreconditionFailedProblem")
         return {"$ref": place + name}
@@ -348,7 +349,7 @@ def _describe_operation(
             parameter = {"name": name, "in": "header", "required": False, "description": says, **dialect.text()}
             operation["parameters"] = [*_list(operation), parameter]
 
-    responses = operation["responses"] = operation.get("responses") or {}
+    responses = _at(operation, "responses")
     for key in list(responses):
         if method.is_tagged(str(key)):
             _give_tag(document, dialect, responses, key)
@@ -363,6 +364,13 @@ def _describe_operation(
             dialect.give_content(responses[key], media_type, schema)
             if status == "412" and method.takes_tag:
                 _give_tag(document, dialect, responses, key)
+
+
+def _at(node: _Node, name: str) -> _Node:
+    """Return what a node has under a name; if it has nothing there, an empty node is put there."""
+    found: _Node = node.get(name) or {}
+    node[name] = found
+    return found
 
 
 def _list(node: _Node) -> list[_Node]:
@@ -403,9 +411,18 @@ def _own(document: _Node, node: _Node) -> _Node:
     Beside a reference there may be a summary or a description, which counts (OpenAPI 3.1).
     """
     found = _resolved(document, node)
-    if found is node:
-        return deepcopy(node)
-    return deepcopy({**found, **{name: value for name, value in node.items() if name != "$ref"}})
+    beside = {} if found is node else {name: value for name, value in node.items() if name != "$ref"}
+    own: _Node = _unshared({**found, **beside} if beside else found)
+    return own
+
+
+def _unshared(node: Any) -> Any:
+    """Return a copy in which no part is in two places: deepcopy() would keep the aliases within."""
+    if isinstance(node, dict):
+        own = copy(node)
+        own.update((name, _unshared(value)) for name, value in node.items())
+        return own
+    return [_unshared(value) for value in node] if isinstance(node, list) else node
 
 
 def _url_of(server: _Node) -> str:

@@ -660,3 +660,39 @@ def test_the_methods_of_openapi_3_2_are_known() -> None:
     assert "412" in item["additionalOperations"]["MERGE"]["responses"]
     link = item["get"]["responses"]["200"]["links"]["mergeIfMatch"]
     assert link["operationRef"] == "#/paths/~1notes~1%7Bnote_id%7D/additionalOperations/MERGE"
+
+
+def test_what_a_document_shares_by_aliases_is_told_apart() -> None:
+    shared = answering("200")
+    operation: Document = {"responses": shared["responses"], "parameters": []}
+    item: Document = {"get": operation, "put": operation, "delete": shared}
+    item = described(readable_and_writable(), "/notes/{note_id}", item)
+    assert (fields_of(item["get"]), fields_of(item["put"])) == (["If-None-Match"], ["If-Match"])
+    assert set(item["get"]["responses"]) == {"200", "304"}
+    assert set(item["put"]["responses"]) == {"200", "412", "428", "409"}
+    assert set(item["delete"]["responses"]) == {"200"}
+
+
+def test_a_path_may_have_servers_of_its_own() -> None:
+    app = served("/v2/notes/<int:note_id>", "PUT", require_if_match(find_note)(of_one))
+    item: Document = {"servers": [{"url": "/v2"}], "put": answering("200")}
+    assert "412" in described(app, "/notes/{note_id}", item, servers=[{"url": "/v1"}])["put"]["responses"]
+
+
+def test_a_path_may_be_written_as_it_is_sent() -> None:
+    app = served("/größen/<int:note_id>", "PUT", require_if_match(find_note)(of_one))
+    for path in ("/größen/{note_id}", "/gr%C3%B6%C3%9Fen/{note_id}"):
+        assert "412" in described(app, path, {"put": answering("200")})["put"]["responses"]
+
+
+@pytest.mark.parametrize("empty", [{"components": None}, {"components": {"schemas": None}}])
+def test_what_is_null_is_as_what_is_not_there(empty: Document) -> None:
+    document: Document = {
+        "openapi": "3.1.0",
+        "paths": {"/notes/{note_id}": {"put": {"parameters": None, "responses": None}, "x-more": None}},
+        **empty,
+    }
+    put = describe(document, readable_and_writable())["paths"]["/notes/{note_id}"]["put"]
+    assert fields_of(put) == ["If-Match"]
+    assert set(put["responses"]) == {"412", "428", "409"}
+    assert len(document["components"]["schemas"]) == 3
