@@ -588,7 +588,9 @@ class SessionUnit:
             if claim.connection is not None:
                 transaction = self._transactions[claim.connection]
                 broken_by = _broken_for(claim, transaction)
-                if broken_by is not None:
+                if claim.connection.invalidated:
+                    claim.roll_back(claim.connection)  # the server was lost, and with it what it has not committed
+                elif broken_by is not None:
                     self._give_up(claim, broken_by)
                 elif claim.unread_after:
                     claim.read_back(transaction.depth)
