@@ -78,6 +78,9 @@ KNOWN: dict[str, Trial] = {
     "creation beside a row of another, deleted by a text": Trial(
         MARIADB, form="create", steps=["rival plain", "text delete", "commit"]
     ),
+    "reported, and gone, and changed by another connection": Trial(
+        form="unprotected", steps=["rival delete", "raw write", "set text", "commit"]
+    ),
     "read by another session, where reads lock": Trial("mariadb, serializable", "hashed", steps=["second target"]),
     "commit within a savepoint, of other rows": Trial(
         "mariadb, repeatable read, snapshot isolation",

@@ -276,7 +276,8 @@ def _waits_for_itself(of: Evidence) -> bool:
     transaction that is open keeps another connection of the view's from the file: that is refused, and not lost.
     """
     is_by_two = any(head.startswith(("second ", "raw ")) for head in heads(of.trial.steps))
-    if of.trial.creates and of.trial.database in ("sqlite", "sqlite, real begins") and is_by_two:
+    has_one_lock = of.trial.database in ("sqlite", "sqlite, real begins") or of.trial.loader == "locking"
+    if of.trial.creates and has_one_lock and is_by_two:
         return True
     return any(reason in mishap.text for mishap in of.control.swallowed for reason in LOCKED)
 
@@ -325,7 +326,8 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
         return
     if "autocommit" in of.trial.database and not of.trial.is_enforced:
         return  # nothing guards it, and it is not refused either
-    if _would_fail_anyway(of) or _is_for_the_application(of) or (_is_stale_to_itself(of) and not of.foreign):
+    is_alone = not (of.foreign and of.trial.is_enforced)
+    if _would_fail_anyway(of) or _is_for_the_application(of) or (_is_stale_to_itself(of) and is_alone):
         return
     name = _named(of.outcome)
     if "InFailedSqlTransaction" in name and "die" in heads(of.trial.steps):

@@ -139,6 +139,11 @@ def is_plain_insert(statement: Any) -> bool:
     return type(statement) is Insert and not (statement._prefixes or _written_beside(statement))
 
 
+def changes_only_what_it_finds(statement: Any) -> bool:
+    """Tell whether a statement only changes or deletes rows, so that its count of rows says all."""
+    return isinstance(statement, Update | Delete) and not _written_beside(statement)
+
+
 def may_upsert(statement: Any) -> bool:
     """Tell whether a statement makes rows, or changes those that are there already."""
     return isinstance(statement, Insert) and not is_plain_insert(statement)

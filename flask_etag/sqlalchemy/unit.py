@@ -354,7 +354,10 @@ class SessionUnit:
             return
         transaction = self._transactions[connection]
         transaction.wrote(counts=not leaves_every_version(context.compiled))
+        has_found_none = cursor.rowcount == 0 and statements.changes_only_what_it_finds(context.compiled.statement)
         for claim in executing.claims:
+            if executing.by == "statement" and has_found_none:
+                continue
             claim.written(connection, transaction.depth, executing.by)
             if executing.by == "statement" and claim.is_to_be_read_at_once:
                 claim.read_back_by_hand(transaction.depth)
