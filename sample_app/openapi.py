@@ -109,7 +109,7 @@ def _describe_schemas(spec: APISpec) -> None:
         "members": {
             "type": "object",
             "description": "By member, what it was and what it became.",
-            "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2},
+            "additionalProperties": {"type": "array", "items": {}, "minItems": 2, "maxItems": 2},
         },
     }
     listed = {"type": "object", "required": list(change), "properties": change}
