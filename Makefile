@@ -27,6 +27,7 @@
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and
 #                   for Quart, Starlette, Django, and a history; in .venv-stores, an environment of its own; part of test-all
 # make tags         what a 304 costs whose version is kept in Valkey or Redis, and one that asks the database
+# make scale        what very many editors cost, measured and simulated, into docs/scale.md (ONLY=hot for a part, QUICK=1)
 # All of them make .venv themselves, once; it is made again only when one of INPUTS changes.
 
 PYTHON ?= python3
@@ -107,7 +108,10 @@ test-stores:
 	.venv-stores/bin/python -m pytest tests/stores tests/other_frameworks tests/audit_trail
 	TEST_HISTORY_LIBRARY=sqlalchemy_history .venv-stores/bin/python -m pytest tests/audit_trail
 
-.PHONY: tags
+.PHONY: tags scale
+scale: $(VENV)/.test $(VENV)/.bench
+	@$(BIN)/python -m benchmarks.scale $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+
 tags:
 	@$(MAKE) --no-print-directory VENV=.venv-stores .venv-stores/.stores
 	@.venv-stores/bin/python -m benchmarks.tags

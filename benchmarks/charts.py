@@ -14,6 +14,16 @@ from benchmarks.measure import Spread
 mpl.use("svg")
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "Flask-ETag", "font.size": 11, "axes.grid": True})
 
+DARK = """
+@media (prefers-color-scheme: dark) {
+text { fill: #e6edf3; }
+[style*="fill: #ffffff"] { fill: #0d1117 !important; }
+[style*="stroke: #000000"], [style*="stroke: #24292f"] { stroke: #e6edf3 !important; }
+[style*="stroke: #b0b0b0"], [style*="stroke: #cccccc"] { stroke: #30363d !important; }
+}
+"""
+"""What a chart is like where its reader prefers a dark page: matplotlib writes its colours into each element."""
+
 Line = Sequence[tuple[float, Spread]]
 
 
@@ -30,8 +40,8 @@ def lines(file: Path, title: str, x: str, y: str, series: Mapping[str, Line], *,
         axes.fill_between(at, low, high, alpha=0.2, color=drawn.get_color())
     axes.set(title=title, xlabel=x, ylabel=y, xscale="log", yscale=grows)
     axes.set_xticks(sorted({where for points in series.values() for where, _ in points}))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
     axes.minorticks_off()
     if grows == "linear":
         axes.set_ylim(bottom=0)
@@ -64,3 +74,11 @@ def _save(figure: Figure, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)
+    let_be_dark(file)
+
+
+def let_be_dark(file: Path) -> None:
+    """Give a chart the colours of a dark page as well, unless it has them."""
+    text = file.read_text("utf-8")
+    if DARK not in text:
+        file.write_text(text.replace("</style>", f"{DARK}</style>", 1), "utf-8")

@@ -21,20 +21,25 @@ class Report:
 
     :param is_kept: whether they are for the docs: tables then replace what is between ``<!-- NAME -->`` and
         ``<!-- end -->`` there.
+    :param page: of the docs.
+    :param folder: of the charts.
     """
 
-    def __init__(self, *, is_kept: bool) -> None:
+    def __init__(self, *, is_kept: bool, page: Path = PAGE, folder: str = "benchmarks") -> None:
         self.is_kept = is_kept
-        self.folder = ROOT / "docs" / "_static" / "benchmarks" if is_kept else ROOT / "build" / "benchmarks"
+        self.page = page
+        self.folder = ROOT / ("docs/_static" if is_kept else "build") / folder
 
     def text(self, name: str, text: str) -> None:
         print(f"{name}\n\n{text}\n", flush=True)
         if self.is_kept:
             place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-            page, found = place.subn(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", PAGE.read_text("utf-8"))
+            page, found = place.subn(
+                lambda match: f"{match[1]}\n{text}\n\n{match[2]}", self.page.read_text("utf-8")
+            )
             if not found:
-                raise RuntimeError(f"{PAGE} has no place for {name}.")
-            PAGE.write_text(page, "utf-8")
+                raise RuntimeError(f"{self.page} has no place for {name}.")
+            self.page.write_text(page, "utf-8")
 
     def ratios(
         self, name: str, cases: Sequence[Case], rounds: Sequence[Round], kept: Sequence[Promise] = ()

@@ -149,8 +149,8 @@ class Unknown(ClientError):
         self.mine: JSON = mine
         self.theirs: Copy | None = theirs
         super().__init__(
-            "The answer was lost, and what is there does not tell whether this was saved: "
-            + ("nothing could be read." if theirs is None else "somebody else may have made it so.")
+            "It is not known whether this was saved: the answer was lost or did not tell, and "
+            + ("nothing could be read." if theirs is None else "somebody else may have made what is there.")
             + " Look before you repeat it."
         )
 
@@ -421,6 +421,7 @@ class _Answer:
 
     :param status: ``None`` if nothing did; ``cause`` says why.
     :param content: ``MISSING`` if it is no JSON.
+    :param is_repeated: whether the library has sent the request more than once, after an answer that was lost.
     """
 
     status: int | None = None
@@ -428,11 +429,17 @@ class _Answer:
     content: JSON = MISSING
     has_body: bool = False
     retry_after: float = 0
+    is_repeated: bool = False
     cause: Exception | None = None
 
     @property
     def is_done(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
+        return self.status is not None and 200 <= self.status < 300 and not self.is_to_be_done
+
+    @property
+    def is_to_be_done(self) -> bool:
+        """Whether the request is to be done later, or perhaps not (RFC 9110 section 15.3.3)."""
+        return self.status == 202
 
     @property
     def is_lost(self) -> bool:
@@ -446,7 +453,10 @@ class _Answer:
         A write may be done when its view fails (500). One that was redirected to a page was done by some, who show
         the result there, and refused by others, who ask to log in.
         """
-        return self.status is not None and (300 <= self.status < 400 or (self.status >= 500 and not self.is_lost))
+        status = self.status
+        if status is None or self.is_lost:
+            return False
+        return self.is_to_be_done or 300 <= status < 400 or status >= 500
 
     @property
     def is_json(self) -> bool:
@@ -577,7 +587,7 @@ class _Call:
         is_restored = False
         while True:
             answer = yield from self.send(method, headers, content)
-            if answer.is_lost or answer.reason == "partial":
+            if answer.is_lost or answer.is_to_be_done or answer.is_repeated or answer.reason == "partial":
                 self.lost = True
             if answer.is_unclear:
                 self.unclear = True
@@ -839,7 +849,7 @@ def _run(client: Any, call: _Call, story: Steps[T]) -> T:
             try:
                 answer = _answer_of(send(**more), step.method)
             except Exception as error:
-                answer = _no_answer(error)
+                answer = _no_answer(error, step.method)
     except StopIteration as end:
         result: T = end.value
         return result
@@ -858,7 +868,7 @@ async def _arun(client: Any, call: _Call, story: Steps[T]) -> T:
             try:
                 answer = _answer_of(await send(**more), step.method)
             except Exception as error:
-                answer = _no_answer(error)
+                answer = _no_answer(error, step.method)
     except StopIteration as end:
         result: T = end.value
         return result
@@ -884,14 +894,16 @@ def _answer_of(response: Any, method: str) -> _Answer:
     headers = response.headers
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = MISSING
+    retries = getattr(getattr(response, "raw", None), "retries", None)  # of urllib3, if requests is told to retry
     return _Answer(
         response.status_code,
         headers.get("ETag"),
         content,
         bool(body),
         _seconds(headers.get("Retry-After")),
+        bool(getattr(retries, "history", ())),
     )
 
 
@@ -910,8 +922,14 @@ def _seconds(retry_after: str | None) -> float:
 _NO_ANSWER = {"TransportError", "DecodingError", "ClientConnectionError", "ClientPayloadError", "HTTPException"}
 
 
-def _no_answer(error: Exception) -> _Answer:
-    """Return that no answer came. What a client raises otherwise is a mistake in the call, and raised again."""
+def _no_answer(error: Exception, method: str) -> _Answer:
+    """Return that no answer came; or the one that a client raises, as one does that is told to raise for a status.
+
+    What a client raises otherwise is a mistake in the call, and raised again.
+    """
+    response = getattr(error, "response", None)
+    if response is not None:
+        return _answer_of(response, method)
     names = {each.__name__ for each in type(error).__mro__}
     is_mistake = isinstance(error, ValueError) or "InvalidJSONError" in names  # which is an OSError of requests
     if (isinstance(error, OSError) and not is_mistake) or names & _NO_ANSWER:

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Compiled, Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
@@ -819,7 +819,7 @@ class SessionUnit:
                         tried.refuse()
             except StaleDataError:
                 return
-            except DBAPIError as error:
+            except (DBAPIError, PendingRollbackError) as error:
                 if databases.follows_another(error) and session is not None:  # the view has swallowed that one
                     session.rollback()
                     continue

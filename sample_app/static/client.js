@@ -18,6 +18,7 @@ const DEADLINE = 30_000; // milliseconds, for all attempts together
 const PATIENCE = 10_000; // milliseconds, after which one answer is no longer waited for
 
 const LOST = [502, 503, 504, 520, 521, 522, 523, 524]; // a proxy's word: the server may have the request
+const TO_BE_DONE = 202; // later, or perhaps not
 const LATER = [408, 425, 429]; // not looked at: the same request may be sent again
 const GONE = [404, 410];
 const OVERTAKEN = [404, 409, 410, 412]; // what there is has to be looked at
@@ -66,8 +67,8 @@ export class Unreachable extends Error {}
  */
 export class Unknown extends Error {
   constructor(mine, theirs, options) {
-    const why = theirs === null ? "nothing could be read" : "somebody else may have made it so";
-    super(`The answer was lost, and what is there does not tell whether this was saved: ${why}.`, options);
+    const why = theirs === null ? "nothing could be read" : "somebody else may have made what is there";
+    super(`It is not known whether this was saved: the answer was lost or did not tell, and ${why}.`, options);
     this.mine = mine;
     this.theirs = theirs;
   }
@@ -259,7 +260,8 @@ class Call {
       this.sent++;
       const answer = await this.request(method, condition, content);
       const reason = answer.content?.reason;
-      if (isLost(answer) || (answer.status === 409 && reason === "partial")) this.lost = true;
+      const isPartial = answer.status === 409 && reason === "partial";
+      if (isLost(answer) || isPartial || answer.status === TO_BE_DONE) this.lost = true;
       if (isUnclear(answer)) this.unclear = true;
       if (isDone(answer)) this.close();
       const isAltered = answer.status === 412 && reason === "weakened" && answer.etag && condition["If-Match"];
@@ -495,14 +497,14 @@ const hasMembersOf = (content, sent) =>
     ? isObject(content) && Object.keys(sent).every((name) => name in content)
     : Array.isArray(content) && Array.isArray(sent);
 
-const isDone = ({status, isRedirected}) => status >= 200 && status < 300 && !isRedirected;
+const isDone = ({status, isRedirected}) => status >= 200 && status < 300 && status !== TO_BE_DONE && !isRedirected;
 
 /** Whether nobody knows what became of the request. */
 const isLost = ({status}) => status === null || LOST.includes(status);
 
 /** Whether the server may have done what it was asked to, and does not say so. */
 const isUnclear = (answer) =>
-  answer.isRedirected || (answer.status >= 300 && answer.status < 400) || (answer.status >= 500 && !isLost(answer));
+  answer.isRedirected || answer.status === TO_BE_DONE || (answer.status >= 300 && answer.status < 400) || (answer.status >= 500 && !isLost(answer));
 
 /** Whether two requests have met, though what is there may not have changed. */
 const isOfTheMoment = ({status, content}) =>

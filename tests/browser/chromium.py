@@ -63,7 +63,7 @@ def shop_on(database: Path) -> Iterator[str]:
 def take_screenshot(target: Path) -> None:
     """Take the picture that the README shows: Bob is told that Ann saved first."""
     with TemporaryDirectory() as folder, shop_on(Path(folder) / "store.db") as url, chromium() as browser:
-        page = browser.new_page(viewport={"width": 1360, "height": 745}, reduced_motion="reduce")
+        page = browser.new_page(viewport={"width": 1360, "height": 815}, reduced_motion="reduce")
         page.goto(url)
         page.get_by_role("button", name="Try it").click()
         for who in ("Ann", "Bob"):

@@ -27,6 +27,8 @@ Fault = str | int | dict[str, Any]
 class Proxy:
     """What was asked of it, in order, and what it does.
 
+    :ivar done: the fields of the requests that the server has done, whatever was told of it.
+
     :ivar faults: by method, what becomes of the first request, of the second, and so on; ``None`` is nothing.
     :ivar closes: whether it ends each connection with its answer. Otherwise browsers send a request again by
         themselves when a connection that they use once more breaks, and tell nobody.
@@ -39,6 +41,7 @@ class Proxy:
     closes: bool = False
     always: Callable[[str], Fault | None] = lambda _: None
     requests: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    done: list[Mapping[str, str]] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
 
     def count(self, method: str) -> int:
@@ -85,6 +88,8 @@ def between(server: str) -> Iterator[Proxy]:
                 connection.request(self.command, self.path, content, dict(self.headers))
                 answer = connection.getresponse()
                 headers, body = dict(answer.getheaders()), answer.read()
+                if answer.status < 300:
+                    proxy.done.append(dict(self.headers))
             except (OSError, HTTPException):  # the server has gone away
                 self.drop()
                 return

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -25,13 +27,15 @@ import httpx2
 import pytest
 import requests
 from flask import Flask
+from requests.adapters import HTTPAdapter
 from sqlalchemy.orm import close_all_sessions
+from urllib3.util import Retry
 
 from flask_etag import client
 from flask_etag.client import ABSENT, Copy, update
 from tests import ROOT
 from tests.client.papers import create_app, serving
-from tests.client.proxy import Proxy, between
+from tests.client.proxy import Fault, Proxy, between
 
 OBEYING = hishel.CacheOptions(shared=False)
 
@@ -407,6 +411,87 @@ def test_a_mistake_in_the_call_is_no_lost_answer(url: str) -> None:
         client.read(requests.Session(), url, attemps=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         update(requests.Session(), url, lambda content: {**content, "n": object()})
+
+
+def test_of_many_increments_none_is_claimed_that_was_not_made(proxy: Proxy, url: str, server: str) -> None:
+    """Clients that make the very same change of the very same, while requests and answers are lost."""
+    chance = random.Random(1)  # noqa: S311
+    fates: list[Fault | None] = ["request lost", "answer lost", None, None]
+    proxy.always = lambda method: chance.choice(fates) if method == "PUT" else None
+    told: dict[str, list[str]] = {"saved": [], "unknown": []}
+
+    def increment(_: int) -> None:
+        for _ in range(6):
+            with requests.Session() as session:
+                session.headers["Who"] = who = str(uuid4())
+                try:
+                    update(session, url, add)
+                    told["saved"].append(who)
+                except client.Unknown:
+                    told["unknown"].append(who)
+
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(increment, range(5)))
+    done = [fields["Who"] for fields in proxy.done if "Content-Length" in fields]
+    assert sorted({*told["saved"]} - {*done}) == []
+    assert len(done) == len({*done}) == requests.get(direct(url, server), timeout=20).json()["n"] - 1
+    assert told["unknown"]
+
+
+def retrying() -> requests.Session:
+    """A session that sends a request again by itself, as many are told to."""
+    session = requests.Session()
+    session.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[502], raise_on_status=False)))
+    return session
+
+
+def test_an_answer_that_was_lost_to_the_library_alone_is_a_lost_answer_too(proxy: Proxy, url: str) -> None:
+    """The proxy has seen two PUTs, the client one, whose answer is the 412 of the second."""
+    proxy.faults = {"PUT": [502]}
+    with retrying() as session, pytest.raises(client.Unknown):
+        update(session, url, add)
+    assert proxy.count("PUT") == 2
+    proxy.requests.clear()
+    with retrying() as session:
+        assert update(session, url, mark).content["marks"] == ["mine"]
+    assert client.read(requests.Session(), url).content["n"] == 2
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_a_session_that_raises_for_a_status_is_understood(
+    proxy: Proxy, url: str, server: str, library: str
+) -> None:
+    def raise_for_status(answer: Any, *_: object, **__: object) -> None:
+        getattr(answer, "read", bytes)()
+        answer.raise_for_status()
+
+    session: Any
+    if library == "requests":
+        session = requests.Session()
+        session.hooks["response"] = [raise_for_status]
+    else:
+        session = import_module(library).Client(event_hooks={"response": [raise_for_status]})
+    with session:
+        proxy.rivals = {("PUT", 1): lambda: write(url, server, n=7)}
+        assert update(session, url, add).content["n"] == 8
+        proxy.faults = {"PUT": [None, None, {"status": 403}]}
+        with pytest.raises(client.Refused) as refused:
+            update(session, url, add)
+        assert refused.value.status == 403
+        assert client.read(session, f"{url}-nothing") == ABSENT
+    assert proxy.count("PUT") == 3
+
+
+def test_an_answer_that_no_parser_takes_is_no_json(proxy: Proxy, url: str) -> None:
+    class Deep:
+        status_code, headers, content = 200, {"ETag": '"deep"'}, b"[" * 200_000
+
+    class Session(requests.Session):
+        def request(self, method: Any, *arguments: Any, **more: Any) -> Any:
+            return Deep if method == "PUT" else super().request(method, *arguments, **more)
+
+    with Session() as session:
+        assert client.save(session, url, client.read(session, url), {"n": 3}).content["n"] == 1  # what is there
 
 
 def test_what_cannot_be_sent_is_no_lost_answer_either(proxy: Proxy, url: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 
 from tests.servers import postgresql, unavailable
 from tests.world.board import Board, Checked, Counted
-from tests.world.models import Base
+from tests.world.models import Base, Memo
 from tests.world.racing import WAIT
 from torture.clusters import ask
 from torture.faults import kill_postgresql, promote_postgresql
@@ -60,3 +60,36 @@ def test_2_9_after_a_failover_that_has_lost_writes_a_random_version_is_of_one_st
             assert kept.status_code == 200
             assert (kept.headers["ETag"] == lost.headers["ETag"]) is (expected == 200)
             assert board.send("PUT", "/1", {"If-Match": lost.headers["ETag"]}).status_code == expected
+
+
+@pytest.mark.parametrize("model", [Checked, Memo], ids=["versioned", "unversioned"])
+def test_2_5_a_tag_that_was_read_from_a_standby_is_that_of_the_state_that_was_seen(
+    primary: str, model: type
+) -> None:
+    """Old or not, it is the tag that the primary gave that state; so a save with it is judged rightly there."""
+    engine = create_engine(primary)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    with closing(Board(primary, model)) as board, replica_of(primary, behind="0") as standby:
+        wait_until(standby, f"SELECT count(*) = 1 FROM {model.__tablename__}")  # type: ignore[attr-defined]
+        with closing(Board(standby, model, is_empty=False)) as reading:
+            first, new = board.get().headers["ETag"], {"If-Match": ""}
+            ask(standby, "SELECT pg_wal_replay_pause()")
+            new["If-Match"] = board.send("PUT", "/1", {"If-Match": first}).headers["ETag"]
+
+            seen = reading.get()
+            assert (seen.text, seen.headers["ETag"]) == ("first", first)
+            stale = board.send("PUT", "/1", {"If-Match": first})
+            assert (stale.status_code, stale.headers["ETag"]) == (412, new["If-Match"])
+
+            # Whoever judges a write at the standby judges it by what is old: a right tag is refused there.
+            assert reading.send("PUT", "/1", new).status_code == 412
+            ask(standby, "SELECT pg_wal_replay_resume()")
+            wait_until(standby, f"SELECT text = 'theirs' FROM {model.__tablename__}")  # type: ignore[attr-defined]
+            assert (reading.get().text, reading.get().headers["ETag"]) == ("theirs", new["If-Match"])
+
+            # And when it has caught up, nothing can be written there: that is an error, and no refusal.
+            reading.app.testing = False
+            assert reading.send("DELETE", "/1", new).status_code == 500
+            assert board.get().headers["ETag"] == new["If-Match"]
+            assert board.send("PUT", "/1", {"If-Match": reading.get().headers["ETag"]}).status_code == 200

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from flask import request
-from sqlalchemy import create_engine, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ExceptionContext, create_engine, event, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 import torture.servers
@@ -157,6 +157,43 @@ def serving(two: Two, number: int, **engine_options: Any) -> Board:
 
     board.app.view_functions["rival"] = require_if_match(board.find)(write)
     return board
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_p2_a_commit_in_which_the_node_loses_its_quorum_is_503_and_never_412_or_200(
+    nodes: list[Node], swallows: bool
+) -> None:
+    """COMMIT waits for the others, and ends in 1180. It was done, or not: that shows when they are back."""
+    two = Two(nodes, Checked, connect_args={"read_timeout": 60})
+    app, codes = two.board.app, []
+    app.testing = False
+    app.register_error_handler(OperationalError, lambda _: ("away", 503))
+
+    @event.listens_for(two.board.engine, "handle_error")
+    def note(context: ExceptionContext) -> None:
+        codes.append(context.original_exception.args[0])
+
+    def view(found: Any) -> str:
+        found.text = "mine"
+        two.session.flush()
+        for node in nodes[1:]:
+            node.freeze()
+        with suppress(DBAPIError if swallows else ZeroDivisionError):
+            two.session.commit()
+        return "done"
+
+    try:
+        answer = two.board.save(view)
+    finally:
+        for node in nodes[1:]:
+            node.thaw()
+        for node in nodes:
+            node.wait_until_synced()
+    print(codes, two.board.get().text)  # noqa: T201 - which errors, and what became of it
+    assert codes[0] in (1180, 1047)
+    assert answer.status_code == 503
+    assert two.board.get().text in ("first", "mine")
+    two.board.close()
 
 
 def test_2_5_a_node_without_a_quorum_is_503_and_never_412(nodes: list[Node]) -> None:

@@ -64,6 +64,32 @@ def test_2_5_a_lock_timeout_after_which_the_server_is_gone_leaves_nothing(board_
     assert (board.get().text, board.get().headers["ETag"]) == ("first", board.seen)
 
 
+@pytest.mark.parametrize("model", [Checked, Memo])
+@pytest.mark.parametrize("has_rival", [False, True])
+def test_2_5_a_view_that_swallows_the_loss_of_its_connection_is_judged_by_what_is_there(
+    board_on: Callable[..., Board], model: type[Any], has_rival: bool
+) -> None:
+    """The connection is of no use any more until it is rolled back, and that says nothing of the database."""
+    board = board_on("postgresql", model)
+    lost = []
+
+    def view(_: Any) -> str:
+        backend = board.db.session.scalar(select(func.pg_backend_pid()))
+        with board.engine.connect() as other:
+            other.execute(select(func.pg_terminate_backend(backend, 5000)))
+        if has_rival:
+            board.meanwhile("PUT", If_Match=str(board.seen))
+        with pytest.raises(OperationalError) as raised:
+            board.db.session.execute(update(model).values(text="mine"))
+        lost.append(raised.value)
+        return "swallowed"
+
+    answer = board.save(view)
+    assert lost
+    assert answer.status_code == (412 if has_rival else 200)
+    assert board.get().text == ("theirs" if has_rival else "first")
+
+
 def test_2_5_nothing_is_written_after_a_commit_of_which_nobody_knows_the_end(
     board_on: Callable[..., Board],
 ) -> None:

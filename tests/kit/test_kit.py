@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -87,6 +89,23 @@ def test_it_finds_what_others_do_otherwise(kind: str, url: str) -> None:
         found = {case.name: case.answered for case in conformance(app, URL, {"number": 5}) if case.passed is False}
     for name, answered in FAULTS[kind].items():
         assert found[name].startswith(answered)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("versioned", "Flask-ETag, with a version and without"),
+        ("unversioned", "Flask-ETag, with a version and without"),
+        ("Werkzeug", "a view by Werkzeug's"),
+        ("flask-smorest", "flask-smorest, as documented"),
+    ],
+)
+def test_the_page_counts_what_it_finds(kind: str, line: str, url: str) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    [(passed, failed)] = re.findall(rf"^\| {re.escape(line)}.*\| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    with counting(kind, url) as app:
+        found = Counter(case.passed for case in conformance(app, URL, {"number": 5}))
+    assert (found[True], found[False]) == (int(passed), int(failed))
 
 
 def test_without_another_content_what_needs_two_states_does_not_apply(shop_app: Flask) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 from zipfile import ZipFile
@@ -27,6 +29,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*build, "--outdir", folder, source], check=True, capture_output=True)
     [wheel] = folder.glob("*.whl")
     return wheel
+
+
+def test_the_change_log_begins_with_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    newest = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1].split(" ")[0] == version  # its date, or that it is not published yet, is behind
 
 
 def test_the_wheel_holds_the_package_alone_and_its_types(wheel: Path) -> None:
