@@ -228,8 +228,8 @@ def update(client: Any, url: str, change: Change, *, known: Copy = ABSENT, **lim
     What is sent again is always ``change`` of what is there by then, so that nothing of theirs is lost. If an
     answer is lost, what is there tells whether the change was saved: the change finds nothing left to do, or what
     it makes anew each time, such as an id. A plain increment leaves no such trace, since another client may have
-    made the very same one: then it is :class:`Unknown`, unless the server knows the request again
-    (``replay=True``).
+    made the very same one: then it is :class:`Unknown`, unless the server knows the request again, and whose it
+    is (``replay=``).
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.

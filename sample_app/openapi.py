@@ -101,7 +101,9 @@ def _describe_schemas(spec: APISpec) -> None:
     add("ListedProducts", {"type": "array", "items": _ref("ListedProduct")})
     add("Document", schema=document_schema)
     add("DocumentToPut", schema=DocumentSchema(partial=["name"]))
-    text, perhaps = {"type": "string"}, {"type": ["string", "null"]}
+    text, perhaps, value = (
+        {"type": kind} for kind in ("string", ["string", "null"], ["string", "integer", "null"])
+    )
     change = {
         "etag": {**perhaps, "description": "Of the state that it has made; null for a deletion."},
         "who": {**perhaps, "description": "Has made it; null if nobody has said."},
@@ -109,7 +111,7 @@ def _describe_schemas(spec: APISpec) -> None:
         "members": {
             "type": "object",
             "description": "By member, what it was and what it became.",
-            "additionalProperties": {"type": "array", "items": {}, "minItems": 2, "maxItems": 2},
+            "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2, "items": value},
         },
     }
     listed = {"type": "object", "required": list(change), "properties": change}

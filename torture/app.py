@@ -38,7 +38,7 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.dialects.mysql import DATETIME
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
@@ -197,6 +197,7 @@ def _mind_outages(app: Flask, engine: Engine) -> None:
 
     @app.errorhandler(OperationalError)
     @app.errorhandler(InterfaceError)
+    @app.errorhandler(InternalError)
     @app.errorhandler(PoolTimeoutError)
     def database_is_away(_: Exception) -> tuple[str, int, dict[str, str]]:
         return "", 503, {"Retry-After": "1"}

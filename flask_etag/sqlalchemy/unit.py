@@ -629,7 +629,9 @@ class SessionUnit:
                 continue
             if claim.connection is not None:
                 transaction = self._transactions[claim.connection]
-                if transaction.broken_by is not None:
+                if claim.connection.invalidated:
+                    claim.roll_back(claim.connection)  # the server was lost, and with it what it has not committed
+                elif transaction.broken_by is not None:
                     self._give_up(claim, transaction.broken_by)
                 elif claim.unread_after:
                     claim.read_back(transaction.depth)

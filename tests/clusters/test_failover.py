@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import ExceptionContext, create_engine, event
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
 from tests.servers import postgresql, unavailable
+from tests.servers.pgbouncer import PgBouncerMissingError, pgbouncer
 from tests.world.board import Board, Checked, Counted
 from tests.world.models import Base, Memo
 from tests.world.racing import WAIT
 from torture.clusters import ask
 from torture.faults import kill_postgresql, promote_postgresql
 from torture.replica import replica_of
+
+KILL_ALL = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
 
 
 @pytest.fixture
@@ -93,3 +101,38 @@ def test_2_5_a_tag_that_was_read_from_a_standby_is_that_of_the_state_that_was_se
             assert reading.send("DELETE", "/1", new).status_code == 500
             assert board.get().headers["ETag"] == new["If-Match"]
             assert board.send("PUT", "/1", {"If-Match": reading.get().headers["ETag"]}).status_code == 200
+
+
+@pytest.mark.parametrize(("model", "swallows"), [(Checked, False), (Checked, True), (Memo, False)])
+def test_p2_a_server_that_pgbouncer_loses_in_a_commit_is_neither_done_nor_refused(
+    primary: str, model: type, swallows: bool
+) -> None:
+    """Nobody knows whether it was done. psycopg calls it an InternalError: two answers to one COMMIT."""
+    engine = create_engine(primary)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(pgbouncer(primary))
+        except PgBouncerMissingError:
+            unavailable("PgBouncer", "apt-get install pgbouncer")
+        board = stack.enter_context(closing(Board(url, model, connect_args={"prepare_threshold": None})))
+        lost: list[BaseException] = []
+
+        @event.listens_for(board.engine, "handle_error")
+        def note(context: ExceptionContext) -> None:
+            lost.append(context.original_exception)
+
+        def view(found: Any) -> str:
+            found.text = "mine"
+            board.db.session.flush()
+            ask(primary, KILL_ALL)
+            with suppress(DBAPIError if swallows else ZeroDivisionError):
+                board.db.session.commit()
+            return "done"
+
+        with pytest.raises(DBAPIError) as raised:
+            board.save(view)
+        assert isinstance(raised.value, OperationalError | InternalError)
+        assert lost[0] is raised.value.orig
+        assert board.get().text == "first"

@@ -90,6 +90,39 @@ def test_2_5_a_view_that_swallows_the_loss_of_its_connection_is_judged_by_what_i
     assert board.get().text == ("theirs" if has_rival else "first")
 
 
+@pytest.mark.parametrize("model", [Checked, Memo])
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("how", ["orm", "bulk"])
+def test_2_5_a_connection_that_is_lost_before_a_commit_leaves_the_view_as_the_error_that_says_so(
+    board_on: Callable[..., Board], model: type[Any], database: str, how: str
+) -> None:
+    """A handler of such errors has to see it, and nothing that was raised behind it."""
+    board = board_on(database, model)
+    ask, end = KILLED_BY[database]
+
+    def view(found: Any) -> None:
+        session = board.db.session
+        if how == "orm":
+            found.text = "mine"
+            session.flush()
+        else:
+            session.execute(update(model).values(text="mine"))
+        with board.engine.connect() as other:
+            other.exec_driver_sql(end.format(session.scalar(text(ask))))
+        session.commit()
+
+    with pytest.raises(OperationalError):
+        board.save(view)
+    assert board.get().text == "first"
+
+
+KILLED_BY = {
+    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({}, 5000)"),
+    "mariadb": ("SELECT connection_id()", "KILL {}"),
+}
+"""What a session asks to know who it is, and what another one says to end it."""
+
+
 def test_2_5_nothing_is_written_after_a_commit_of_which_nobody_knows_the_end(
     board_on: Callable[..., Board],
 ) -> None:
