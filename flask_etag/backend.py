@@ -99,7 +99,7 @@ class Unit(Protocol):
     def plan(self, target: object, versions: Sequence[str]) -> None:
         """Let the request make these versions of what it has claimed, one after the other, and commit once."""
 
-    def hold(self) -> bool:
+    def hold_before_view(self) -> bool:
         """Hold what has to be held before the view runs; tell whether it still is as it was judged.
 
         :raises Refused: if a lock was waited for in vain.
@@ -248,7 +248,7 @@ class _NothingWritten:
     def plan(self, target: object, versions: Sequence[str]) -> None:
         """Plan nothing."""
 
-    def hold(self) -> bool:
+    def hold_before_view(self) -> bool:
         """Hold nothing."""
         return True
 

@@ -209,12 +209,13 @@ class Limits(TypedDict, total=False):
 
 
 def read(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack[Limits]) -> Copy:
-    """Read what a URL names; ``ABSENT`` where there is nothing.
+    """Read what a URL names: GET, with If-None-Match where a copy is known (RFC 9110 section 13.1.2).
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
     :param known: a copy from before. It is returned itself if it still is what is there: a 304, without a body.
     :param limits: see :class:`Limits`.
+    :return: what is there; ``ABSENT`` where there is nothing.
     :raises Refused: if the server says no, or answers no JSON.
     :raises Unreachable: if no answer comes.
     """
@@ -224,6 +225,8 @@ def read(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack[Limits
 
 def update(client: Any, url: str, change: Change, *, known: Copy = ABSENT, **limits: Unpack[Limits]) -> Copy:
     """Change what a URL names: GET, ``change(content)``, PUT with If-Match; again, if somebody else was first.
+
+    RFC 9110 section 13.1.1.
 
     What is sent again is always ``change`` of what is there by then, so that nothing of theirs is lost. If an
     answer is lost, what is there tells whether the change was saved: the change finds nothing left to do, or what
@@ -252,6 +255,8 @@ def save(
 ) -> Copy:
     """Save what somebody has made of a copy: PUT with If-Match. If somebody else was first, merge, and try again.
 
+    RFC 9110 section 13.1.1.
+
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
     :param base: the copy that the work began with; ``ABSENT`` to create.
@@ -273,6 +278,8 @@ def save(
 def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Copy:
     """Create what a URL names: PUT with ``If-None-Match: *``, so that of all who do so one succeeds.
 
+    RFC 9110 section 13.1.2.
+
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
     :param content: what it is to be, as JSON can say it.
@@ -289,6 +296,8 @@ def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Co
 
 def delete(client: Any, url: str, base: Copy, **limits: Unpack[Limits]) -> None:
     """Delete what was read, unless somebody has changed it since. What is gone already is no error.
+
+    DELETE with If-Match, RFC 9110 section 13.1.1.
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.

@@ -54,7 +54,7 @@ def etag_resource(resource_or_view: Any, /) -> Any:
 
     The view takes what the resource's loader returned, alone or followed by all of the loader's arguments. It may
     be a function, an ``async`` function, a method of a ``MethodView``, or such a class, which decorates all its
-    methods. Whatever the request's method, its conditions are judged before the view runs (RFC 9110 section 13).
+    methods. Conditions are judged before the view runs (RFC 9110 section 13), but for OPTIONS and TRACE.
     A write is guarded as by :func:`require_if_match`, but one without conditions is let through.
 
     Directly above a view, without a resource, it is for reads: the tag is the SHA-256 digest of the body that the

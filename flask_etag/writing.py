@@ -76,7 +76,7 @@ def _load_judge_and_hold(exchange: Exchange, subject: Subject, unit: Unit, unpro
             _require_protection(exchange, subject, unprotected)
         subject.judge()
         exchange.has_passed = True
-        return unit.hold()
+        return unit.hold_before_view()
     except HTTPException:
         raise
     except Exception as error:
@@ -109,7 +109,7 @@ def _begin_anew(subject: Subject, unit: Unit) -> None:
     unit.begin_anew(locked=True)
     subject.load(unit)
     subject.judge()
-    if not unit.hold():  # the loader answers from a cache, say
+    if not unit.hold_before_view():  # the loader answers from a cache, say
         raise Refused("conflict")
 
 

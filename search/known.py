@@ -78,6 +78,17 @@ KNOWN: dict[str, Trial] = {
     "creation beside a row of another, deleted by a text": Trial(
         MARIADB, form="create", steps=["rival plain", "text delete", "commit"]
     ),
+    "read by another session, where reads lock": Trial("mariadb, serializable", "hashed", steps=["second target"]),
+    "commit within a savepoint, of other rows": Trial(
+        "mariadb, repeatable read, snapshot isolation",
+        "unique text",
+        expire=False,
+        ending="abort 409",
+        steps=["other add", {"savepoint rollback": ["commit", "rival put", "raw write"]}, "commit"],
+    ),
+    "creation that skips what it cannot see": Trial(
+        MARIADB, "hashed", form="create", later=True, steps=["rival plain", "upsert nothing"]
+    ),
     "creation that commits in a savepoint": Trial(
         MARIADB, form="create", steps=[{"savepoint commit": ["upsert nothing", "commit"]}]
     ),
@@ -106,6 +117,9 @@ KNOWN: dict[str, Trial] = {
         "uuid",
         form="create",
         steps=["second merge", "rival plain", "second bulk", "core insert"],
+    ),
+    "creation made elsewhere, changed by others, and changed here": Trial(
+        PG, form="create", steps=["second merge", "rival plain", "merge", "commit"], ending="return 400"
     ),
     "creation made elsewhere, and changed here": Trial(
         "mariadb, read committed", "hashed", form="create", steps=["second merge", "merge", "upsert update"]
@@ -147,6 +161,9 @@ KNOWN: dict[str, Trial] = {
     "listener with a session": Trial(WAL, steps=["listen after_flush read", "set text", "commit"]),
     "deadlock swallowed, commit left to after_request": Trial(
         MARIADB, "hashed", later=True, steps=[{"try SQLAlchemyError": ["die"]}, "rival put", "set num"]
+    ),
+    "deadlock swallowed in a read": Trial(
+        MARIADB, "hashed", form="get", steps=[{"try SQLAlchemyError": ["die"]}, "core update", "commit"]
     ),
     "deadlock swallowed, and another session": Trial(
         MARIADB,

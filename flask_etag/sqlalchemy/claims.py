@@ -13,7 +13,7 @@ base lies one *entry* for each open transaction, or savepoint, in which the requ
                        └───────────┘
 
 What is on top is *expected*: the row has to be in this state when the request writes it. While there is any entry,
-the database keeps others from the row: the claim is *held*. While an entry differs from the base, the write is
+the database keeps others from the row: the claim is *held*. While the top differs from the base, the write is
 *pending*.
 """
 

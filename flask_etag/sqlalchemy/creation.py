@@ -97,7 +97,6 @@ class Creation:
         self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
-        self._rewritten: list[tuple[Connection, InstanceState[Any]]] = []  # what it has made, and then changed
         self._executed: list[_Executed] = []
         self._read: frozenset[str] = frozenset()  # the tables that its loader reads
         self._is_finding = False
@@ -168,14 +167,15 @@ class Creation:
         if not is_own and state.key is not None:
             row = Row(state.mapper, key_of(state))
             is_own = any(_names(made, row) for made in self._made) or self._has_inserted(connection, row)
-        if is_own:
-            self._rewritten.append((connection, state))
-        else:
+        if not is_own:
             self._replaced.append(state)
 
-    def has_rewritten(self, row: Row, connection: Connection) -> bool:
-        """Tell whether a connection has changed, in its transaction, a row that the request has made before."""
-        return any(by is connection and _names(state, row) for by, state in self._rewritten)
+    def has_made_elsewhere(self, state: InstanceState[Any]) -> bool:
+        """Tell whether another session of the request has made the row of an object."""
+        if state.key is None or any(state is made for made in self._made):
+            return False
+        row = Row(state.mapper, key_of(state))
+        return any(_names(made, row) and made.session is not state.session for made in self._made)
 
     def executing(
         self,
@@ -202,7 +202,8 @@ class Creation:
             executing.found = databases.found_before_upsert(connection, statement.table, keys)
         self._executed.append(executing)
         is_sqlite = connection.dialect.name == "sqlite"
-        if statements.may_delete(statement) or (is_sqlite and statements.may_upsert(statement)):
+        may_meet = statements.may_upsert(statement) and (is_sqlite or (by_loader and bool(executing.found)))
+        if may_meet or statements.may_delete(statement):
             if is_sqlite and not statements.is_text(statement):
                 databases.lock_file(connection, statement.table)  # so that nobody makes it before that
             reads = databases.reading_what_is_committed(self.session, connection) if by_loader else nullcontext()
@@ -223,7 +224,6 @@ class Creation:
         self._executed = [
             each for each in self._executed if each.connection is not connection or each.depth < depth
         ]
-        self._rewritten = [each for each in self._rewritten if each[0] is not connection]
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let the statements of a savepoint be those of what it is in."""
@@ -308,7 +308,7 @@ class Creation:
             if each.connection is connection and each.rowcount and not each.is_judged
         ]
 
-    def claim_what_was_made(self, target: object) -> RowClaim | None:
+    def claim_on(self, target: object) -> RowClaim | None:
         """Claim what the URL names by now; ``None`` where that is in no session.
 
         :raises StaleDataError: if another has made it.

@@ -25,6 +25,7 @@ from functools import lru_cache, partial
 from typing import Any, Literal
 
 from sqlalchemy import (
+    Compiled,
     Connection,
     Dialect,
     PoolProxiedConnection,
@@ -313,14 +314,17 @@ def checks_by_lock(connection: Connection) -> bool:
     return connection.dialect.name in _MYSQL
 
 
-def tables_locked_by(connection: Connection, statement: Any) -> frozenset[str]:
-    """Name the tables whose rows a SELECT locks, and waits for; SQLite ignores FOR UPDATE, MariaDB its OF."""
+def tables_locked_by(connection: Connection, compiled: Compiled) -> frozenset[str]:
+    """Name the tables whose rows a SELECT locks, and waits for.
+
+    SQLite ignores FOR UPDATE, MariaDB its OF; at SERIALIZABLE any SELECT of MariaDB's locks.
+    """
     name = connection.dialect.name
-    return (
-        statements.tables_locked_by(statement, may_choose=name == "postgresql")
-        if name in _WITH_ROW_LOCKS
-        else frozenset()
-    )
+    if name not in _WITH_ROW_LOCKS:
+        return frozenset()
+    if name in _MYSQL and connection.get_isolation_level() == "SERIALIZABLE":
+        return statements.tables_read_by(compiled)
+    return statements.tables_locked_by(compiled.statement, may_choose=name == "postgresql")
 
 
 # What a database says when another writer was first.

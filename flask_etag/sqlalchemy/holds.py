@@ -242,7 +242,7 @@ class RowClaim(Claim):
         """Lock the row, in the transaction that is going on, and refuse any other state than the one expected.
 
         :param depth: how many savepoints are open.
-        :param lock: a shared one is for what is not going to be written; it is not kept.
+        :param lock: a shared one is for what is not going to be written; no entry is made for it.
         :param whole: whether to keep all that the row has, since a statement may change any of it.
         :raises StaleDataError: if the row is in another state.
         """
@@ -316,14 +316,14 @@ class RowClaim(Claim):
             table, statements.parameters_of_rows(statement, parameters)
         )
 
-    def refuse_to_wait_for_read(self, connection: Connection, statement: Any) -> None:
+    def refuse_to_wait_for_read(self, connection: Connection, compiled: Compiled) -> None:
         """Refuse a SELECT that would lock the row by another connection than the one that holds it.
 
         :raises RuntimeError: if it would.
         """
         if self.connection is None or self.connection is connection:
             return
-        if not self.row.tables.isdisjoint(databases.tables_locked_by(connection, statement)):
+        if not self.row.tables.isdisjoint(databases.tables_locked_by(connection, compiled)):
             self.refuse_to_wait(connection, is_row=True, does="reads it under a lock")
 
     def refuse_hash_of_other_rows(self) -> None:
@@ -363,7 +363,8 @@ class RowClaim(Claim):
         the row is not held, and only reported    take what it has for what was expected
         not held, WHERE names what is expected    nothing: SQLAlchemy compares
         not held, WHERE names another version     hold it; if it is as expected, let WHERE name that
-        held, and written by a statement          let WHERE name the version that this has left
+        not held, and there is nothing to write   hold it before the statement, should there be one after all
+        held, WHERE names another version         let WHERE name the one that the request itself has left
         ========================================  =================================================================
 
         :param target: the object that it writes; the last one stands for the row.

@@ -1,4 +1,4 @@
-"""What a statement may write, as far as its text and its parts tell."""
+"""What a statement may write, read or lock, as far as its text and its parts tell."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ class Transaction:
     :ivar counts_from: the same, without what was written of columns that do not count.
     :ivar broken_at: the depth at which an error has left nothing to do but to roll back; ``None`` where none has.
     :ivar broken_by: that error.
+    :ivar has_ended: whether the database has rolled back everything by it, which SQLAlchemy does not know: what is
+        executed after it is in a transaction of its own.
     """
 
     depth: int = 0
@@ -29,6 +31,7 @@ class Transaction:
     counts_from: int | None = None
     broken_at: int | None = None
     broken_by: BaseException | None = None
+    has_ended: bool = False
     _savepoints: list[str] = field(default_factory=list)
 
     def depth_inside(self, savepoint: str) -> int:
@@ -63,11 +66,12 @@ class Transaction:
     def broke(self, error: BaseException, *, ended: bool) -> None:
         """Note an error that has left nothing to do but to roll back.
 
-        :param ended: whether the database has rolled back everything already, which SQLAlchemy does not know.
+        :param ended: whether the database has rolled back everything already.
         """
         if self.broken_at is None:
             self.broken_at, self.broken_by = 0 if ended else self.depth, error
         if ended:
+            self.has_ended = True
             self.wrote_at = self.counts_from = None
             self._end_savepoints(0)
 
@@ -83,6 +87,7 @@ class Transaction:
             self.counts_from = None
         if self.broken_at is not None and self.broken_at >= depth:
             self.broken_at = self.broken_by = None
+            self.has_ended = False
         self._end_savepoints(max(depth - 1, 0))
 
     def release(self, depth: int) -> None:

@@ -4,7 +4,7 @@ The events of all sessions and engines are listened to from the import on; while
 told of them. For one write by a flush and a commit, they come in this order::
 
     the view changes the object, and commits
-        Session.before_commit         the last flush is about to come; what was written is read back then
+        Session.before_commit         what is flushed from now on is read back; at once, if nothing is
         Mapper.before_update          SQLAlchemy's own WHERE compares what is expected; or the row is held
         Engine.before_cursor_execute  UPDATE: it is one of the flush, which is seen to
         Engine.after_cursor_execute   the row is written, and the claim held, by this transaction
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
@@ -38,17 +37,18 @@ from flask_etag.backend import Refused, Stale, Terms
 from flask_etag.sqlalchemy import databases, models, statements
 from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
+from flask_etag.sqlalchemy.creations import Creations
 from flask_etag.sqlalchemy.databases import OWN, Cause
 from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim, Writer
 from flask_etag.sqlalchemy.transactions import Transaction
 from flask_etag.sqlalchemy.unversioned import leaves_every_version
 
 _units: ContextVar[tuple[SessionUnit, ...]] = ContextVar("flask_etag_units", default=())
-"""The units of the writes that are going on: several, where a view calls another."""
+"""The units of the requests that are going on: several, where a view calls another."""
 
 
 def units_in_force() -> tuple[SessionUnit, ...]:
-    """Return the units of the writes that are going on."""
+    """Return the units of the requests that are going on."""
     return _units.get()
 
 
@@ -62,21 +62,22 @@ class SessionUnit:
 
     def __init__(self, session: Session | None) -> None:
         self._claims: list[RowClaim] = []
-        self._creations: list[Creation] = []
-        self._unmade: list[Creation] = []  # those that have made nothing yet
         self._of_application = session
         self._sessions: list[Session] = [] if session is None else [session]
         self._transactions: defaultdict[Connection, Transaction] = defaultdict(Transaction)
         self._begun: dict[Session, Connection] = {}  # the connection of each one's last transaction
+        self._creations = Creations(self._transactions, self._begun, self._claims)
         self._executing: _Executing | None = None
-        self._committing: Connection | None = None  # COMMIT was sent, and no answer is known
-        self._committed_by: SessionTransaction | None = None  # a session is committing: its next flush is the last
+        self._commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
+        self._commit_going_on: SessionTransaction | None = (
+            None  # a session is committing: what it flushes is read back
+        )
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
         self._plan: Token[models.Plan] | None = (
             None  # which versions follow, in a request that is to be known again
         )
         self._planning: list[Session] = []  # the sessions that are to commit once
-        self._commit_of_all: SessionTransaction | None = None  # that one commit
+        self._only_commit: SessionTransaction | None = None  # that one commit
 
     # What the story of a write asks for.
 
@@ -105,10 +106,7 @@ class SessionUnit:
     def claim(self, target: object, terms: Terms) -> RowClaim | Creation:
         """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
         if target is None:
-            creation = Creation(terms, self._of_application)
-            self._creations.append(creation)
-            self._unmade.append(creation)
-            return creation
+            return self._creations.add(terms, self._of_application)
         session = session_of(target)
         self._note_session(session)
         claim = RowClaim(terms, target, session)
@@ -128,7 +126,7 @@ class SessionUnit:
             self._plan, models.plan_is_used = token, True
         self._planning.append(session_of(target))
 
-    def hold(self) -> bool:
+    def hold_before_view(self) -> bool:
         """Hold what has to be held before the view runs; tell whether it still is as it was judged.
 
         :raises Refused: if a lock was waited for in vain.
@@ -140,7 +138,7 @@ class SessionUnit:
                 claim.refuse_what_cannot_hold(connection)
             if is_held:
                 try:
-                    if any(unit.holds(claim, connection) for unit in _units.get()):
+                    if any(unit.holds_row_of(claim, connection) for unit in _units.get()):
                         claim.push(connection, self._depth(connection), claim.base)
                     else:
                         claim.hold(connection, self._depth(connection))
@@ -160,7 +158,7 @@ class SessionUnit:
             return not claim.session.in_transaction()
         return connection.closed or claim.is_held_together_by(connection)
 
-    def holds(self, claim: RowClaim, connection: Connection) -> bool:
+    def holds_row_of(self, claim: RowClaim, connection: Connection) -> bool:
         """Tell whether a view that calls another holds the row of that one already."""
         return any(
             each is not claim and each.connection is connection and each.row == claim.row for each in self._claims
@@ -183,8 +181,8 @@ class SessionUnit:
             if cause is None:
                 raise
             raise Refused(cause) from error
-        for forgotten in (self._claims, self._creations, self._unmade):
-            forgotten.clear()
+        self._claims.clear()
+        self._creations.clear()
 
     def settle(self, *, is_done: bool) -> None:
         """Send what the view left unsent, read back what was stored, and take the tags.
@@ -208,14 +206,14 @@ class SessionUnit:
 
     def _refuse_what_is_broken(self, cause: Cause) -> None:
         """Note as refused what a session was to write that can only be rolled back, since another was first."""
-        tries: list[RowClaim | Creation] = [*self._claims, *self._unmade]
+        tries: list[RowClaim | Creation] = [*self._claims, *self._creations.unmade]
         for tried in tries:
             if tried.session is not None and not tried.session.is_active and not tried.terms.is_reported:
                 tried.refusal = tried.refusal or cause
 
     def _read_back_all(self) -> None:
         """Read back what was sent, whatever is answered: the application may commit it all the same."""
-        if not (self._unmade or self._has_written()):
+        if not (self._creations.unmade or self._has_written()):
             return
         for session in self._sessions:
             if session.is_active:
@@ -259,7 +257,7 @@ class SessionUnit:
         """Note a session that the request uses."""
         self._note_session(session)
         self._begun[session] = connection
-        if self._unmade:
+        if self._creations.unmade:
             self._transactions[connection].session = session
 
     def transient_to_pending(self, session: Session, _: object) -> None:
@@ -270,7 +268,7 @@ class SessionUnit:
         """Read back what was written, if no flush is to come; otherwise after the last one."""
         if session.in_nested_transaction():
             return
-        self._committed_by = session.get_transaction()
+        self._commit_going_on = session.get_transaction()
         if session._is_clean():
             self._read_back(session)
 
@@ -282,39 +280,26 @@ class SessionUnit:
         transaction.flushing(session)
         key = tuple(mapper.primary_key_from_instance(target))
         replaced = _deleted_under(mapper, key, session)
-        for creation in self._unmade:
-            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.inserting(connection, state, key, replaced)
+        if self._creations.unmade:
+            self._creations.inserting(connection, mapper, state, key, replaced)
         for claim in self._claims:
             if claim.row.is_named_by(mapper, key):  # delete() and add() of one key become an UPDATE
                 deleted = None if replaced is None else instance_state(replaced)
                 claim.before_flush_writes(connection, transaction.depth, target, deleted, session)
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        """See to what is changed."""
+        """See to what is changed or deleted."""
         self._claim_awaited()
         state = instance_state(target)
         transaction, session = self._transactions[connection], state.session
         transaction.flushing(session)
-        for creation in self._unmade:
-            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.replacing(connection, state)
+        if self._creations.unmade:
+            self._creations.replacing(connection, mapper, state)
         for claim in self._claims:
             if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, transaction.depth, target, state, session)
 
-    def before_delete(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        """See to what is deleted."""
-        self._claim_awaited()
-        state = instance_state(target)
-        transaction, session = self._transactions[connection], state.session
-        transaction.flushing(session)
-        for creation in self._unmade:
-            creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
-            creation.replacing(connection, state)
-        for claim in self._claims:
-            if claim.is_of(mapper, state):
-                claim.before_flush_writes(connection, transaction.depth, target, state, session)
+    before_delete = before_update
 
     def before_cursor_execute(
         self, connection: Connection, _cursor: object, _sql: str, _parameters: object, context: Any, _: bool
@@ -323,7 +308,7 @@ class SessionUnit:
         compiled = context.compiled
         if OWN in context.execution_options:
             return
-        self._executing = self._committing = None
+        self._executing = self._commit_sent_on = None
         if compiled is None:
             return
         tables = statements.tables_written_by(compiled)
@@ -337,11 +322,10 @@ class SessionUnit:
             return
         self._claim_awaited()
         is_flushing = bool(self._transactions[connection].flushes)
-        is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None  # it has its own
+        # A flush executes with a cache of its own; the view's statements have none.
+        is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None
         if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
-            for creation in list(self._unmade):
-                self._look_from_elsewhere(creation, connection, statement, tables)
-            self._claim_what_was_made(None)
+            self._creations.before_statement(connection, statement, tables)
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
         transaction = self._transactions[connection]
@@ -356,17 +340,8 @@ class SessionUnit:
                 concerned.append(claim)
                 see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
                 see_to(connection, transaction.depth)
-        for creation in self._unmade:
-            if not is_of_flush:
-                creation.refuse_what_cannot_hold(connection, "What is made")
-                creation.executing(
-                    connection,
-                    transaction.depth,
-                    statement,
-                    tables,
-                    context.compiled_parameters,
-                    by_loader=creation.session is not None and self._begun.get(creation.session) is connection,
-                )
+        if not is_of_flush:
+            self._creations.executing(connection, statement, tables, context.compiled_parameters)
         # Only now: what was asked for meanwhile is none of it.
         self._executing = _Executing(connection, concerned, "flush" if is_of_flush else "statement")
 
@@ -383,9 +358,8 @@ class SessionUnit:
             claim.written(connection, transaction.depth, executing.by)
             if executing.by == "statement" and claim.is_to_be_read_at_once:
                 claim.read_back_by_hand(transaction.depth)
-        for creation in self._unmade:
-            if executing.by == "statement":
-                creation.executed(cursor.rowcount)
+        if executing.by == "statement":
+            self._creations.executed(cursor.rowcount)
 
     def handle_error(self, context: ExceptionContext) -> None:
         """Note what the database has refused, and what it has undone."""
@@ -395,15 +369,14 @@ class SessionUnit:
         cause = databases.cause_of(error)
         self._last_cause = cause or self._last_cause
         executing, self._executing = self._executing, None
-        if context.statement is None and self._committing is connection:
+        if context.statement is None and self._commit_sent_on is connection:
             self._commit_failed(connection, error)
             if databases.leaves_transaction_open(connection):
                 context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
         elif executing is not None and executing.connection is connection:
             for claim in executing.claims:
                 claim.note(error)
-        for creation in self._unmade:
-            creation.note(error)
+        self._creations.note(error)
         self._note_end(connection, error)
 
     def _note_end(self, connection: Connection, error: BaseException) -> None:
@@ -423,17 +396,16 @@ class SessionUnit:
         for claim in self._claims:
             if claim.flushing is not None and claim.session is session:
                 claim.flushed(self._depth(claim.connection))
-        for creation in self._creations:
-            creation.flushed(session)
+        self._creations.flushed(session)
 
     def after_flush_postexec(self, session: Session, _: object) -> None:
         """See whether the URL names something by now; and after the last flush of a commit, read it back."""
         for each in self._transactions.values():
             each.flushed(session)  # only now: objects get their keys after after_flush
-        if self._unmade:
-            self._claim_what_was_made(session)
+        if self._creations.unmade:
+            self._creations.look(session)
         transaction = session.get_transaction()
-        if transaction is not None and transaction is self._committed_by:
+        if transaction is not None and transaction is self._commit_going_on:
             self._read_back(session)
 
     def rollback_savepoint(self, connection: Connection, name: str, _: object) -> None:
@@ -448,13 +420,12 @@ class SessionUnit:
             return
         for claim in self._claims:
             claim.release(connection, depth)
-        for creation in self._creations:
-            creation.release(connection, depth)
+        self._creations.release(connection, depth)
         transaction.release(depth)
 
     def rollback(self, connection: Connection, *_: object) -> None:
         """Forget what was done in a transaction."""
-        self._committing = None
+        self._commit_sent_on = None
         self._rolled_back(connection, 0)
         self._transactions.pop(connection, None)
 
@@ -469,20 +440,18 @@ class SessionUnit:
         for claim in self._claims:
             claim.commit(connection)
         self._transactions.pop(connection, None)
-        self._committing = connection
+        self._commit_sent_on = connection
 
     def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
         if self._planning and self._transactions[connection].wrote_at is not None:
             self._refuse_second_commit()
-        broken_by = self._transactions[connection].broken_by
-        if broken_by is None and any(creation.to_be_asked_for(connection) for creation in self._unmade):
-            for creation in list(self._unmade):
-                for statement, tables in creation.to_be_asked_for(connection):
-                    self._look_from_elsewhere(creation, connection, statement, tables)
-            self._claim_what_was_made(None)
+        transaction = self._transactions[connection]
+        if transaction.broken_by is None:
+            self._creations.before_commit(connection)
         for claim in self._claims:
             if claim.connection is connection:
+                broken_by = _broken_for(claim, transaction)
                 if broken_by is not None:  # PostgreSQL would answer COMMIT by ROLLBACK, silently
                     self._give_up(claim, broken_by)
                     raise broken_by
@@ -496,12 +465,12 @@ class SessionUnit:
 
         :raises RuntimeError: if it is the second commit.
         """
-        committed_by = self._committed_by
+        committed_by = self._commit_going_on
         if committed_by is None or committed_by.session not in self._planning:
             return
-        if self._commit_of_all is not None and committed_by is not self._commit_of_all:
+        if self._only_commit is not None and committed_by is not self._only_commit:
             raise RuntimeError(_TWO_COMMITS)
-        self._commit_of_all = committed_by
+        self._only_commit = committed_by
 
     # What parts that belong to a target do to its version: see covering.py.
 
@@ -540,9 +509,8 @@ class SessionUnit:
     def _see_to_read(self, connection: Connection, compiled: Compiled) -> None:
         """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
         for claim in self._claims:
-            claim.refuse_to_wait_for_read(connection, compiled.statement)
-        for creation in self._unmade:
-            creation.reads(compiled)
+            claim.refuse_to_wait_for_read(connection, compiled)
+        self._creations.reads(compiled)
 
     def _claim_awaited(self) -> None:
         """Claim nothing more: :class:`ReadUnit` claims the target of a read here, at its first write."""
@@ -569,18 +537,14 @@ class SessionUnit:
         """Lock the rows of all claims, waiting for who has them, in transactions that have read nothing yet."""
         for claim in self._claims:
             databases.read(claim.connection_of_session(), claim.row, (), "exclusive")
-        for creation in self._creations:
-            for row in creation.rows if creation.session is not None else ():
-                session: Any = creation.session
-                connection = databases.connection_to_write(session, row.mapper, row.shard)
-                databases.read(connection, row, (), "exclusive")
+        self._creations.lock_rows()
 
     def _is_to_be_flushed(self, session: Session) -> bool:
         """Tell whether a session may have something unsent of a target: its own session, or another that began."""
         if session is self._of_application or any(claim.session is session for claim in self._claims):
             return True
         unsent = [instance_state(each) for each in (*session.new, *session.dirty, *session.deleted)]
-        if unsent and self._unmade:
+        if unsent and self._creations.unmade:
             return True
         return any(claim.is_of(state.mapper, state) for claim in self._claims for state in unsent)
 
@@ -597,17 +561,11 @@ class SessionUnit:
             if claim.flushing is connection:  # the flush that was going to write the row has failed
                 claim.flushing, claim.is_doubtful = None, True
             claim.roll_back(connection, depth)
-        for creation in self._creations:
-            creation.roll_back(connection, depth)
-            made = creation.claim
-            if made is not None and not (made.is_pending or made.has_committed):  # it is to be made again
-                creation.claim = None
-                self._claims.remove(made)
-                self._unmade.append(creation)
+        self._creations.roll_back(connection, depth)
 
     def _commit_failed(self, connection: Connection, error: BaseException) -> None:
         """Go back to what was before a COMMIT; where nobody knows whether it was done, nothing more is known."""
-        self._committing = None
+        self._commit_sent_on = None
         is_refused = databases.cause_of(error) is not None
         for claim in self._claims:
             if claim.commit_failed(connection):
@@ -622,109 +580,39 @@ class SessionUnit:
 
         What was judged and is not written is made sure of: it has to be as it was judged when the rest counts.
         """
-        if self._unmade:
-            self._claim_what_was_made(session)
+        if self._creations.unmade:
+            self._creations.look(session)
         for claim in self._claims:
             if claim.session is not session:
                 continue
             if claim.connection is not None:
                 transaction = self._transactions[claim.connection]
+                broken_by = _broken_for(claim, transaction)
                 if claim.connection.invalidated:
                     claim.roll_back(claim.connection)  # the server was lost, and with it what it has not committed
-                elif transaction.broken_by is not None:
-                    self._give_up(claim, transaction.broken_by)
+                elif broken_by is not None:
+                    self._give_up(claim, broken_by)
                 elif claim.unread_after:
                     claim.read_back(transaction.depth)
             elif self._has_written() and not (claim.has_committed or claim.terms.is_reported):
-                connection = claim.connection_of_session()
+                connection = self._connection_of(claim)
                 has_written = self._transactions[connection].counts_from is not None
                 if has_written and claim.base.fingerprint is not ABSENT:
                     claim.refuse_what_cannot_hold(connection)
                     claim.hold(connection, self._depth(connection), "shared")
 
+    def _connection_of(self, claim: RowClaim) -> Connection:
+        """Return the connection of a claim's session, which gives none after a commit in a savepoint's block."""
+        try:
+            return claim.connection_of_session()
+        except InvalidRequestError:
+            begun = self._begun.get(claim.session)
+            if begun is None or begun.closed:
+                raise
+            return begun
+
     def _has_written(self) -> bool:
         return any(transaction.counts_from is not None for transaction in self._transactions.values())
-
-    def _claim_what_was_made(self, session: Session | None) -> None:
-        """Under ``create=True``, see whether the URL names something by now, and claim that.
-
-        :param session: the one that has sent something; ``None`` for whatever did.
-        :raises StaleDataError: if another has made it.
-        """
-        for creation in list(self._unmade):
-            is_flushing = any(transaction.flushes for transaction in self._transactions.values())
-            if is_flushing or not creation.has_written:
-                continue
-            is_by_another = session is not None and creation.session not in (None, session)
-            if is_by_another and not (creation.may_have_replaced and self._may_have_sent(session)):
-                continue  # an INSERT would have told; and the loader might wait for that other session
-            has_begun = creation.session is None or creation.session.in_transaction()
-            with creation.session.no_autoflush if creation.session is not None else nullcontext():
-                target = creation.find()
-            if target is None and is_by_another:
-                if self._forget_what_was_read(creation.session):
-                    target = creation.find()
-                elif creation.has_replaced:
-                    raise RuntimeError(_UNSEEN)
-            self._claim_made(creation, target)
-            if not has_begun and creation.claim is None and creation.session is not None:
-                creation.session.rollback()  # what it began only to look would be in the way of others
-
-    def _look_from_elsewhere(
-        self, creation: Creation, connection: Connection, statement: Any, tables: frozenset[str]
-    ) -> None:
-        """Let a loader see what a statement may overwrite that another connection than the loader's executes.
-
-        :param connection: the one that executes it, or commits it.
-        :raises RuntimeError: if the transaction of the loader cannot be let see that.
-        :raises StaleDataError: if another has made what the URL names.
-        """
-        session = creation.session
-        own = None if session is None else self._begun.get(session)
-        if session is None or own is None or own is connection or own.closed or not session.in_transaction():
-            return
-        if databases.sees_each_commit(own) or not creation.is_found_among(statement, tables):
-            return
-        if not self._forget_what_was_read(session):
-            raise RuntimeError(_UNSEEN)
-        self._claim_made(creation, creation.find())
-
-    def _may_have_sent(self, session: Session | None) -> bool:
-        """Tell whether a session may have sent something in its transaction: not, if it was seen to begin it."""
-        begun = [each for each in self._transactions.values() if each.session is session]
-        return not begun or any(each.wrote_at is not None for each in begun)
-
-    def _claim_made(self, creation: Creation, target: object) -> None:
-        """Claim what a URL names by now.
-
-        :raises StaleDataError: if another has made it.
-        """
-        claim = creation.claim_what_was_made(target)
-        if claim is None:
-            return
-        self._claims.append(claim)
-        self._unmade.remove(creation)
-        if not claim.has_committed or creation.has_rewritten(claim.row, claim.connection_of_session()):
-            connection = claim.connection_of_session()
-            claim.written(connection, self._depth(connection), "flush")
-
-    def _forget_what_was_read(self, session: Session | None) -> bool:
-        """Let a session see what is committed by now, whatever it has read before.
-
-        :return: whether it does: not, if something would be lost by that.
-        """
-        if session is None:
-            return True
-        has_sent = False
-        for connection, transaction in list(self._transactions.items()) if session.in_transaction() else ():
-            if transaction.wrote_at is not None:
-                with suppress(SQLAlchemyError):
-                    found = session.connection(bind_arguments={"bind": connection.engine})
-                    has_sent = has_sent or found is connection
-        if has_sent or session.in_nested_transaction() or session.new or session.dirty or session.deleted:
-            return False
-        session.rollback()
-        return True
 
     # What a refusal is.
 
@@ -751,7 +639,7 @@ class SessionUnit:
         if isinstance(error, StaleDataError) and databases.is_of_merge(error):
             return  # the target is as it was judged: the view has merged a state of long ago
         cause = databases.cause_of(error)
-        if any(creation.is_key_taken(error) for creation in self._unmade):
+        if self._creations.is_key_taken(error):
             cause = "conflict"
         elif databases.follows_another(error):  # the view has swallowed the error that says why
             cause = self._last_cause
@@ -774,7 +662,7 @@ class SessionUnit:
         :param is_done: whether the view answers that it has done it: then there has to be no doubt.
         """
         tries: list[RowClaim | Creation] = [claim for claim in self._claims if claim.is_undone]
-        tries += self._unmade
+        tries += self._creations.unmade
         for tried in tries:
             if tried.misuse is not None and error is None:
                 raise tried.misuse
@@ -813,12 +701,7 @@ class SessionUnit:
                     tried.hold(connection, self._depth(connection))
                     tried.is_doubtful = False
                 else:
-                    is_current = self._forget_what_was_read(session)
-                    target = tried.ask()
-                    self._claim_made(tried, target)
-                    is_there = target is not None or not (is_current or tried.can_see_what_it_met)
-                    if is_there and tried.claim is None:
-                        tried.refuse()
+                    self._creations.look_again(tried)
             except StaleDataError:
                 return
             except (DBAPIError, PendingRollbackError) as error:
@@ -880,6 +763,15 @@ class ReadUnit(SessionUnit):
                 self.claim(*awaited).judged(None)
 
 
+def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | None:
+    """Return the error that leaves a claim's transaction nothing to do but to roll back.
+
+    Of a claim that is only reported, what comes after a transaction that the database has ended counts, as it does
+    where nothing is decorated.
+    """
+    return None if claim.terms.is_reported and transaction.has_ended else transaction.broken_by
+
+
 _TWO_COMMITS = (
     "A view under replay= commits once: should it be cut off between two commits, the request would be taken for "
     "done when it comes again, and only a part of it is. Write all of it in one transaction."
@@ -889,12 +781,6 @@ _BEGUN_ALREADY = (
     "The loader of a guarded view has begun the transaction that the view writes in, by its SELECT. In place "
     "of `with session.begin():`, end the view with session.commit(); or write `with session.begin_nested():`, and "
     "then that."
-)
-
-_UNSEEN = (
-    "This request changes rows by another session or connection than its loader's, whose transaction cannot see "
-    "whether somebody else has made what the URL names by now. Write through the session of the loader, or commit "
-    "that first."
 )
 
 

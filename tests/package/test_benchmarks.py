@@ -177,3 +177,9 @@ with stopped_in_one_line(), TemporaryDirectory() as folder:
         told = run.communicate(timeout=10)[1]
     assert (run.returncode, told) == (128 + number, "Stopped.\n")
     assert not folder.exists()
+
+
+def test_the_databases_that_they_measure_need_no_tool_of_the_tests() -> None:
+    """Their environment is the extra ``bench`` alone, and they start the servers of the tests."""
+    command = "import sys; sys.modules['pytest'] = None; import benchmarks.world"
+    subprocess.run([sys.executable, "-c", command], cwd=ROOT, check=True, timeout=120)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flask_etag.torture.history import Operation, State, judge
 
 FIRST = State(0, '"0"')
-FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def read(start: float, number: int, **more: Any) -> Operation:
@@ -286,7 +286,7 @@ def histories(draw: st.DrawFn, kinds_drawn: list[str] = KNOWING) -> tuple[list[O
     return operations, State(number, f'"{number}"')
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories(BLIND))
 def test_every_good_history_is_accepted_even_where_writers_do_not_know_what_they_replace(
     history: tuple[list[Operation], State],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_etag.merging import has_members_of, is_there, merge, patched, reads_as, same, shows_mark
@@ -115,6 +115,7 @@ def test_7396_merge_patch(content: Any, changes: Any, result: Any) -> None:
     assert patched(content, changes) == result
 
 
+@settings(deadline=None)
 @given(JSON, JSON)
 def test_who_alone_has_changed_something_gets_it(base: Any, mine: Any) -> None:
     assert merge(base, mine, base) == (mine, [])
@@ -122,6 +123,7 @@ def test_who_alone_has_changed_something_gets_it(base: Any, mine: Any) -> None:
     assert merge(base, mine, mine) == (mine, [])
 
 
+@settings(deadline=None)
 @given(JSON, JSON, JSON)
 def test_a_merge_clashes_both_ways_or_is_the_same_both_ways(base: Any, mine: Any, theirs: Any) -> None:
     one, clashes = merge(base, mine, theirs)
@@ -131,6 +133,7 @@ def test_a_merge_clashes_both_ways_or_is_the_same_both_ways(base: Any, mine: Any
         assert same(one, other)
 
 
+@settings(deadline=None)
 @given(JSON, JSON)
 def test_what_was_merged_is_there(base: Any, mine: Any) -> None:
     merged, _ = merge(base, mine, base)
