@@ -14,7 +14,7 @@ import argparse
 import random
 import time
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate, count
 from statistics import fmean, median
@@ -156,9 +156,11 @@ MEETINGS = [(2, 0.0), (8, 0.0), (2, 0.1), (4, 0.1), (8, 0.1), (4, 0.5)]
 """Clients of one row, and how long each thinks, in seconds."""
 
 
-def compared(server: Server, costs: Costs, accepted: int) -> Iterator[tuple[int, float, float, float]]:
+def compared(
+    server: Server, costs: Costs, accepted: int, meetings: Sequence[tuple[int, float]] = MEETINGS
+) -> Iterator[tuple[int, float, float, float]]:
     """Yield clients, their time to think, and refusals for each accepted write: real, and simulated."""
-    for clients, think in MEETINGS:
+    for clients, think in meetings:
         found = real(server, clients, think, accepted if think < 0.5 else accepted // 3)
         yield clients, think, found, simulated(costs, clients, think, 20 if think < 0.1 else 200)
 

@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
@@ -19,7 +19,9 @@ from openapi_spec_validator import validate
 from werkzeug.exceptions import HTTPException, PreconditionFailed
 from werkzeug.serving import make_server
 
-from flask_etag import ConditionalRequestError
+from flask_etag import ConditionalRequestError, etag_resource, require_if_match
+from flask_etag.openapi import describe
+from tests.frameworks.board import Note, find_note, prepare, save
 
 FRAMEWORKS = {
     "apiflask": "/openapi.json",
@@ -163,6 +165,39 @@ def test_a_handler_of_the_application_in_restx_says_what_a_refusal_is(handled: A
     finally:
         del handlers[handled]
         site.close()
+
+
+def test_the_methods_of_an_api_view_of_flask_openapi3_are_served(tmp_path: Path) -> None:
+    flask_openapi3: Any = importlib.import_module("flask_openapi3")
+    app = flask_openapi3.OpenAPI("board")
+    prepare(app, tmp_path)
+    api_view = flask_openapi3.APIView(url_prefix="/notes")
+
+    class NoteView:
+        greeting = "Welcome"
+
+        @api_view.doc(summary="A note")  # type: ignore[untyped-decorator]
+        @cast("Any", etag_resource(find_note))  # type: ignore[untyped-decorator]
+        def get(self, note: Note) -> dict[str, str]:
+            return {"body": f"{self.greeting}: {note.body}"}
+
+        @api_view.doc(summary="Another")  # type: ignore[untyped-decorator]
+        @cast("Any", require_if_match(find_note))  # type: ignore[untyped-decorator]
+        def put(self, note: Note) -> dict[str, str]:
+            return {"body": save(note, "new").body}
+
+    api_view.route("/<int:note_id>")(NoteView)
+    app.register_api_view(api_view)
+    client = app.test_client()
+    read = client.get(NOTE)
+    assert read.json == {"body": "Welcome: first"}
+    assert client.get(NOTE, headers={"If-None-Match": read.headers["ETag"]}).status_code == 304
+    assert client.put(NOTE).status_code == 428
+    saved = client.put(NOTE, headers={"If-Match": read.headers["ETag"]})
+    assert (saved.json, saved.headers["ETag"]) == ({"body": "new"}, client.get(NOTE).headers["ETag"])
+    document: dict[str, Any] = {"openapi": "3.1.0", "paths": {"/notes/{note_id}": {"get": {}, "put": {}}}}
+    item = describe(document, app)["paths"]["/notes/{note_id}"]
+    assert {"412", "428", "409"} == set(item["put"]["responses"])
 
 
 def test_its_openapi_says_so(site: Site) -> None:
