@@ -22,6 +22,7 @@ class MemoReply(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     memo_id: Mapped[int | None] = mapped_column(ForeignKey("memo.id"))
+    player_id: Mapped[int | None] = mapped_column(ForeignKey("player.id"))
 
 
 # `with session.begin():` in a view.
