@@ -140,12 +140,8 @@ def is_plain_insert(statement: Any) -> bool:
 
 
 def changes_only_what_it_finds(statement: Any) -> bool:
-    """Tell whether a statement only changes or deletes rows, so that its count of rows says all.
-
-    SQLite counts the rows that RETURNING gives only as they are fetched.
-    """
-    is_counted = isinstance(statement, Update | Delete) and not statement._returning
-    return is_counted and not _written_beside(statement)
+    """Tell whether a statement only changes or deletes rows, so that its count of rows says all."""
+    return isinstance(statement, Update | Delete) and not _written_beside(statement)
 
 
 def may_upsert(statement: Any) -> bool:

@@ -354,7 +354,9 @@ class SessionUnit:
             return
         transaction = self._transactions[connection]
         transaction.wrote(counts=not leaves_every_version(context.compiled))
-        has_found_none = cursor.rowcount == 0 and statements.changes_only_what_it_finds(context.compiled.statement)
+        # Of what it returns, SQLite counts the rows only as they are fetched.
+        is_counted = cursor.description is None and statements.changes_only_what_it_finds(context.compiled.statement)
+        has_found_none = is_counted and cursor.rowcount == 0
         for claim in executing.claims:
             if executing.by == "statement" and has_found_none:
                 continue
