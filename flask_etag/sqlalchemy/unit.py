@@ -355,7 +355,9 @@ class SessionUnit:
         transaction = self._transactions[connection]
         transaction.wrote(counts=not leaves_every_version(context.compiled))
         # Of what it returns, SQLite counts the rows only as they are fetched.
-        is_counted = cursor.description is None and statements.changes_only_what_it_finds(context.compiled.statement)
+        is_counted = (
+            statements.changes_only_what_it_finds(context.compiled.statement) and cursor.description is None
+        )
         has_found_none = is_counted and cursor.rowcount == 0
         for claim in executing.claims:
             if executing.by == "statement" and has_found_none:
