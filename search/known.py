@@ -81,6 +81,28 @@ KNOWN: dict[str, Trial] = {
     "reported, and gone, and changed by another connection": Trial(
         form="unprotected", steps=["rival delete", "raw write", "set text", "commit"]
     ),
+    "creation by three connections": Trial(
+        "postgresql, repeatable read", form="create", steps=["second merge", "second merge", "raw write"]
+    ),
+    "creation elsewhere, and an upsert": Trial(MARIADB, form="create", steps=["second add", "upsert update"]),
+    "creation elsewhere, and an upsert, with a rival": Trial(
+        MARIADB, form="create", steps=["second merge", "rival create", "upsert update"]
+    ),
+    "read that begins anew and writes": Trial(
+        "postgresql, repeatable read", form="get", steps=["commit", "second write", "merge", "bulk update"]
+    ),
+    "reported, with parts of an older snapshot": Trial(
+        MARIADB, "lines by content", form="unprotected", steps=["rival put part", "set text", "commit"]
+    ),
+    "parts of an older snapshot than a session of its own": Trial(
+        MARIADB, "lines by content", steps=["second merge", "part add", "commit"]
+    ),
+    "deadlock swallowed, and half of a link": Trial(
+        MARIADB, "tags", steps=["part delete", {"try SQLAlchemyError": ["die"]}, "part set"]
+    ),
+    "unsent, beside a row that is stale": Trial(
+        MARIADB, later=True, steps=["other sibling", "rival sibling", "set text"]
+    ),
     "read by another session, where reads lock": Trial("mariadb, serializable", "hashed", steps=["second target"]),
     "commit within a savepoint, of other rows": Trial(
         "mariadb, repeatable read, snapshot isolation",

@@ -97,6 +97,7 @@ class Creation:
         self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
+        self._rewritten: list[InstanceState[Any]] = []  # what it has made by another session, and changes
         self._executed: list[_Executed] = []
         self._read: frozenset[str] = frozenset()  # the tables that its loader reads
         self._is_finding = False
@@ -141,9 +142,10 @@ class Creation:
 
     def flushed(self, session: Session) -> None:
         """Note what tells the states of what a session has made, while its objects know that."""
-        for made in self._made:
+        for made in (*self._made, *self._rewritten):
             if made.session is not session:
                 continue
+            self._versions.pop(made, None)  # the latest comes last
             if not is_versioned(made.mapper):
                 self._versions[made] = deepcopy(
                     {name: made.dict[name] for name in names_of_columns(made.mapper) if name in made.dict}
@@ -169,6 +171,8 @@ class Creation:
             is_own = any(_names(made, row) for made in self._made) or self._has_inserted(connection, row)
         if not is_own:
             self._replaced.append(state)
+        elif state not in self._made:
+            self._rewritten.append(state)
 
     def has_made_elsewhere(self, state: InstanceState[Any]) -> bool:
         """Tell whether another session of the request has made the row of an object."""
@@ -186,13 +190,13 @@ class Creation:
         parameters: Any,
         *,
         by_loader: bool,
-    ) -> None:
+    ) -> object | None:
         """Note a statement that is about to be executed.
 
         :param depth: how many savepoints are open.
         :param by_loader: whether it is executed on the connection of the loader's session.
         :param parameters: its sets of parameters, by name.
-        :raises StaleDataError: if it may replace or delete what another has made by now.
+        :return: what the URL names by now, and the statement may replace or delete.
         """
         rows = statements.rows_of(statement, len(parameters))
         keys = statements.keys_of(statement, parameters)
@@ -208,8 +212,8 @@ class Creation:
                 databases.lock_file(connection, statement.table)  # so that nobody makes it before that
             reads = databases.reading_what_is_committed(self.session, connection) if by_loader else nullcontext()
             with reads:
-                if self.ask() is not None:
-                    self.refuse()
+                return self.ask()
+        return None
 
     def executed(self, rowcount: int) -> None:
         """Note what the database has answered to the last one, or to a part of it."""

@@ -95,17 +95,27 @@ class Creations:
 
     def executing(
         self, connection: Connection, statement: Any, tables: frozenset[str], parameters: list[dict[str, Any]]
-    ) -> None:
+    ) -> list[RowClaim]:
         """Note a statement of the view's own that is about to be executed.
 
         :param tables: the names of the tables that it may write to.
         :param parameters: its sets of parameters, by name.
+        :return: the claims to what it writes that another session of the request has made.
+        :raises StaleDataError: if it may write what another has made.
         """
-        for creation in self.unmade:
+        claims = []
+        for creation in list(self.unmade):
             creation.refuse_what_cannot_hold(connection, "What is made")
             by_loader = creation.session is not None and self._begun.get(creation.session) is connection
             depth = self._transactions[connection].depth
-            creation.executing(connection, depth, statement, tables, parameters, by_loader=by_loader)
+            met = creation.executing(connection, depth, statement, tables, parameters, by_loader=by_loader)
+            self.claim(creation, met)
+            if creation.claim is not None:
+                creation.claim.before_statement(connection, depth)
+                claims.append(creation.claim)
+            elif met is not None:
+                creation.refuse()  # it is in no session
+        return claims
 
     def executed(self, rowcount: int) -> None:
         """Note what the database has answered to that."""

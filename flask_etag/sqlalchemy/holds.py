@@ -106,7 +106,9 @@ class RowClaim(Claim):
         self.row = Row(state.mapper, key_of(state), state.identity_token)
         self.is_versioned = is_versioned(state.mapper)
         self._loaded: dict[str, Any] | None = None
-        if not self.is_versioned:
+        if terms.is_reported and state.expired_attributes:
+            pass  # a read's view has let go of it
+        elif not self.is_versioned:
             self._loaded = columns_of(state)  # before a dump can change one in place
         elif version_key(state.mapper) not in state.dict and state.persistent:
             version_of(state)  # of the same time as what it is judged by
@@ -120,6 +122,11 @@ class RowClaim(Claim):
             fingerprint = state.committed_state.get(version_key(state.mapper)) or version_of(state)
         self.is_judged = True
         self.rebase(Known(fingerprint, etag))
+
+    def leave_unread(self) -> None:
+        """Take whatever the row has for expected, and do not look at it before something is written."""
+        self.is_judged = True
+        self.rebase(Known(UNREAD))
 
     def rebase(self, base: Known) -> None:
         """Let a state be the base: the request was judged by it, or takes whatever is there for expected."""
@@ -525,8 +532,16 @@ class RowClaim(Claim):
             expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
-        is_tagged = has_moved and self._is_ours_alone and not self._is_renamed
+        is_tagged = has_moved and self._is_ours_alone and not self._is_renamed and not self._may_show_old_parts()
         return Known(known.fingerprint, etag if is_tagged else None)
+
+    def _may_show_old_parts(self) -> bool:
+        """Tell whether what is hashed beside the row may be of an older snapshot than the row, which is held."""
+        may_be_older = self.is_versioned and (self.terms.is_reported or self.has_committed)
+        if not (may_be_older and self.terms.depends_on_more):
+            return False
+        connection: Any = self.connection
+        return not databases.sees_what_is_committed(connection)
 
     def read_back_by_hand(self, depth: int) -> None:
         """Learn what the database has made of the row without the object; its tag is not known then.
@@ -636,7 +651,7 @@ class RowClaim(Claim):
 
         :raises StaleDataError: if it has not, and is not let pass only to be reported.
         """
-        if self.base.fingerprint is ABSENT:
+        if isinstance(self.base.fingerprint, NoFingerprint):
             return True
         mapper = self.row.mapper
         if self.is_versioned:

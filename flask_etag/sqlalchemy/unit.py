@@ -221,11 +221,15 @@ class SessionUnit:
                     self._read_back(session)
 
     def _flush(self, session: Session) -> None:
-        """Send what the view left unsent; a mistake of its own there is for who commits it, if anybody does."""
+        """Send what the view left unsent.
+
+        :raises Refused: if another writer was first, at the target or at another row.
+        """
         try:
             session.flush()
         except StaleDataError as error:
-            self._raise_if_refused(error)
+            self._refuse_behind(error)
+            raise
 
     def roll_back(self, *, wait: bool = False) -> None:
         """Roll back every session that the request has used.
@@ -341,7 +345,7 @@ class SessionUnit:
                 see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
                 see_to(connection, transaction.depth)
         if not is_of_flush:
-            self._creations.executing(connection, statement, tables, context.compiled_parameters)
+            concerned += self._creations.executing(connection, statement, tables, context.compiled_parameters)
         # Only now: what was asked for meanwhile is none of it.
         self._executing = _Executing(connection, concerned, "flush" if is_of_flush else "statement")
 
@@ -648,7 +652,9 @@ class SessionUnit:
         cause = databases.cause_of(error)
         if self._creations.is_key_taken(error):
             cause = "conflict"
-        elif databases.follows_another(error):  # the view has swallowed the error that says why
+        elif cause is None and isinstance(
+            error, SQLAlchemyError
+        ):  # the view has swallowed the error that says why
             cause = self._last_cause
         if cause is not None:
             raise Refused("partial" if self._has_committed else cause) from error
@@ -767,7 +773,11 @@ class ReadUnit(SessionUnit):
         if self._awaited is not None:
             awaited, self._awaited = self._awaited, None
             if instance_state(awaited[0]).session is not None:
-                self.claim(*awaited).judged(None)
+                claim = self.claim(*awaited)
+                if isinstance(claim, RowClaim) and instance_state(awaited[0]).expired_attributes:
+                    claim.leave_unread()  # to look would begin a transaction
+                else:
+                    claim.judged(None)
 
 
 def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | None:
