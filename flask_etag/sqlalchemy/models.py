@@ -263,7 +263,7 @@ def attribute_of(state: InstanceState[Any], key: str) -> object:
         return state.dict[key]
     target = state.obj()
     is_left = key in state.mapper.column_attrs and key not in state.expired_attributes
-    if is_left and state.session is not None:
+    if is_left and state.persistent and state.session is not None:
         names = [
             name for name in loaded_names(state) if name not in state.committed_state
         ]  # an unsent change stays

@@ -358,18 +358,17 @@ class SessionUnit:
             return
         transaction = self._transactions[connection]
         transaction.wrote(counts=not leaves_every_version(context.compiled))
-        # Of what it returns, SQLite counts the rows only as they are fetched.
-        is_counted = (
-            statements.changes_only_what_it_finds(context.compiled.statement) and cursor.description is None
-        )
-        has_found_none = is_counted and cursor.rowcount == 0
-        for claim in executing.claims:
-            if executing.by == "statement" and has_found_none:
-                continue
-            claim.written(connection, transaction.depth, executing.by)
-            if executing.by == "statement" and claim.is_to_be_read_at_once:
-                claim.read_back_by_hand(transaction.depth)
-        if executing.by == "statement":
+        by_flush = executing.by == "flush"
+        if not by_flush and _has_found_none(cursor, context.compiled.statement):
+            for claim in executing.claims:
+                if claim.connection is None:  # it is only reported, and another has deleted it, perhaps
+                    claim.lose_sight()
+        else:
+            for claim in executing.claims:
+                claim.written(connection, transaction.depth, executing.by)
+                if not by_flush and claim.is_to_be_read_at_once:
+                    claim.read_back_by_hand(transaction.depth)
+        if not by_flush:
             self._creations.executed(cursor.rowcount)
 
     def handle_error(self, context: ExceptionContext) -> None:
@@ -387,7 +386,8 @@ class SessionUnit:
         elif executing is not None and executing.connection is connection:
             for claim in executing.claims:
                 claim.note(error)
-        self._creations.note(error)
+        if self._creations.unmade:
+            self._creations.note(error)
         self._note_end(connection, error)
 
     def _note_end(self, connection: Connection, error: BaseException) -> None:
@@ -778,6 +778,12 @@ class ReadUnit(SessionUnit):
                     claim.leave_unread()  # to look would begin a transaction
                 else:
                     claim.judged(None)
+
+
+def _has_found_none(cursor: Any, statement: Any) -> bool:
+    """Tell whether a statement has changed nothing; of what it returns, SQLite counts rows as they are fetched."""
+    is_counted = cursor.description is None and statements.changes_only_what_it_finds(statement)
+    return is_counted and bool(cursor.rowcount == 0)
 
 
 def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | None:

@@ -224,6 +224,7 @@ def test_json_logs_have_each_decision_with_its_request(monkeypatch: pytest.Monke
     assert refused.pop("time")
     assert refused == {
         "level": "INFO",
+        "logger": "flask_etag",
         "message": "stale: PUT replace",
         "request_id": "r-7",
         "etag_outcome": "refused",
