@@ -229,7 +229,7 @@ class SessionUnit:
             session.flush()
         except StaleDataError as error:
             self._refuse_behind(error)
-            raise
+            raise  # pragma: no cover - a COMMIT was lost before it
 
     def roll_back(self, *, wait: bool = False) -> None:
         """Roll back every session that the request has used.
@@ -619,7 +619,7 @@ class SessionUnit:
         except InvalidRequestError:
             begun = self._begun.get(claim.session)
             if begun is None or begun.closed:
-                raise
+                raise  # pragma: no cover - the session had begun before the request
             return begun
 
     def _has_written(self) -> bool:

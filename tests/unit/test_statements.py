@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from flask_etag.sqlalchemy.statements import ANY_TABLE, tables_written_by
+from flask_etag.sqlalchemy.statements import ANY_TABLE, may_be_about, tables_read_by, tables_written_by
 
 META = MetaData()
 ONE = Table("one", META, Column("id", Integer, primary_key=True), Column("body", String))
@@ -78,3 +78,32 @@ def test_a_text_that_is_no_select_may_write_to_any() -> None:
 def test_a_text_is_known_by_its_first_word(sql: str, is_read: bool) -> None:
     """One that is not known to write nothing may write."""
     assert (written(text(sql)) is None) == is_read
+
+
+@pytest.mark.parametrize(
+    ("statement", "written", "tables", "is_about"),
+    [
+        (update(ONE), frozenset({"one"}), frozenset({"one", "two"}), True),
+        (update(ONE), frozenset({"one"}), frozenset({"two"}), False),
+        (update(ONE), frozenset({"one"}), ANY_TABLE, True),
+        (text("UPDATE One SET body = ''"), ANY_TABLE, frozenset({"one"}), True),
+        (text("UPDATE other SET body = ''"), ANY_TABLE, frozenset({"one"}), False),
+        (text("UPDATE one SET body = '' RETURNING id").columns(column("id")), ANY_TABLE, frozenset({"one"}), True),
+    ],
+)
+def test_a_statement_is_about_a_table_that_it_writes_or_that_its_text_names(
+    statement: Any, written: frozenset[str], tables: frozenset[str], is_about: bool
+) -> None:
+    assert may_be_about(statement, written, tables) is is_about
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        (select(ONE.c.id).join(TWO, TWO.c.id == ONE.c.id), frozenset({"one", "two"})),
+        (select(ONE.c.id).union(select(TWO.c.id)), frozenset({"one", "two"})),
+        (text("SELECT 1"), ANY_TABLE),
+    ],
+)
+def test_a_select_tells_what_it_reads_and_a_text_does_not(statement: Any, tables: frozenset[str]) -> None:
+    assert tables_read_by(statement.compile()) == tables
