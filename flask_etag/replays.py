@@ -170,11 +170,12 @@ class _KnownBy:
             )
             return None
         environ = request.environ
-        url = [environ.get(name, "") for name in ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING")]
+        url = [request.host, *(environ.get(name, "") for name in ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING"))]
         kind = [environ.get(name, "") for name in ("CONTENT_TYPE", "HTTP_CONTENT_ENCODING")]
         caller = () if self._caller is None else self._caller()
         callers = caller if isinstance(caller, tuple) else (caller,)
-        return request.method, *url, *kind, sha256(body).digest(), len(callers), *callers
+        named = [f"{type(each).__name__} {each}" for each in callers]  # None is not the text of that name
+        return request.method, *url, *kind, sha256(body).digest(), type(caller).__name__, len(named), *named
 
 
 def _versions(key: bytes, *terms: object) -> Sequence[str]:
@@ -219,10 +220,15 @@ class _Item(Target):
             unit.plan(self.handed, self._versions)
 
     @property
+    def names_one_state(self) -> bool:
+        """Whether the request names the state of it that it replaces, by one tag."""
+        return bool(self._versions)
+
+    @property
     def was_left_by_request(self) -> bool:
         """Whether the request itself has made the state that was loaded."""
         owner = owner_of(self.handed)
-        if owner is None or not self._versions:
+        if owner is None or not self.names_one_state:
             return False
         version = owner.scoped_version_of(self.handed)[-1]
         former = self._known_by.versions_by_former_keys(self.handed, self._preconditions.if_match)
@@ -267,7 +273,8 @@ class _Batch(Batch):
         """Judge each item by its own tag.
 
         All were written by one commit, or none was. So if those that are stale are as the request itself has left
-        them, it was done, and it has changed nothing of the others.
+        them, it was done, and it has changed nothing of the others. An item that names no state is never stale, so
+        that another may have written it since: then nothing is known.
 
         :raises PreconditionFailed: if another has written one that is stale; the error names each that is.
         :raises _Replayed: if the request itself has left them as they are.
@@ -276,6 +283,8 @@ class _Batch(Batch):
             super().judge()
         except PreconditionFailed as failure:
             stale = [self._targets[item["index"]] for item in failure.items]
+            if not all(isinstance(target, _Item) and target.names_one_state for target in self._targets):
+                raise
             if not all(isinstance(target, _Item) and target.was_left_by_request for target in stale):
                 raise
             raise _Replayed([self._resource.etag_of(target.handed) for target in self._targets]) from None

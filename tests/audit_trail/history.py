@@ -84,7 +84,8 @@ def state_named(note_id: int, etag: str) -> Note:
 
 def keep_edge(app: Flask, decision: Decision) -> None:
     """Note who has made what of what; in a transaction of its own, since the write is committed already."""
-    if decision.outcome == "accepted" and decision.etag is not None and decision.resource == "find_note":
+    has_changed = decision.etag not in (None, decision.sent)  # what was saved as it was has no new author
+    if decision.outcome == "accepted" and has_changed and decision.resource == "find_note":
         with Session(db.engine) as session:
             edge = Edge(before=decision.sent, after=decision.etag, user=g.get("user"), at=datetime.now(UTC))
             edge.request = f"{request.method} {request.path}"

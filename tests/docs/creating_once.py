@@ -1,5 +1,6 @@
 """To create once: a table of the keys that clients make up, written in the transaction that creates."""
 
+import json
 from hashlib import sha256
 from typing import Any
 
@@ -72,7 +73,7 @@ def create_app(url: str) -> Flask:
         sent = request.headers.get("Idempotency-Key", "")
         if not 1 <= len(sent) <= 100:
             abort(400, "Idempotency-Key is missing, or too long.")
-        key = f"{request.headers.get('User', '')}:{sent}"  # of two users, none gets what is the other's
+        key = json.dumps([request.headers.get("User", ""), sent])  # of two users, none gets what is the other's
         digest = sha256(request.get_data()).hexdigest()
         known, status = db.session.get(Creation, key), 200
         if known is None:

@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from werkzeug.http import parse_dict_header
+from werkzeug.http import parse_list_header
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
@@ -27,8 +27,12 @@ class Note(Versioned, Base):
 
 
 def is_dry_run() -> bool:
-    preference = parse_dict_header(request.headers.get("Prefer", "")).get("tx") or ""
-    return request.method not in ("GET", "HEAD") and preference.partition(";")[0].strip() == "rollback"
+    """Tell whether nothing is to be saved; names may be in capitals, and the first of two counts (RFC 7240)."""
+    for preference in parse_list_header(request.headers.get("Prefer", "")):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "tx":
+            return request.method not in ("GET", "HEAD") and value.strip(' "') == "rollback"
+    return False
 
 
 def commit_unless_dry() -> None:

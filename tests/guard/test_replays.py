@@ -415,6 +415,17 @@ def test_batches_are_known_item_by_item(desk: Desk) -> None:
     assert desk.put("other", desk.tag()).status_code == 200
     late = desk.open("POST", "/notes", json=half)
     assert (late.status_code, [item["note_id"] for item in late.get_json()["items"]]) == (412, [1])
+    # One that names no state may be another's by now, and nothing tells.
+    open_one = [{"id": 1, "body": "star", "etag": "*"}, {"id": 2, "body": "star", "etag": desk.tag("/notes/2")}]
+    assert desk.open("POST", "/notes", json=open_one).status_code == 200
+    assert desk.open("POST", "/notes", json=open_one).status_code == 412
+
+
+def test_a_caller_of_no_name_is_not_one_that_is_called_none(sqlite: Desk) -> None:
+    old = sqlite.tag()
+    assert sqlite.put("mine", old).status_code == 200
+    assert sqlite.put("mine", old, user="None").status_code == 412
+    assert sqlite.put("mine", old).status_code == 200
 
 
 # What the request is.
@@ -468,6 +479,7 @@ def test_a_body_that_is_too_long_streamed_or_gone_is_not_known(
     "other",
     [
         {"query_string": "b=1"},
+        {"base_url": "http://de.example.test"},
         {"content_type": "text/plain"},
         {"headers": {"Content-Encoding": "gzip"}},
         {"data": b'{"a": 2}'},
