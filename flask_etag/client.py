@@ -32,6 +32,7 @@ from flask_etag.merging import (
     JSON,
     MISSING,
     Key,
+    changes_between,
     has_members_of,
     is_there,
     merge,
@@ -753,6 +754,7 @@ def _save(call: _Call, base: Copy, mine: JSON, key: Key | None, changes: JSON = 
         if theirs.etag != base.etag:  # what was sent for a state that is gone comes to nothing
             call.lost = call.unclear = False
         base, mine = theirs, merged
+        changes = changes_between(theirs.content, merged)  # at first it may hold what only others have changed
 
 
 def _is_saved(base: JSON, mine: JSON, theirs: Copy) -> bool:

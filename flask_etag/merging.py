@@ -121,6 +121,17 @@ def patched(content: JSON, changes: JSON) -> JSON:
     return members
 
 
+def changes_between(before: JSON, after: JSON) -> JSON:
+    """Return the merge patch that makes one content of another (RFC 7396)."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return after
+    changes: dict[str, JSON] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        if name not in before or not same(before[name], value):
+            changes[name] = changes_between(before.get(name), value)
+    return changes
+
+
 def same(one: JSON, other: JSON) -> bool:
     """Tell whether two values are the same JSON: in Python, ``True`` is 1."""
     if isinstance(one, dict) and isinstance(other, dict):

@@ -269,7 +269,11 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     if claimed and root is None:  # the view has let go of it, or writes through another session
         root = session.get(mapper.class_, identity)
     for number, (unit, claim) in enumerate(claimed):
-        is_moved = number > 0 or _update(connection, mapper, where, claim.version_to_replace)
+        version = claim.version_to_replace
+        is_moved = number > 0 or _update(connection, mapper, where, version)
+        if claim.terms.is_reported and claim.connection is None and (version is None or not is_moved):
+            claim.note_another()  # it replaces whatever is there
+            is_moved = is_moved or _update(connection, mapper, where, None)
         unit.moved(claim, connection, root, is_moved=is_moved)
     if not claimed:
         seen = None if root is None else instance_state(root).dict.get(version_key(mapper))

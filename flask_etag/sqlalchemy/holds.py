@@ -89,6 +89,7 @@ class RowClaim(Claim):
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_ours_alone = True  # whether nobody else can have written the row when it is read back
+    _may_show_another = False  # whether another may have written it since it was loaded, and is not refused
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
     _is_renamed = False  # whether the request has changed the key: the URL names another row, if any
@@ -123,6 +124,10 @@ class RowClaim(Claim):
         self.is_judged = True
         self.rebase(Known(fingerprint, etag))
 
+    def note_another(self) -> None:
+        """Note that another may have written the row since it was loaded; the answer may show it as it was."""
+        self._may_show_another = True
+
     def leave_unread(self) -> None:
         """Take whatever the row has for expected, and do not look at it before something is written."""
         self.is_judged = True
@@ -156,8 +161,8 @@ class RowClaim(Claim):
 
     @property
     def version_to_replace(self) -> object | None:
-        """The version that the row has to have; ``None`` where it is held, or whatever it has is replaced."""
-        is_any = self.connection is not None or self.terms.is_reported
+        """The version that the row has to have; ``None`` where it is held, or none is known."""
+        is_any = self.connection is not None or (self.terms.is_reported and self.expected.fingerprint is UNREAD)
         return None if is_any else self.expected.fingerprint
 
     @property
@@ -474,6 +479,8 @@ class RowClaim(Claim):
         if replaced is not None:
             let_loaded_version_be(replaced, found[name])
         self._columns_before = found
+        if found[name] != self.base.fingerprint:
+            self.note_another()
         self.rebase(Known(found[name]))
         self.push(connection, depth, self.base)
 
@@ -532,7 +539,8 @@ class RowClaim(Claim):
             expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
-        is_tagged = has_moved and self._is_ours_alone and not self._is_renamed and not self._may_show_old_parts()
+        is_known = self._is_ours_alone and not (self._is_renamed or self._may_show_another)
+        is_tagged = has_moved and is_known and not self._may_show_old_parts()
         return Known(known.fingerprint, etag if is_tagged else None)
 
     def _may_show_old_parts(self) -> bool:

@@ -176,6 +176,17 @@ def test_flask_s_test_client(app: Flask) -> None:
     client.delete(tester, path, client.read(tester, path))
 
 
+def test_a_patch_that_was_overtaken_sends_only_what_is_still_its_own(app: Flask) -> None:
+    tester = app.test_client()
+    path = f"/papers/{uuid4()}"
+    made = client.create(tester, path, {"n": 1, "title": "A", "lines": [{"id": 1, "of": 1}]})
+    client.save(tester, path, made, {**made.content, "n": 5, "lines": [{"id": 1, "of": 1}, {"id": 2, "of": 5}]})
+    form = {"n": 1, "title": "B", "lines": [{"id": 1, "of": 2}]}  # which sends all of its fields
+    patched = client.patch(tester, path, made, form, key={"/lines": "id"}.get)
+    assert (patched.content["n"], patched.content["title"]) == (5, "B")
+    assert patched.content["lines"] == [{"id": 1, "of": 2}, {"id": 2, "of": 5}]
+
+
 def plus_one(contents: list[dict[str, Any]]) -> None:
     for content in contents:
         content["n"] += 1

@@ -35,7 +35,30 @@ def test_of_two_versioned_writes_that_name_no_state_neither_is_refused(reporting
     hold.released.set()
     assert (slow.answer().status_code, fast.status_code) == (200, 200)
     assert reporting.body() == "slow"
-    assert slow.answer().headers["ETag"] == reporting.etag() != fast.headers["ETag"]
+    assert reporting.etag() != fast.headers["ETag"]
+    assert "ETag" not in slow.answer().headers  # its answer may show the rest of what it has overwritten as it was
+
+
+def test_a_read_that_writes_and_meets_another_writer_has_no_tag(reporting: World) -> None:
+    """It shows what it has loaded: with the tag of what is there, its reader would overwrite the other one."""
+
+    def count(note: Note) -> str:
+        shown = note.body
+        reporting.hold("before commit")
+        note.body = f"{shown}, read"
+        reporting.db.session.commit()
+        return shown
+
+    reporting.app.get("/counted/<int:note_id>")(etag_resource(reporting.find_note)(count))
+    reader = reporting.app.test_client()
+    slow, hold = reporting.held(
+        "before commit", lambda: reader.get("/counted/1", headers={"Hold": "before commit"})
+    )
+    assert reporting.put("fast").status_code == 200
+    hold.released.set()
+    assert slow.answer().status_code == 200
+    assert "ETag" not in slow.answer().headers
+    assert "ETag" in reader.get("/counted/1").headers
 
 
 def test_of_two_locked_writes_that_name_no_state_neither_is_refused(reporting: World) -> None:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_etag.merging import has_members_of, is_there, merge, patched, reads_as, same, shows_mark
+from flask_etag.merging import (
+    changes_between,
+    has_members_of,
+    is_there,
+    merge,
+    patched,
+    reads_as,
+    same,
+    shows_mark,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b", "1"]),
@@ -113,6 +122,22 @@ def test_an_answer_that_may_be_the_content(content: Any, sent: Any, may: bool) -
 )
 def test_7396_merge_patch(content: Any, changes: Any, result: Any) -> None:
     assert patched(content, changes) == result
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, {"b": 3}),
+        ({"a": 1, "b": 2}, {"a": 1}, {"b": None}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": {"e": 1}}, {"a": {"c": 3}, "d": {"e": 1}}),
+        ({"a": 1}, {"a": True}, {"a": True}),
+        ({"a": 1}, "b", "b"),
+        ({"a": [1]}, {"a": [1]}, {}),
+    ],
+)
+def test_7396_the_patch_between_two_contents(before: Any, after: Any, changes: Any) -> None:
+    assert changes_between(before, after) == changes
+    assert patched(before, changes) == after
 
 
 @settings(deadline=None)
