@@ -605,12 +605,12 @@ class SessionUnit:
                     self._give_up(claim, broken_by)
                 elif claim.unread_after:
                     claim.read_back(transaction.depth)
-            elif self._has_written() and not (claim.has_committed or claim.terms.is_reported):
+            elif self._has_written_by(session) and not (
+                claim.has_committed or claim.terms.is_reported or claim.base.fingerprint is ABSENT
+            ):
                 connection = self._connection_of(claim)
-                has_written = self._transactions[connection].counts_from is not None
-                if has_written and claim.base.fingerprint is not ABSENT:
-                    claim.refuse_what_cannot_hold(connection)
-                    claim.hold(connection, self._depth(connection), "shared")
+                claim.refuse_what_cannot_hold(connection)
+                claim.hold(connection, self._depth(connection), "shared")
 
     def _connection_of(self, claim: RowClaim) -> Connection:
         """Return the connection of a claim's session, which gives none after a commit in a savepoint's block."""
@@ -621,6 +621,14 @@ class SessionUnit:
             if begun is None or begun.closed:
                 raise  # pragma: no cover - the session had begun before the request
             return begun
+
+    def _has_written_by(self, session: Session) -> bool:
+        """Tell whether a session has written in what it is about to commit, on whichever of its databases."""
+        others = [connection for each, connection in self._begun.items() if each is not session]
+        return any(
+            transaction.counts_from is not None and connection not in others
+            for connection, transaction in self._transactions.items()
+        )
 
     def _has_written(self) -> bool:
         return any(transaction.counts_from is not None for transaction in self._transactions.values())

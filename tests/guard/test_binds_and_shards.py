@@ -190,3 +190,39 @@ def test_shards(shards: dict[str, Engine], model: Any) -> None:
     served(app, model, sessions, write_elsewhere)
     for number in (1, 2):
         goes_well(app.test_client(), model, number)
+
+
+def test_what_is_written_to_one_database_is_held_to_what_was_judged_in_another(tmp_path: Path) -> None:
+    app = Flask("binds")
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'here.db'}"
+    app.config["SQLALCHEMY_BINDS"] = {"there": f"sqlite:///{tmp_path / 'there.db'}"}
+    db = SQLAlchemy(app, model_class=Base)
+    served(app, Checked, db.session, lambda _: None)
+    with app.app_context():
+        db.create_all()
+        There.metadata.create_all(db.engines["there"])
+        Base.metadata.create_all(db.engine)
+        db.session.add(Checked(id=1))
+        db.session.commit()
+        engine = db.engines["there"]
+
+    @resource
+    def find_order(number: int) -> Checked | None:
+        return db.session.get(Checked, number)
+
+    def cancel() -> None:
+        with Session(engine) as session:
+            session.get_one(Checked, 1).text = "cancelled"
+            session.commit()
+
+    def ship(_: Checked) -> str:
+        in_thread(cancel)
+        db.session.add(Entry(text="shipped"))
+        db.session.commit()
+        return "shipped"
+
+    app.post("/<int:number>/ship")(require_if_match(find_order)(ship))
+    client = app.test_client()
+    assert client.post("/1/ship", headers={"If-Match": client.get("/1").headers["ETag"]}).status_code == 412
+    with app.app_context():
+        assert db.session.scalars(select(Entry)).all() == []

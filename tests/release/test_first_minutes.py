@@ -75,6 +75,7 @@ BESIDES = (  # what some pages are about
     "Flask-Caching",
     "Flask-Compress",
     "Flask-SQLAlchemy",
+    "Flask-RESTX",
     "PyMySQL",
     "SQLAlchemy-Continuum",
     "dogpile.cache",
