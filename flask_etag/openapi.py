@@ -252,13 +252,8 @@ def _handler_of(app: Flask, endpoint: str, error: type[ConditionalRequestError])
     blueprints = []
     while endpoint := endpoint.rpartition(".")[0]:
         blueprints.append(endpoint)
-    for code in (error.code, None):
-        for name in (*blueprints, None):
-            handlers = app.error_handler_spec[name][code]
-            for kind in error.__mro__:
-                if kind in handlers:
-                    return handlers[kind]
-    return None
+    specs = (app.error_handler_spec[name][code] for code in (error.code, None) for name in (*blueprints, None))
+    return next((handlers[kind] for handlers in specs for kind in error.__mro__ if kind in handlers), None)
 
 
 class _Dialect:

@@ -158,10 +158,10 @@ class Creation:
                 row = Row(made.mapper, tuple(made.mapper.primary_key_from_instance(made.obj())))
                 connection = databases.connection_to_write(session, made.mapper, made.identity_token)
                 version = (databases.read(connection, row, (name,)) or {name: None})[name]
-                if version is not None:
-                    set_committed_value(made.obj(), name, version)  # or a loader that locks takes it for stale
-            if version is not None:  # pragma: no branch - a row that is gone in its own flush
-                self._versions[made] = version
+                if version is None:  # pragma: no cover - a row that is gone in its own flush
+                    continue
+                set_committed_value(made.obj(), name, version)  # or a loader that locks takes it for stale
+            self._versions[made] = version
 
     def replacing(self, connection: Connection, state: InstanceState[Any]) -> None:
         """Note an object that a flush is about to change or delete, unless the request has made it."""

@@ -69,9 +69,7 @@ class SessionUnit:
         self._creations = Creations(self._transactions, self._begun, self._claims)
         self._executing: _Executing | None = None
         self._commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
-        self._commit_going_on: SessionTransaction | None = (
-            None  # a session is committing: what it flushes is read back
-        )
+        self._commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
         self._plan: Token[models.Plan] | None = (
             None  # which versions follow, in a request that is to be known again
@@ -660,10 +658,8 @@ class SessionUnit:
         cause = databases.cause_of(error)
         if self._creations.is_key_taken(error):
             cause = "conflict"
-        elif cause is None and isinstance(
-            error, SQLAlchemyError
-        ):  # the view has swallowed the error that says why
-            cause = self._last_cause
+        elif cause is None and isinstance(error, SQLAlchemyError):
+            cause = self._last_cause  # the view has swallowed the error that says why
         if cause is not None:
             raise Refused("partial" if self._has_committed else cause) from error
 
