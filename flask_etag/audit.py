@@ -491,6 +491,20 @@ def guard_of(resource: Resource[..., Any], loaded: Sequence[type] | None = None)
     return ("judged only", "") if loaded else ("unknown", "the loader's annotation does not say")
 
 
+def share_tags(one: Resource[..., Any], other: Resource[..., Any]) -> bool:
+    """Tell whether what two resources load by one URL is known to be one object, whose tag is made in one way.
+
+    Of two loaders, their annotations say so: both return the same class, of single objects.
+    """
+    if one is other:
+        return True
+    loaded = _loaded_by(one)
+    if len(loaded) != 1 or loaded != _loaded_by(other) or issubclass(loaded[0], Iterable):
+        return False
+    made_by, by_other = one.validator, other.validator
+    return type(made_by) is type(by_other) and vars(made_by) == vars(by_other)
+
+
 def _loaded_by(resource: Resource[..., Any]) -> list[type]:
     """Return the classes that a loader is annotated to return; none where the annotation cannot be read."""
     loader: Callable[..., Any] = resource.__wrapped__  # type: ignore[attr-defined]
