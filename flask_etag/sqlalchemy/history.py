@@ -10,7 +10,8 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 
 from flask_etag.entity_tags import EntityTag
-from flask_etag.fingerprints import fingerprint_of
+from flask_etag.fingerprints import Fingerprint, fingerprint_of
+from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.settings import settings_of
 from flask_etag.sqlalchemy.models import version_key
 
@@ -27,6 +28,28 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
     :raises TypeError: if the model has no version, or the key has another number of parts.
     :raises RuntimeError: outside of an application context: the configuration says how tags are made.
     """
+    return EntityTag.trusted(_fingerprint(model, key, version).digest(settings_of(current_app).key), weak=False)
+
+
+def is_etag_of_version(etag: str, model: type[Any], key: Any, version: Any) -> bool:
+    """Tell whether a row had an ETag, as somebody has kept it or sends it, when it had a certain version.
+
+    It is compared as the If-Match of a save is: of whatever representation, made by the key or by one of
+    ``ETAG_KEY_FALLBACKS``, in whatever epoch; and altered by a proxy, where ``ETAG_ACCEPT_WEAKENED`` says so.
+
+    :param etag: the value of the field, quotes included; of a list, one is enough. ``*`` is none.
+    :param model: as of :func:`etag_of_version`, as are the others, and what is raised.
+    """
+    settings, fingerprint = settings_of(current_app), _fingerprint(model, key, version)
+    state = fingerprint.digest(settings.key)
+    former = tuple(fingerprint.digest(key) for key in settings.former_keys)
+    had = Representation(EntityTag.trusted(state, weak=False), state=state, former_states=former)
+    conditions = Preconditions(if_match=etag)
+    verdict = conditions.evaluate("PUT", had, accept_weakened=settings.accept_weakened)
+    return verdict == "proceed" and not conditions.take_any_state
+
+
+def _fingerprint(model: type[Any], key: Any, version: Any) -> Fingerprint:
     mapper: Mapper[Any] = inspect(model)
     version_key(mapper)  # or there is none
     parts = key if isinstance(key, tuple) else (key,)
@@ -37,5 +60,4 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
         UUID(part) if is_uuid and isinstance(part, str) else part
         for is_uuid, part in zip(kinds, parts, strict=True)
     ]
-    scope = (mapper.base_mapper.class_.__qualname__, *typed)
-    return EntityTag.trusted(fingerprint_of(*scope, version).digest(settings_of(current_app).key), weak=False)
+    return fingerprint_of(mapper.base_mapper.class_.__qualname__, *typed, version)
