@@ -38,7 +38,11 @@ def is_etag_of_version(etag: str, model: type[Any], key: Any, version: Any) -> b
     ``ETAG_KEY_FALLBACKS``, in whatever epoch; and altered by a proxy, where ``ETAG_ACCEPT_WEAKENED`` says so.
 
     :param etag: the value of the field, quotes included; of a list, one is enough. ``*`` is none.
-    :param model: as of :func:`etag_of_version`, as are the others, and what is raised.
+    :param model: a model with a version.
+    :param key: the primary key of the row, as of :func:`etag_of_version`.
+    :param version: what the history has kept of the column of the version.
+    :raises TypeError: if the model has no version, or the key has another number of parts.
+    :raises RuntimeError: outside of an application context: the configuration says how tags are made.
     """
     settings, fingerprint = settings_of(current_app), _fingerprint(model, key, version)
     state = fingerprint.digest(settings.key)
