@@ -39,6 +39,7 @@ from flask_etag.sqlalchemy.models import (
     names_of_other_rows,
     next_version,
     put_version_back,
+    random_version,
     version_key,
     version_of,
 )
@@ -625,6 +626,13 @@ class RowClaim(Claim):
             version = (databases.read(connection, self.row, (name,)) or {}).get(name)
         self._put_into_memory(version)
         return version
+
+    def disown(self, connection: Connection) -> None:
+        """Give the row a version that nobody has planned, if it still is as the request has committed it."""
+        column: Any = self.row.mapper.version_id_col
+        is_own = column == self.base.fingerprint
+        move = update(column.table).values({column: random_version()}).where(*self.row.where(), is_own)
+        connection.execute(move, execution_options={OWN: True})
 
     def _put_into_memory(self, version: object) -> None:
         """Let the object have a version, unless the view has given it another, which is not sent yet."""
