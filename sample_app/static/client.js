@@ -536,8 +536,8 @@ const DECIMAL = /^(-?(?:0|[1-9][0-9]*))(?:\.([0-9]+))?$/;
  * may be two versions of a program. So in a text only a whole number may have got decimals.
  */
 function isSameNumber(stored, sent) {
-  const [there, mine] = [stored, sent].map((value) => {
-    const parts = ["string", "number"].includes(typeof value) ? DECIMAL.exec(String(value).trim()) : null;
+  const [there, mine] = [stored, sent].map((each) => {
+    const parts = ["string", "number"].includes(typeof each) ? DECIMAL.exec(String(each).trim()) : null;
     const value = `${parts?.[1]}.${(parts?.[2] ?? "").replace(/0+$/, "")}`.replace(/^-0\.$/, "0.");
     return parts && {value, decimals: parts[2]};
   });
