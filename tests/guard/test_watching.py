@@ -15,7 +15,6 @@ from flask_etag import ETag, content_hash, etag_resource, resource, version_colu
 from flask_etag.sqlalchemy import Page, Versioned, covers
 from tests.world.models import Base
 
-
 listed = Table(
     "listed", Base.metadata, Column("book_id", ForeignKey("book.id")), Column("author_id", ForeignKey("author.id"))
 )
