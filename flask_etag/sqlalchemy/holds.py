@@ -43,7 +43,7 @@ from flask_etag.sqlalchemy.models import (
     version_key,
     version_of,
 )
-from flask_etag.sqlalchemy.unversioned import leaves_version
+from flask_etag.sqlalchemy.unversioned import changes_what_counts, leaves_version
 
 _NOT_JUDGED, _NOT_READ = Known(ABSENT), Known(UNREAD)
 
@@ -696,8 +696,8 @@ def _refresh(session: Session, state: InstanceState[Any]) -> None:
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:
-    """Tell whether a flush is going to write an object: to set an attribute to what it is changes nothing."""
+    """Tell whether a flush is going to write what counts of an object: to set it to what it is changes nothing."""
     session, target = state.session, state.obj()
     if isinstance(target, Versioned):
         put_version_back(state)  # what was set is ignored, and no change
-    return session is None or target in session.deleted or session.is_modified(target, include_collections=False)
+    return session is None or target in session.deleted or changes_what_counts(state)
