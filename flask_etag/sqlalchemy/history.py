@@ -32,7 +32,7 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
 
 
 def is_etag_of_version(etag: str, model: type[Any], key: Any, version: Any) -> bool:
-    """Tell whether a row had an ETag, as somebody has kept it or sends it, when it had a certain version.
+    """Return whether a row had an ETag, as somebody has kept it or sends it, when it had a certain version.
 
     It is compared as the If-Match of a save is: of whatever representation, made by the key or by one of
     ``ETAG_KEY_FALLBACKS``, in whatever epoch; and altered by a proxy, where ``ETAG_ACCEPT_WEAKENED`` says so.
