@@ -243,6 +243,8 @@ class TestTheTagOfAVersion:
         for field in ("*", "", other, old[1:-1], old[:-1], f"W/{old}", old[:-1] + '-gzip"'):
             assert not named(field, app_with())
         assert named(f"W/{old}", app_with(ETAG_ACCEPT_WEAKENED=True))
+        with app_with().app_context():
+            assert not is_etag_of_version(old, Ticket, 1, None)
 
     def test_of_a_model_without_one_or_by_half_a_key_is_refused(self) -> None:
         class Apart(DeclarativeBase):
@@ -253,10 +255,29 @@ class TestTheTagOfAVersion:
 
             id: Mapped[int] = mapped_column(primary_key=True)
 
+        class Numbered(Apart):
+            __tablename__ = "numbered"
+
+            id: Mapped[int] = mapped_column(primary_key=True)
+            revision: Mapped[int] = mapped_column()
+            __mapper_args__ = {"version_id_col": revision}  # noqa: RUF012
+
         with pytest.raises(TypeError, match="Plain has no version"):
             etag_of_version(Plain, 1, "a")
         with pytest.raises(TypeError, match="The key of Composite has 2 parts"):
             etag_of_version(Composite, 1, "a")
+        for model, key, version, message in (
+            (Named, "1", "a", "The number is of type int, and '1' was given"),
+            (Composite, (1, 2), "a", "The part is of type str, and 2 was given"),
+            (Numbered, 1, "1", "The revision is of type int, and '1' was given"),
+            (Named, 1, 5, "The version is of type str, and 5 was given"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                etag_of_version(model, key, version)
+        nothing: Any = None
+        for number, given, name in ((1, nothing, "version"), (nothing, "a", "number")):
+            with pytest.raises(ValueError, match=f"The {name} is None, so that there was no ETag"):
+                etag_of_version(Named, number, given)
 
 
 def test_a_concrete_class_that_would_have_no_version_of_its_own_is_refused() -> None:
