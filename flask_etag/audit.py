@@ -7,6 +7,7 @@ an application finds the views that are decorated above their route, where the d
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 import typing
@@ -34,6 +35,8 @@ _DECORATED_AS = "__flask_etag_decorated_as__"
 
 _HEADINGS = ("Route", "Method", "Resource", "Tag", "Protection")
 _WRITES = ("PUT", "PATCH", "DELETE")
+_IS_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
+_CAN_BE_SENT = re.compile(r"[\t -~\x80-\xff]*").fullmatch
 _GUARDED_BY = {"guarded": "its version", "held": "its row"}
 
 _apps: WeakSet[Flask] = WeakSet()
@@ -105,6 +108,15 @@ def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield rule, method, _answering(view, method)
+
+
+def undecorated_views(app: Flask, method: str) -> dict[str, Callable[..., Any]]:
+    """Return, by their endpoints, the views of an application that are not decorated for a method."""
+    return {
+        endpoint: view
+        for endpoint, view in app.view_functions.items()
+        if protection_of(_answering(view, method)) is None
+    }
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -328,6 +340,19 @@ def serve_watched(exchange: Exchange, resource: Resource[..., Any], target: Any)
 
 
 # The command line.
+
+
+def field_given(text: str) -> tuple[str, str]:
+    """Return the name and the value of a field that is given as curl takes it, ``NAME: VALUE``: an option's type.
+
+    :raises click.BadParameter: if it is none: no server would understand it, or nothing can send it.
+    """
+    name, colon, value = (part.strip(" \t") for part in text.partition(":"))
+    if not colon or not _IS_NAME(name) or not _CAN_BE_SENT(value):
+        raise click.BadParameter(
+            f"{text!r} is no field: write 'NAME: VALUE', in one line, and in characters of Latin 1."
+        )
+    return name, value
 
 
 @click.group()

@@ -83,17 +83,22 @@ class Versioned:
         return {"version_id_col": cls.version, "version_id_generator": _next_version}
 
 
-Plan = dict[str | None, str]
+Following = dict[str | None, str]
 """The version that follows another, where a request that is to be known again says which."""
 
-plan: ContextVar[Plan] = ContextVar("flask_etag_plan", default={})  # noqa: B039 - nobody writes to the default
-plan_is_used = False
-"""Whether any request has planned a version: until then, no write looks for a plan."""
+following: ContextVar[Following] = ContextVar("flask_etag_following", default={})  # noqa: B039 - it stays empty
+is_followed = False
+"""Whether any request has said so: until then, no write asks."""
 
 
 def _next_version(version: str | None) -> str:
-    planned = plan.get().get(version) if plan_is_used else None
-    return urandom(16).hex() if planned is None else planned
+    planned = following.get().get(version) if is_followed else None
+    return random_version() if planned is None else planned
+
+
+def random_version() -> str:
+    """Return a version that nobody has planned."""
+    return urandom(16).hex()
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)

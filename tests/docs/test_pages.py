@@ -554,7 +554,7 @@ def test_the_tests_of_the_page_pass_as_they_are_saved(tmp_path: Path) -> None:
 def test_a_document_is_described_once(page: Page) -> None:
     shown = page("openapi")
     item = shown.document["paths"]["/notes/{note_id}"]
-    assert set(item["get"]["responses"]) == {"200", "304"}
+    assert set(item["get"]["responses"]) == {"200", "304", "412"}
     assert set(item["put"]["responses"]) == {"200", "409", "412", "428"}
     [link] = item["get"]["responses"]["200"]["links"].values()
     assert link["parameters"]["header.If-Match"] == "$response.header.ETag"
