@@ -176,12 +176,15 @@ def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
     for relationship in state.mapper.relationships:
         if relationship.key in state.dict and relationship.key not in covered_by(state.mapper):
             is_content = relationship.direction is RelationshipDirection.ONETOMANY
-            advice = _COVER_IT if is_content else _TOUCH_IT
+            advice = _TOUCH_IT if relationship.direction is RelationshipDirection.MANYTOONE else _COVER_IT
             found[str(relationship)] = (advice.format(relationship), is_content)
     return found
 
 
-_COVER_IT = "write covers({}) beside the model"
+_COVER_IT = (
+    "write covers({}) beside the model, if these rows are edited together with it; if only a part of them is "
+    "shown, such as their number, name that by @resource(variant=content_hash(...))"
+)
 _TOUCH_IT = "name what is shown of {}, by @resource(variant=content_hash(...)), or call touch() where they change"
 
 
