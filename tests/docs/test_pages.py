@@ -615,7 +615,7 @@ def test_errors_are_answered_by_the_handlers_of_the_page(page: Page) -> None:
         app.put("/")(require_if_match(find_page)(lambda page: ""))
     client, other = shown.app.test_client(), shown.other.test_client()
     refused = client.put("/", headers=if_match('"v0"'))
-    assert refused.json == {"message": "Somebody else was faster.", "reason": "stale"}
+    assert refused.json == {"message": "Somebody else was faster.", "etag": '"v1"'}
     problem = client.put("/")
     assert problem.content_type == "application/problem+json"
     assert problem.headers["Cache-Control"] == "no-store"
