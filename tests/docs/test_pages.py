@@ -636,6 +636,7 @@ def test_errors_are_answered_by_the_handlers_of_the_page(page: Page) -> None:
     restx = shown.api.app.test_client()
     refused = restx.put("/page", headers=if_match('"v0"'))
     assert (refused.status_code, refused.json.keys()) == (412, {"code", "message", "reason", "etag"})
+    assert refused.json["etag"] == '"v1"'
     assert (refused.headers["ETag"], refused.headers["Cache-Control"]) == ('"v1"', "no-store")
     assert restx.get("/page").json.keys() == {"code", "message"}
 
