@@ -342,7 +342,7 @@ def _tell_of_conflict(_: Flask, exception: Exception, **__: Any) -> None:
     if store is not None and store.is_stale(exception):
         log.once(
             "another writer was first, and a StaleDataError has left this view. Its model has a version, so that "
-            "SQLAlchemy refuses the second of two writers; without one he would have overwritten the first. "
+            "SQLAlchemy refuses the second of two writers; without one it would have overwritten the first. "
             "Decorate the view; or name the columns that it writes in __unversioned__, if they do not count; or "
             "let app.errorhandler(StaleDataError) answer 409. See the docs, 'Beside code that is not decorated'."
         )
