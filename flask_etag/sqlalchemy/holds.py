@@ -38,6 +38,7 @@ from flask_etag.sqlalchemy.models import (
     names_of_columns,
     names_of_other_rows,
     next_version,
+    planned_after,
     put_version_back,
     version_key,
     version_of,
@@ -238,9 +239,11 @@ class RowClaim(Claim):
 
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
+        is_of_it = self.connection is connection
         super().commit(connection)
-        self._columns_before = None
-        self._note_version()
+        if is_of_it:
+            self._columns_before = None
+            self._note_version()
 
     # How it is held.
 
@@ -608,20 +611,25 @@ class RowClaim(Claim):
         return Known(version)
 
     def _is_behind(self, version: object) -> bool:
-        """Tell whether a row that was deleted and made again has begun to count anew."""
-        return self._is_made_again and self._latest is not ABSENT and not is_newer(version, self._latest)
+        """Tell whether a row that was deleted and made again has begun to count anew, or departs from the plan."""
+        if not self._is_made_again or self._latest is ABSENT:
+            return False
+        return not is_newer(version, self._latest) or planned_after(self._latest) not in (None, version)
 
     def _set_version(self, version: object) -> object:
-        """Give the row a version, in memory too; return it as it is stored."""
+        """Give the row a version, in memory too; return it as it is stored.
+
+        :param version: ``None`` where the database makes one by any UPDATE.
+        """
         connection: Any = self.connection
         column: Any = self.row.mapper.version_id_col
         where = self.row.where()
         if self._is_made_again and databases.is_seen_twice(connection, self.row):
             where.append(databases.is_made_here())
-        move = update(column.table).values({column: version}).where(*where)
+        move = update(column.table).values({column: column if version is None else version}).where(*where)
         connection.execute(move, execution_options={OWN: True})
         name = version_key(self.row.mapper)
-        if not is_stored_as_sent(column, version):
+        if version is None or not is_stored_as_sent(column, version):
             version = (databases.read(connection, self.row, (name,)) or {}).get(name)
         self._put_into_memory(version)
         return version
@@ -648,9 +656,7 @@ class RowClaim(Claim):
         is_given = issubclass(mapper.class_, Versioned) and version != state.dict.get(name)
         is_behind = self._latest is not ABSENT and not is_newer(version, self._latest)
         if is_behind or is_given:  # of Versioned, no statement gives the version
-            following = next_version(mapper, self._latest if is_behind else version)
-            if following is not None:
-                return Known(self._set_version(following))
+            version = self._set_version(next_version(mapper, self._latest if is_behind else version))
         self._put_into_memory(version)
         return Known(version)
 

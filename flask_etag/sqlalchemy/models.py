@@ -92,14 +92,27 @@ plan_is_used = False
 
 
 def _next_version(version: str | None) -> str:
-    planned = plan.get().get(version) if plan_is_used else None
+    planned = planned_after(version) if plan_is_used else None
     return urandom(16).hex() if planned is None else planned
+
+
+def planned_after(version: Any) -> str | None:
+    """Return the version that is to follow another; ``None`` where no request has said which."""
+    return plan.get().get(version)
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)
 def _ignore_what_was_set(_mapper: Mapper[Any], _: Connection, target: object) -> None:
     """SQLAlchemy would store the version that was set, and make none."""
     put_version_back(instance_state(target))
+
+
+@event.listens_for(Versioned, "before_insert", propagate=True)
+def _forget_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> None:
+    """Where the flush also deletes what had the key before, SQLAlchemy makes of both an UPDATE, and stores it too."""
+    state = instance_state(target)
+    for values in (state.dict, state.committed_state):
+        values.pop(version_key(mapper), None)
 
 
 def put_version_back(state: InstanceState[Any]) -> None:
