@@ -671,8 +671,7 @@ class RowClaim(Claim):
         if self.is_versioned:
             did_move, name = is_newer(fingerprint, self.base.fingerprint), version_key(mapper)
         else:
-            did_move = self.terms.column is None or etag is None or etag != self.base.etag
-            name = str(self.terms.column)
+            did_move, name = self._has_column_moved(fingerprint, etag), str(self.terms.column)
         if did_move:
             return True
         log.logger.warning(
@@ -686,11 +685,29 @@ class RowClaim(Claim):
         return False
 
 
+    def _has_column_moved(self, fingerprint: object, etag: str | None) -> bool:
+        """Tell whether the column that the tag is made of has another value; of a tag that is not known, by that."""
+        name, before = self.terms.column, self.base.fingerprint
+        if name is None or etag is not None:
+            return name is None or etag != self.base.etag
+        if not (isinstance(before, dict) and isinstance(fingerprint, dict)) or name not in fingerprint:
+            return True
+        return bool(fingerprint[name] != before.get(name))
+
+
 def _refresh(session: Session, state: InstanceState[Any]) -> None:
     """Read an object anew, except what has an unsent change, which would lose it."""
     names = [name for name in loaded_names(state) if name not in state.committed_state]
-    if names:  # of no name at all, SQLAlchemy reads everything
+    if not names:  # SQLAlchemy would read everything
+        return
+    values = {name: state.dict[name] for name in names}
+    try:
         session.refresh(state.obj(), names)
+    except InvalidRequestError as error:
+        if not databases.is_gone(error):  # nothing can be loaded now, and SQLAlchemy has let go of it before
+            state.dict.update(values)
+            state.expired_attributes.difference_update(values)
+        raise
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:

@@ -94,8 +94,10 @@ class SessionUnit:
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
                 self._read_back_all()
-        except StaleDataError as stale:
-            self._raise_if_refused(stale)
+        except (StaleDataError, DBAPIError) as refused:
+            if databases.cause_of(refused) is None:
+                raise
+            self._raise_if_refused(refused)
         finally:
             _units.reset(self._token)
             if self._plan is not None:
