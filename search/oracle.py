@@ -249,7 +249,7 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     if of.went_another_way and not (outcome.error is not None and outcome.error.is_ours):
         return
     if outcome.is_refused:
-        if _writes_what_it_has_deleted(of):
+        if _meets_itself(of):
             return
         if not (_may_be_refused_alone(of.trial) or _waits_for_itself(of) or _is_by_chance(of.trial)):
             yield Violation("refused, and there was nobody", f"{outcome.status}")
@@ -308,10 +308,13 @@ def _is_stale_to_itself(of: Evidence) -> bool:
     return error is not None and error.is_of_merge
 
 
-def _writes_what_it_has_deleted(of: Evidence) -> bool:
-    """Say whether the view has committed that the target is gone, and goes on writing it."""
+def _meets_itself(of: Evidence) -> bool:
+    """Say whether the view goes on writing what it has deleted, or changed where its own transaction cannot see it."""
     changes = of.outcome.changes
-    return of.outcome.reason == "partial" and bool(changes) and changes[-1].kind == "D"
+    if of.outcome.reason != "partial" or not changes:
+        return False
+    is_by_two = any(head.startswith(("second ", "raw ")) for head in heads(of.trial.steps))
+    return changes[-1].kind == "D" or (is_by_two and "read committed" not in of.trial.database)
 
 
 def _sets_what_cannot_be_set(of: Evidence) -> bool:

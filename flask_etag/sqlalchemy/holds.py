@@ -73,7 +73,7 @@ class RowClaim(Claim):
     """Whether a try to write the row failed, and it is still to be seen whether another writer is the reason."""
 
     lost: BaseException | None = None
-    """What a COMMIT has ended with that nobody knows the end of: it was done, or it was not."""
+    """What a commit has ended with, since the server was lost: it was not done, or nobody knows whether it was."""
 
     misuse: RuntimeError | None = None
     """Why the row cannot be guarded at all."""
@@ -240,6 +240,8 @@ class RowClaim(Claim):
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
         is_of_it = self.connection is connection
+        if is_of_it and self.base.fingerprint is not UNREAD:  # of a COMMIT, nobody knows even now
+            self.lost = None
         super().commit(connection)
         if is_of_it:
             self._columns_before = None

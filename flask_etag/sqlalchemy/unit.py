@@ -110,6 +110,8 @@ class SessionUnit:
         session = session_of(target)
         self._note_session(session)
         claim = RowClaim(terms, target, session)
+        if session not in self._begun and session.in_transaction():  # it had begun before the request
+            self._begun[session] = claim.connection_of_session()
         claim.is_judged = False
         self._claims.append(claim)
         return claim
@@ -386,9 +388,20 @@ class SessionUnit:
         elif executing is not None and executing.connection is connection:
             for claim in executing.claims:
                 claim.note(error)
+        if context.is_disconnect and self._is_committing(connection):
+            for claim in self._claims:
+                if claim.connection is connection and claim.is_pending:
+                    claim.lost = error
         if self._creations.unmade:
             self._creations.note(error)
         self._note_end(connection, error)
+
+    def _is_committing(self, connection: Connection) -> bool:
+        """Tell whether a session's commit is going on, on a connection, and COMMIT is still to be sent."""
+        committing = self._commit_going_on
+        if committing is None or committing.session.get_transaction() is not committing:
+            return False
+        return self._begun.get(committing.session) is connection
 
     def _note_end(self, connection: Connection, error: BaseException) -> None:
         """Note that an error has ended a transaction, or leaves nothing to do but to roll back."""
@@ -617,9 +630,9 @@ class SessionUnit:
         try:
             return claim.connection_of_session()
         except InvalidRequestError:
-            begun = self._begun.get(claim.session)
-            if begun is None or begun.closed:
-                raise  # pragma: no cover - the session had begun before the request
+            begun = self._begun[claim.session]
+            if begun.closed:
+                raise
             return begun
 
     def _has_written_by(self, session: Session) -> bool:
