@@ -96,7 +96,6 @@ class Evidence:
                 more.append(mishap)
         return more
 
-
     @property
     def went_another_way(self) -> bool:
         """Say whether the view has not met an error that it swallows where nothing guards it.
@@ -309,7 +308,7 @@ def _is_stale_to_itself(of: Evidence) -> bool:
 
 
 def _meets_itself(of: Evidence) -> bool:
-    """Say whether the view goes on writing what it has deleted, or changed where its own transaction cannot see it."""
+    """Say whether the view writes on what it has deleted, or changed where its own transaction cannot see it."""
     changes = of.outcome.changes
     if of.outcome.reason != "partial" or not changes:
         return False

@@ -90,10 +90,9 @@ class RowClaim(Claim):
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_ours_alone = True  # whether nobody else can have written the row when it is read back
-    _may_show_another = False  # whether another may have written it since it was loaded, and is not refused
+    _is_tag_known = True  # whether the URL still names it, and the answer cannot show what another has overwritten
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
-    _is_renamed = False  # whether the request has changed the key: the URL names another row, if any
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
     _columns_before: dict[str, Any] | None = (
         None  # the columns of the base, once a statement may have changed some of them
@@ -127,7 +126,7 @@ class RowClaim(Claim):
 
     def note_another(self) -> None:
         """Note that another may have written the row since it was loaded; the answer may show it as it was."""
-        self._may_show_another = True
+        self._is_tag_known = False
 
     def leave_unread(self) -> None:
         """Take whatever the row has for expected, and do not look at it before something is written."""
@@ -533,7 +532,7 @@ class RowClaim(Claim):
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
         key = key_of(state)
         if key != self.row.key or state.mapper is not self.row.mapper:
-            self.row, self._is_renamed = Row(state.mapper, key, state.identity_token), True
+            self.row, self._is_tag_known = Row(state.mapper, key, state.identity_token), False
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known
@@ -544,8 +543,7 @@ class RowClaim(Claim):
             expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
-        is_known = self._is_ours_alone and not (self._is_renamed or self._may_show_another)
-        is_tagged = has_moved and is_known and not self._may_show_old_parts()
+        is_tagged = has_moved and self._is_tag_known and self._is_ours_alone and not self._may_show_old_parts()
         return Known(known.fingerprint, etag if is_tagged else None)
 
     def _may_show_old_parts(self) -> bool:
@@ -686,9 +684,8 @@ class RowClaim(Claim):
             self.refuse()
         return False
 
-
     def _has_column_moved(self, fingerprint: object, etag: str | None) -> bool:
-        """Tell whether the column that the tag is made of has another value; of a tag that is not known, by that."""
+        """Tell whether the column that the tag is made of has another value, if by the tag or by the row."""
         name, before = self.terms.column, self.base.fingerprint
         if name is None or etag is not None:
             return name is None or etag != self.base.etag
@@ -702,7 +699,7 @@ def _refresh(session: Session, state: InstanceState[Any]) -> None:
     names = [name for name in loaded_names(state) if name not in state.committed_state]
     if not names:  # SQLAlchemy would read everything
         return
-    values = {name: state.dict[name] for name in names}
+    values = {name: state.dict[name] for name in names if name in state.dict}
     try:
         session.refresh(state.obj(), names)
     except InvalidRequestError as error:

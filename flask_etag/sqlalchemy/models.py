@@ -109,7 +109,7 @@ def _ignore_what_was_set(_mapper: Mapper[Any], _: Connection, target: object) ->
 
 @event.listens_for(Versioned, "before_insert", propagate=True)
 def _forget_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> None:
-    """Where the flush also deletes what had the key before, SQLAlchemy makes of both an UPDATE, and stores it too."""
+    """Where the flush also deletes what had the key before, SQLAlchemy makes an UPDATE of both, and stores it."""
     state = instance_state(target)
     for values in (state.dict, state.committed_state):
         values.pop(version_key(mapper), None)
