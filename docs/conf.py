@@ -34,3 +34,5 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 copybutton_prompt_text = "$ "
+# Comments behind commands are not copied: zsh takes them for arguments.
+copybutton_exclude = ".linenos, .gp ~ .c1"

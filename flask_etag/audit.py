@@ -7,10 +7,11 @@ an application finds the views that are decorated above their route, where the d
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -19,12 +20,11 @@ from weakref import WeakSet, ref
 import click
 from flask import Flask, Response, current_app, got_request_exception, request, request_finished, request_started
 from flask.cli import with_appcontext
-from flask.globals import request_ctx
 from werkzeug.routing import Rule
 
 from flask_etag import log
 from flask_etag.backend import backend, owner_of
-from flask_etag.exchange import JUDGED, TAGGED, Exchange, is_answered_by_304
+from flask_etag.exchange import JUDGED, TAGGED, UNDECLARED, Exchange, is_answered_by_304, shared_fields
 from flask_etag.resources import Resource
 from flask_etag.settings import Settings, settings_of, watch
 from flask_etag.validators import Found
@@ -35,6 +35,8 @@ _DECORATED_AS = "__flask_etag_decorated_as__"
 
 _HEADINGS = ("Route", "Method", "Resource", "Tag", "Protection")
 _WRITES = ("PUT", "PATCH", "DELETE")
+_IS_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
+_CAN_BE_SENT = re.compile(r"[\t -~\x80-\xff]*").fullmatch
 _GUARDED_BY = {"guarded": "its version", "held": "its row"}
 
 _apps: WeakSet[Flask] = WeakSet()
@@ -106,6 +108,15 @@ def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield rule, method, _answering(view, method)
+
+
+def undecorated_views(app: Flask, method: str) -> dict[str, Callable[..., Any]]:
+    """Return, by their endpoints, the views of an application that are not decorated for a method."""
+    return {
+        endpoint: view
+        for endpoint, view in app.view_functions.items()
+        if protection_of(_answering(view, method)) is None
+    }
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -221,6 +232,7 @@ def _check_views(app: Flask, **_: Any) -> None:
     if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
         request_finished.connect(_check_tag, app)
+        request_finished.connect(_check_fields, app)
 
 
 def _check_answer(response: Response) -> Response:
@@ -268,6 +280,32 @@ def _check_tag(_: Flask, response: Response, **__: Any) -> None:
         )
 
 
+def _check_fields(_: Flask, response: Response, **__: Any) -> None:
+    """Warn of a 304 without a field that the 200 of the same state has: what adds it there runs with the view.
+
+    Flask itself adds ``Vary: Cookie`` where the session was read; a view, whatever it likes, by
+    ``after_this_request()``.
+    """
+    etag, endpoint = request.environ.get(TAGGED), request.endpoint or ""
+    last = settings_of(current_app).last
+    if etag is None or response.status_code not in (200, 304):
+        return
+    state, fields = (request.full_path, etag), shared_fields(response)
+    if response.status_code == 200:
+        told = request.environ.get(UNDECLARED, ())
+        last[endpoint] = state, {name: said for name, said in fields.items() if name not in told}
+        return
+    of, whole = last.get(endpoint, (None, {}))
+    for name, said in whole.items() if of == state else ():
+        if missing := said - fields.get(name, set()):
+            has = f"{name}: {', '.join(sorted(missing))}" if name == "vary" else name
+            log.once(
+                f"its 200 has {has.title()}, and its 304 has not: for that, the view does not run, nor what it "
+                "asks for by after_this_request(), or by reading the session. Name the field in "
+                "@resource(headers=...), so that both have it. This is told in debug and testing mode only."
+            )
+
+
 def _tell_of_conflict(_: Flask, exception: Exception, **__: Any) -> None:
     """Warn of a conflict that nothing has handled: only a model with a version has any."""
     store = backend()
@@ -280,33 +318,7 @@ def _tell_of_conflict(_: Flask, exception: Exception, **__: Any) -> None:
         )
 
 
-def serve_watched(
-    exchange: Exchange, resource: Resource[..., Any], target: Any, fields: Mapping[str, str]
-) -> Response:
-    """Run the view of a read, and warn of what its 200 shows, and its 304 does not know.
-
-    :param fields: the fields that both have.
-    """
-    had_read_session = _has_read_session()
-    response = _serve_and_name_rows(exchange, resource, target)
-    if _has_read_session() and not had_read_session:
-        vary = next((value for name, value in fields.items() if name.lower() == "vary"), "")
-        if "cookie" not in vary.lower():
-            log.once(
-                "it reads the session, so that Flask puts Vary: Cookie on its 200, and not on its 304, for which "
-                'it does not run: name it in @resource(headers={"Vary": "Cookie"}). This is told in debug and '
-                "testing mode only."
-            )
-    return response
-
-
-def _has_read_session() -> bool:
-    """Tell whether something of this request has read Flask's session; to ask the session itself would be to."""
-    context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]
-    return bool(getattr(context.get("_session", context.get("session")), "accessed", False))
-
-
-def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
+def serve_watched(exchange: Exchange, resource: Resource[..., Any], target: Any) -> Response:
     """Run the view of a read, and warn of the rows that it has loaded and that can change without the tag.
 
     Rows that name the target (an order's lines) count whoever loads them. Rows that the target names (its
@@ -328,6 +340,19 @@ def _serve_and_name_rows(exchange: Exchange, resource: Resource[..., Any], targe
 
 
 # The command line.
+
+
+def field_given(text: str) -> tuple[str, str]:
+    """Return the name and the value of a field that is given as curl takes it, ``NAME: VALUE``: an option's type.
+
+    :raises click.BadParameter: if it is none: no server would understand it, or nothing can send it.
+    """
+    name, colon, value = (part.strip(" \t") for part in text.partition(":"))
+    if not colon or not _IS_NAME(name) or not _CAN_BE_SENT(value):
+        raise click.BadParameter(
+            f"{text!r} is no field: write 'NAME: VALUE', in one line, and in characters of Latin 1."
+        )
+    return name, value
 
 
 @click.group()
@@ -489,6 +514,20 @@ def guard_of(resource: Resource[..., Any], loaded: Sequence[type] | None = None)
     if resource.swaps:
         return "guarded", "its view's own compare-and-set"
     return ("judged only", "") if loaded else ("unknown", "the loader's annotation does not say")
+
+
+def share_tags(one: Resource[..., Any], other: Resource[..., Any]) -> bool:
+    """Tell whether what two resources load by one URL is known to be one object, whose tag is made in one way.
+
+    Of two loaders, their annotations say so: both return the same class, of single objects.
+    """
+    if one is other:
+        return True
+    loaded = _loaded_by(one)
+    if len(loaded) != 1 or loaded != _loaded_by(other) or issubclass(loaded[0], Iterable):
+        return False
+    made_by, by_other = one.validator, other.validator
+    return type(made_by) is type(by_other) and vars(made_by) == vars(by_other)
 
 
 def _loaded_by(resource: Resource[..., Any]) -> list[type]:

@@ -40,6 +40,10 @@ class Stale(Refused):
         super().__init__("conflict")
 
 
+class SeveralCommits(RuntimeError):
+    """A view under ``replay=`` was about to commit more than once: what the first one does would pass for all."""
+
+
 @dataclass(slots=True)  # not frozen: each write makes one, and that would triple its cost
 class Terms:
     """What a write has to hold to, and how its target is found and tagged.
@@ -96,8 +100,8 @@ class Unit(Protocol):
     def claim(self, target: object, terms: Terms) -> Claim:
         """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
 
-    def plan(self, target: object, versions: Sequence[str]) -> None:
-        """Let the request make these versions of what it has claimed, one after the other, and commit once."""
+    def plan(self, versions: Sequence[str]) -> None:
+        """Let the request make these versions of what it has claimed last, one by one, and commit once."""
 
     def hold_before_view(self) -> bool:
         """Hold what has to be held before the view runs; tell whether it still is as it was judged.
@@ -245,7 +249,7 @@ class _NothingWritten:
         del target, terms
         return _NothingClaimed()
 
-    def plan(self, target: object, versions: Sequence[str]) -> None:
+    def plan(self, versions: Sequence[str]) -> None:
         """Plan nothing."""
 
     def hold_before_view(self) -> bool:

@@ -9,6 +9,15 @@ without the cache of ``hishel``, or Flask's test client: whatever has ``request(
 and answers with ``status_code``, ``headers`` and ``content``. The functions that begin with an ``a`` take one
 whose ``request`` is awaited, under asyncio.
 
+What becomes of a write whose answer is lost, or does not tell, is one rule:
+
+* What is there shows it: it was saved. It shows all that was to be saved, whoever has done it; or, of what only
+  one can have done, an id that nobody else can know.
+* The tag is still the one that it was sent for: it was not saved, and is sent again. A tag that may come back
+  proves nothing: then this is for what does no harm if it is made twice.
+* Something else is there: it may have been saved, and undone. What may be made twice is made again.
+* Of all else nothing is claimed: :class:`Unknown`, with what is there.
+
 Sources: RFC 9110 sections 9.3.4, 10.2.3 and 13 (conditional requests), RFC 6901 (JSON pointers), RFC 7396 (merge
 patch), RFC 9111 section 5.2.1.4 (reads that no cache may answer).
 """
@@ -25,8 +34,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
-from typing import Any, TypedDict, TypeVar, Unpack, cast
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from flask_etag.merging import (
     JSON,
@@ -38,7 +46,7 @@ from flask_etag.merging import (
     merge,
     patched,
     same,
-    shows_mark,
+    uuids_in,
 )
 
 __all__ = [
@@ -77,6 +85,7 @@ more than once, each time on what is there by then; what it raises ends the upda
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds, of which each pause takes a random part
 _PATIENCE = 30.0  # seconds, after which an answer is not waited for, where the client does not say so itself
+_LOOKS = 5  # for so many, some two seconds, a replica is waited for that is behind
 _LOST = (502, 503, 504, *range(520, 525))  # a proxy's word: the server may have the request. 52x are Cloudflare's
 _LATER = (408, 425, 429)  # not looked at: the same request may be sent again
 _ABSENT = (404, 410)
@@ -95,7 +104,8 @@ class Copy:
     """What was read, and its entity tag: they belong together.
 
     :param content: the JSON, as Python's ``json`` reads it; do not change it, ``save`` compares with it.
-    :param etag: the value of the field ETag, quotes included; ``None`` if the server gave none.
+    :param etag: the value of the field ETag, quotes included; ``None`` if the server gave none, or what was
+        saved could not be read any more: then the content is what was sent.
     """
 
     content: JSON
@@ -138,9 +148,9 @@ class Clash(ClientError):
 class Unknown(ClientError):
     """An answer was lost, and what is there does not tell whether the change was saved.
 
-    Somebody else may have made what is there, or nothing could be read any more. A change that leaves what it
-    finds done (an item with an id of its own, added where it is missing) never comes to this while the server can
-    be read.
+    Somebody else may have made what is there, or have undone what was saved; or nothing could be read any more. A
+    change that may be made twice (an item with an id of its own, added where it is missing) never comes to this
+    while there is something to change, and time.
 
     :ivar mine: the content that was to be saved.
     :ivar theirs: what is there now; ``None`` if nothing could be read.
@@ -176,7 +186,7 @@ class Refused(ClientError):
 class GaveUp(ClientError):
     """In every attempt somebody else was first, or the server was busy; nothing was saved.
 
-    :ivar theirs: what was there last.
+    :ivar theirs: what was there last, as far as it was read; at first, what the work began with.
     """
 
     def __init__(self, attempts: int, theirs: Copy) -> None:
@@ -202,7 +212,9 @@ class Limits(TypedDict, total=False):
     """How long a function tries.
 
     :ivar attempts: how often, at most; 20 if it is not given.
-    :ivar deadline: for how many seconds in all; 60 if it is not given.
+    :ivar deadline: for how many seconds in all; 60 if it is not given. Then it may take a second more to look
+        what became of a write. A client that is not asynchronous waits longer for an answer that comes in pieces:
+        it limits the time for each piece.
     """
 
     attempts: int
@@ -224,21 +236,31 @@ def read(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack[Limits
     return _run(client, call, call.read(known))
 
 
-def update(client: Any, url: str, change: Change, *, known: Copy = ABSENT, **limits: Unpack[Limits]) -> Copy:
+def update(
+    client: Any,
+    url: str,
+    change: Change,
+    *,
+    known: Copy = ABSENT,
+    unique_tags: bool = False,
+    **limits: Unpack[Limits],
+) -> Copy:
     """Change what a URL names: GET, ``change(content)``, PUT with If-Match; again, if somebody else was first.
 
     RFC 9110 section 13.1.1.
 
     What is sent again is always ``change`` of what is there by then, so that nothing of theirs is lost. If an
-    answer is lost, what is there tells whether the change was saved: the change finds nothing left to do, or what
-    it makes anew each time, such as an id. A plain increment leaves no such trace, since another client may have
-    made the very same one: then it is :class:`Unknown`, unless the server knows the request again, and whose it
-    is (``replay=``).
+    answer is lost, the rule is that of this module: a change that may be made twice is made until it is there; any
+    other is known by a UUID that it makes anew each time, if what is there has that; otherwise it is
+    :class:`Unknown`. To find out, ``change`` is run again, on what it has made.
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
     :param change: of the content, see ``Change``.
     :param known: a copy from before, to begin with if it still is what is there.
+    :param unique_tags: whether no tag of this resource ever comes back (RFC 9110 section 8.8.1), as those of a
+        version do not, and those of the content do. Then one that is still there says that nothing was saved, and
+        a change that may not be made twice is sent again, too.
     :param limits: see :class:`Limits`.
     :return: what is there now.
     :raises Refused: if the server says no; 404 where there is nothing to change.
@@ -248,7 +270,7 @@ def update(client: Any, url: str, change: Change, *, known: Copy = ABSENT, **lim
     :raises Untagged: if there is no ETag.
     """
     call = _Call(url, **limits)
-    return _run(client, call, _update(call, change, known))
+    return _run(client, call, _update(call, change, known, unique_tags))
 
 
 def save(
@@ -266,7 +288,8 @@ def save(
     :param limits: see :class:`Limits`.
     :return: what is there now.
     :raises Clash: if both have changed the same, or it was deleted.
-    :raises Unknown: if an answer was lost, and both have changed the same, or so it seems.
+    :raises Unknown: if an answer was lost, and what is there is neither what was to be saved nor what the work
+        began with.
     :raises Refused: if the server says no.
     :raises GaveUp: if somebody else was first each time.
     :raises Unreachable: if no answer comes.
@@ -279,7 +302,8 @@ def save(
 def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Copy:
     """Create what a URL names: PUT with ``If-None-Match: *``, so that of all who do so one succeeds.
 
-    RFC 9110 section 13.1.2.
+    RFC 9110 section 13.1.2. Somebody else may create the very same. So if an answer is lost, it is known by a
+    UUID in the content, which has to be this creation's own. Save on ``ABSENT`` what may be anybody's.
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
@@ -287,7 +311,8 @@ def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Co
     :param limits: see :class:`Limits`.
     :return: what is there now.
     :raises Clash: if it exists already.
-    :raises Unknown: if an answer was lost, and what is there is not what was to be created.
+    :raises Unknown: if an answer was lost, and what is there is not what was to be created, or has no UUID.
+    :raises GaveUp: if the server was busy each time.
     :raises Refused: if the server says no.
     :raises Unreachable: if no answer comes.
     """
@@ -339,6 +364,7 @@ def update_each(
     change: Change,
     *,
     body: Callable[[list[Copy]], JSON] | None = None,
+    unique_tags: bool = False,
     **limits: Unpack[Limits],
 ) -> JSON:
     """Change several resources by one PATCH, all or none; if some were stale, read those, and repeat the whole.
@@ -349,12 +375,13 @@ def update_each(
     :param change: of the list of their contents, see ``Change``.
     :param body: makes the request's content of the changed contents and their ETags; if it is not given, each item
         is its content, with its ETag as the member ``etag``.
+    :param unique_tags: as of :func:`update`.
     :param limits: see :class:`Limits`.
     :return: what the server answers to the request; the list of contents, if it is only known from what is there.
     :raises ClientError: as :func:`update`.
     """
-    call = _Call(url, **limits)
-    return _run(client, call, _update_each(call, urls, change, body or _items))
+    call = _Call(url, urls, **limits)
+    return _run(client, call, _update_each(call, change, body or _items, unique_tags)).content
 
 
 async def aread(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack[Limits]) -> Copy:
@@ -364,11 +391,17 @@ async def aread(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack
 
 
 async def aupdate(
-    client: Any, url: str, change: Change, *, known: Copy = ABSENT, **limits: Unpack[Limits]
+    client: Any,
+    url: str,
+    change: Change,
+    *,
+    known: Copy = ABSENT,
+    unique_tags: bool = False,
+    **limits: Unpack[Limits],
 ) -> Copy:
     """Do what :func:`update` does, with an asynchronous client."""
     call = _Call(url, **limits)
-    return await _arun(client, call, _update(call, change, known))
+    return await _arun(client, call, _update(call, change, known, unique_tags))
 
 
 async def asave(
@@ -406,11 +439,12 @@ async def aupdate_each(
     change: Change,
     *,
     body: Callable[[list[Copy]], JSON] | None = None,
+    unique_tags: bool = False,
     **limits: Unpack[Limits],
 ) -> JSON:
     """Do what :func:`update_each` does, with an asynchronous client."""
-    call = _Call(url, **limits)
-    return await _arun(client, call, _update_each(call, urls, change, body or _items))
+    call = _Call(url, urls, **limits)
+    return (await _arun(client, call, _update_each(call, change, body or _items, unique_tags))).content
 
 
 # The stories. Each is a generator: it yields requests and pauses, and is sent the answers.
@@ -437,7 +471,6 @@ class _Answer:
     status: int | None = None
     etag: str | None = None
     content: JSON = MISSING
-    has_body: bool = False
     retry_after: float = 0
     is_repeated: bool = False
     cause: Exception | None = None
@@ -478,6 +511,16 @@ class _Answer:
         return reason if isinstance(reason, str) else None
 
     @property
+    def current(self) -> str | None:
+        """The tag of what is there, as a refusal tells it: a proxy that compresses alters the field alone."""
+        told = self.content.get("etag") if isinstance(self.content, dict) and not self.is_done else None
+        return told if isinstance(told, str) else self.etag
+
+    def is_of_another_state(self, base: Copy) -> bool:
+        """Tell whether a write was refused since there is another state than that which it was sent for."""
+        return self.status == 412 and self.reason in (None, "stale") and self.current != base.etag
+
+    @property
     def is_for_now(self) -> bool:
         """Whether the same request may be sent again without looking at what is there."""
         return self.status in _LATER or (self.status == 409 and self.reason == "busy")
@@ -495,28 +538,98 @@ class _Exhausted(Exception):
     """There are no attempts left, or no time."""
 
 
+class _Sent:
+    """A write that was sent, and the rule by which its lost answer is told; this is a ``save``'s."""
+
+    def __init__(self, base: Copy, mine: JSON) -> None:
+        self.base = base
+        self.mine = mine
+
+    def is_shown_by(self, theirs: Copy) -> bool:
+        """Tell whether what is there shows that the write was done."""
+        return theirs != ABSENT and is_there(self.base.content, self.mine, theirs.content)
+
+    def may_be_sent_again(self) -> bool:
+        """Tell whether the same request does no harm, though it may have been done and undone."""
+        return True
+
+    def told_by(self, theirs: Copy) -> bool | None:
+        """Return whether it was done, ``False`` too if it may be made once more; ``None`` if nothing tells."""
+        if theirs.etag == self.base.etag and self.may_be_sent_again():
+            return False
+        return True if self.is_shown_by(theirs) else None
+
+
+class _Deletion(_Sent):
+    def is_shown_by(self, theirs: Copy) -> bool:
+        return theirs == ABSENT
+
+
+class _Creation(_Sent):
+    """Of those who create the same, one succeeds: it is known by an id of its own."""
+
+    def is_shown_by(self, theirs: Copy) -> bool:
+        return bool(uuids_in(self.mine)) and super().is_shown_by(theirs)
+
+    def may_be_sent_again(self) -> bool:
+        return False
+
+
+class _Changed(_Sent):
+    """What a change has made of a content. It may leave an id of its own there, or may be made twice."""
+
+    def __init__(self, base: Copy, mine: JSON, change: Change, unique_tags: bool) -> None:
+        super().__init__(base, mine)
+        self._change = change
+        self._unique_tags = unique_tags
+
+    def is_shown_by(self, theirs: Copy) -> bool:
+        if theirs == ABSENT:
+            return False
+        own = uuids_in(self.mine) - uuids_in(self.base.content)
+        if own & uuids_in(theirs.content) - uuids_in(_changed(self._change, self.base.content)):
+            return True
+        is_done = super().is_shown_by(theirs) or same(_changed(self._change, theirs.content), theirs.content)
+        return is_done and self._may_be_made_again(theirs)
+
+    def may_be_sent_again(self) -> bool:
+        return self._unique_tags or self._is_idempotent(self.base.content)
+
+    def told_by(self, theirs: Copy) -> bool | None:
+        told = super().told_by(theirs)
+        return False if told is None and self._may_be_made_again(theirs) else told
+
+    def _may_be_made_again(self, theirs: Copy) -> bool:
+        return theirs != ABSENT and all(
+            self._is_idempotent(content) for content in (self.base.content, theirs.content)
+        )
+
+    def _is_idempotent(self, content: JSON) -> bool:
+        once = _changed(self._change, content)
+        return same(_changed(self._change, once), once)
+
+
 @dataclass(slots=True)
 class _Call:
     """What one call of a function has left, and what it has met.
 
-    :ivar lost: whether a write may have been done, or may yet be, whose answer did not come, and nothing has told
-        since.
-    :ivar unclear: the same of a write whose answer does not tell, and which is over.
-    :ivar base: the copy that was sent for last, and ``mine`` the content; ``theirs`` is what was read last.
-    :ivar made: tells whether what was sent is in what is there.
+    :ivar urls: of the several resources that are read, if it is not the one of ``url``.
+    :ivar sent: what was sent last.
+    :ivar lost: whether that may have been done, or may yet be, and its answer did not come.
+    :ivar unclear: whether that may have been done, and its answer does not tell.
+    :ivar theirs: what was read last.
     """
 
     url: str
+    urls: Sequence[str] = ()
     attempts: int = 20
     deadline: float = 60.0
     ends: float = field(init=False)
     tries: int = 0
+    sent: _Sent = field(default_factory=lambda: _Sent(ABSENT, None))
     lost: bool = False
     unclear: bool = False
-    base: Copy = ABSENT
-    mine: JSON = None
     theirs: Copy = ABSENT
-    made: Callable[[Copy], bool] = field(default=lambda _: False)
     last: _Answer = field(default_factory=_Answer)
 
     @property
@@ -530,7 +643,7 @@ class _Call:
     def send(
         self, method: str, headers: dict[str, str], content: JSON = MISSING, url: str | None = None
     ) -> Steps[_Answer]:
-        left = min(max(self.ends - time.monotonic(), 1), _PATIENCE)
+        left = max(self.ends - time.monotonic(), 1)
         answer = yield _Request(method, url or self.url, headers, content, left)
         assert answer is not None  # noqa: S101 - a request is answered, if only by nothing
         self.last = answer
@@ -565,12 +678,18 @@ class _Call:
                 raise Refused(answer)
             yield from self.pause()
 
+    def look(self) -> Steps[Copy]:
+        """Read what there is, from the server itself; of several resources, each."""
+        if not self.urls:
+            return (yield from self.read(fresh=True))
+        return _joined((yield from self.read_each()))
+
     def read_each(
-        self, urls: Sequence[str], known: Sequence[Copy] = (), named: Mapping[int, str | None] | None = None
+        self, known: Sequence[Copy] = (), named: Mapping[int, str | None] | None = None
     ) -> Steps[list[Copy]]:
-        """Read several resources; of those that are known, the named ones, or all where none is named."""
+        """Read the several resources; of those that are known, the named ones, or all where none is named."""
         copies = list(known)
-        for index, url in enumerate(urls):
+        for index, url in enumerate(self.urls):
             if not known:
                 copies.append((yield from self.read(url=url)))
             elif not named or (index in named and named[index] is None):
@@ -579,20 +698,22 @@ class _Call:
                 copies[index] = Copy(known[index].content, named[index])
         return copies
 
-    def look(self) -> Steps[Copy]:
-        """Read what there is, after a pause, from the server itself."""
-        yield from self.pause()
-        self.theirs = yield from self.read(fresh=True)
-        return self.theirs
-
     def write(
-        self, method: str, condition: dict[str, str], content: JSON = MISSING, type_: str | None = None
+        self,
+        method: str,
+        sent: _Sent,
+        condition: dict[str, str],
+        content: JSON = MISSING,
+        type_: str | None = None,
     ) -> Steps[_Answer]:
-        """Send a write until its answer says more than to try again. It cannot be done twice.
+        """Send a write until its answer says more than to try again.
 
+        :param sent: the same, as the rule has it by which a lost answer is told.
         :param condition: the field that says which state it is made for; none where the content says it.
         :param type_: of the content, if it is not ``application/json``.
+        :raises Refused: if what is there does not matter.
         """
+        self.sent = sent
         headers = {**condition, **({} if type_ is None else {"Content-Type": type_})}
         is_restored = False
         while True:
@@ -603,17 +724,54 @@ class _Call:
                 self.unclear = True
             if answer.is_done:
                 self.lost = self.unclear = False
-            if answer.reason == "weakened" and answer.etag and condition and not is_restored:
-                is_restored, headers["If-Match"] = True, answer.etag
+            if answer.reason == "weakened" and answer.current and condition and not is_restored:
+                is_restored, headers["If-Match"] = True, answer.current
                 _log.warning(
                     "%s: a proxy alters ETags on their way, as those that compress do. The ETag of the refusal "
                     "was sent in the place of the one that was read. ETAG_ACCEPT_WEAKENED spares that.",
                     self.url,
                 )
-            elif answer.is_lost or answer.is_for_now:
+            elif answer.is_for_now or (answer.is_lost and self._may_be_sent_again()):
                 yield from self.pause()
-            else:
+            elif answer.is_done or answer.is_lost or answer.is_unclear or answer.status in _OVERTAKEN:
                 return answer
+            else:
+                raise Refused(answer)
+
+    def look_after(self, answer: _Answer) -> Steps[Copy]:
+        """Read what there is, after a pause; again, if it is still what the server says that it is not.
+
+        So a replica is waited for that is behind.
+        """
+        for _ in range(_LOOKS):
+            yield from self.pause()
+            self.theirs = yield from self.look()
+            if not (answer.is_of_another_state(self.sent.base) and self.theirs.etag == self.sent.base.etag):
+                break
+        return self.theirs
+
+    def is_made(self, theirs: Copy) -> bool:
+        """Tell whether a write whose answer did not tell is in what is there. If not, it may be made again.
+
+        :raises Unknown: if it was perhaps done, and what is there does not tell.
+        """
+        if not self.is_open:
+            return False
+        try:
+            told = self.sent.told_by(theirs)
+        except Exception as error:
+            raise Unknown(self.sent.mine, theirs) from error
+        if told is None:
+            raise Unknown(self.sent.mine, theirs)
+        if theirs.etag != self.sent.base.etag:  # what was sent for a state that is gone comes to nothing
+            self.lost = self.unclear = False
+        return told
+
+    def _may_be_sent_again(self) -> bool:
+        try:
+            return self.sent.may_be_sent_again()
+        except Exception:  # the change's own; it is raised where it is run on what is there
+            return False
 
     def require_moment(self, answer: _Answer) -> None:
         """Raise what was answered to a write, unless it was refused for what happened at that moment alone.
@@ -621,24 +779,27 @@ class _Call:
         What is there is still what was written on: the same request would be refused again.
         """
         self.unclear = False
-        if answer.is_of_the_moment:
-            return
-        is_cached = answer.status == 412 and answer.etag not in (None, self.base.etag)
-        raise Refused(answer, _CACHE_HINT if is_cached and answer.reason != "weakened" else "")
+        if not answer.is_of_the_moment:
+            is_cached = answer.is_of_another_state(self.sent.base) and answer.current is not None
+            raise Refused(answer, _CACHE_HINT if is_cached else "")
 
-    def written(self, answer: _Answer, mine: JSON) -> Steps[Copy]:
+    def written(self, answer: _Answer) -> Steps[Copy]:
         """Return what is there after a write that was done.
 
         Its answer may lack the content, or the tag, or speak of something else (RFC 9110 sections 9.3.4, 15.3.1).
         """
-        if answer.etag is not None and not answer.has_body:
-            return Copy(mine, answer.etag)
-        if answer.etag is not None and answer.is_json and has_members_of(answer.content, mine):
+        if answer.etag is not None and answer.is_json and has_members_of(answer.content, self.sent.mine):
             return Copy(answer.content, answer.etag)
         try:
-            return (yield from self.read(fresh=True))
+            copy = yield from self.look()
+            for _ in range(_LOOKS):
+                if copy != self.sent.base:
+                    break
+                yield from self.pause()  # a replica is behind
+                copy = yield from self.look()
+            return copy
         except (ClientError, _Exhausted):
-            return Copy(mine, None)  # it is saved, whatever has come since
+            return Copy(self.sent.mine, None)  # it is saved, whatever has come since
 
 
 def _still(url: str, base: Copy) -> dict[str, str]:
@@ -650,20 +811,23 @@ def _still(url: str, base: Copy) -> dict[str, str]:
     return {"If-Match": base.etag}
 
 
-def _bounded(call: _Call, steps: Steps[T]) -> Steps[T]:
+def _bounded(call: _Call, steps: Steps[Copy]) -> Steps[Copy]:
     """Go through a story; where it ends in vain, tell what is known of what was sent."""
     try:
         return (yield from steps)
     except (Refused, Untagged, _Exhausted) as error:
         cause = call.last.cause if isinstance(error, _Exhausted) else error
         if call.is_open:
-            answer = yield from call.send("GET", {"Cache-Control": "no-cache"})
-            if not (answer.is_done and answer.is_json) and answer.status not in _ABSENT:
-                raise Unknown(call.mine, None) from cause
-            theirs = Copy(answer.content, answer.etag) if answer.is_done else ABSENT
-            if theirs.etag != call.base.etag and call.made(theirs):
-                return cast(T, theirs)  # a story that says when it is made returns a copy
-            raise Unknown(call.mine, theirs) from cause
+            try:
+                theirs = yield from call.look()
+            except (ClientError, _Exhausted):
+                raise Unknown(call.sent.mine, None) from cause
+            try:
+                if theirs.etag != call.sent.base.etag and call.is_made(theirs):
+                    return theirs
+            except Unknown as unknown:
+                raise unknown from (unknown.__cause__ or cause)
+            raise Unknown(call.sent.mine, theirs) from cause
         if not isinstance(error, _Exhausted):
             raise
         if call.last.is_lost:
@@ -671,54 +835,24 @@ def _bounded(call: _Call, steps: Steps[T]) -> Steps[T]:
         raise GaveUp(call.tries, call.theirs) from None
 
 
-def _update(call: _Call, change: Change, known: Copy) -> Steps[Copy]:
-    copy = yield from call.read(known)
+def _update(call: _Call, change: Change, known: Copy, unique_tags: bool) -> Steps[Copy]:
+    call.theirs = yield from call.read(known)
     while True:
-        if copy == ABSENT:
+        base = call.theirs
+        if base == ABSENT:
             raise Refused(call.last)
-        call.base, call.mine = copy, (mine := _changed(change, copy.content))
-        call.made = partial(_was_made, call, change, copy)
-        if same(mine, copy.content):
-            return copy
-        answer = yield from call.write("PUT", _still(call.url, copy), mine)
+        mine = _changed(change, base.content)
+        if same(mine, base.content):
+            return base
+        sent = _Changed(base, mine, change, unique_tags)
+        answer = yield from call.write("PUT", sent, _still(call.url, base), mine)
         if answer.is_done:
-            return (yield from call.written(answer, mine))
-        if answer.status not in _OVERTAKEN and not answer.is_unclear:
-            raise Refused(answer)
-        theirs = yield from call.look()
-        if theirs.etag == copy.etag:
-            call.require_moment(answer)
-        elif call.is_open and call.made(theirs):
+            return (yield from call.written(answer))
+        theirs = yield from call.look_after(answer)
+        if call.is_made(theirs):
             return theirs
-        copy = theirs
-
-
-def _was_made(call: _Call, change: Change, base: Copy, theirs: Copy) -> bool:
-    """Tell whether a change whose answer was lost is in what is there now; if not, it may be made again.
-
-    A change that can be made twice is known by all that it has changed, whoever has made it so. One that makes
-    something of its own each time that it runs is known by that. Of any other, an increment say, the very state
-    that was sent is no proof: another client may have made the same of the same.
-
-    :raises Unknown: if it was perhaps made, and what is there does not tell.
-    """
-    mine = call.mine
-    if theirs != ABSENT:
-        try:
-            if same(_changed(change, theirs.content), theirs.content):
-                return True
-            again = _changed(change, base.content)
-            is_repeatable = same(_changed(change, mine), mine)
-        except Exception as error:
-            raise Unknown(mine, theirs) from error
-        shown = shows_mark(mine, again, theirs.content)
-        is_told_apart = is_repeatable or not same(mine, again)
-        if shown or (is_told_apart and is_there(base.content, mine, theirs.content)):
-            return True
-        if is_repeatable or shown is False:
-            call.lost = call.unclear = False
-            return False
-    raise Unknown(mine, theirs)
+        if theirs.etag == base.etag:
+            call.require_moment(answer)
 
 
 def _save(call: _Call, base: Copy, mine: JSON, key: Key | None, changes: JSON = MISSING) -> Steps[Copy]:
@@ -726,73 +860,56 @@ def _save(call: _Call, base: Copy, mine: JSON, key: Key | None, changes: JSON = 
     is_patch = changes is not MISSING
     if is_patch:
         mine = patched(base.content, changes)
+    call.theirs = base
     while True:
-        call.base, call.mine = base, mine
-        call.made = partial(_is_saved, base.content, mine)
+        sent, condition = _Sent(base, mine), _still(call.url, base)
         if is_patch:
-            answer = yield from call.write(
-                "PATCH", _still(call.url, base), changes, "application/merge-patch+json"
-            )
+            answer = yield from call.write("PATCH", sent, condition, changes, "application/merge-patch+json")
         else:
-            answer = yield from call.write("PUT", _still(call.url, base), mine)
+            answer = yield from call.write("PUT", sent, condition, mine)
         if answer.is_done:
-            return (yield from call.written(answer, mine))
-        if answer.status not in _OVERTAKEN and not answer.is_unclear:
-            raise Refused(answer)
-        theirs = yield from call.look()
-        if theirs == ABSENT and base != ABSENT:
-            raise Unknown(mine, theirs) if call.is_open else Clash(base, mine, theirs, [""])
-        if call.is_open and call.made(theirs):
+            return (yield from call.written(answer))
+        theirs = yield from call.look_after(answer)
+        if call.is_made(theirs):
             return theirs
+        if theirs == ABSENT and base != ABSENT:
+            raise Clash(base, mine, theirs, [""])
         merged, pointers = merge(base.content, mine, theirs.content, key)
         if theirs != ABSENT and same(merged, theirs.content):
             return theirs
         if theirs.etag == base.etag:
             call.require_moment(answer)
         if pointers:
-            raise Unknown(mine, theirs) if call.is_open else Clash(base, merged, theirs, pointers)
-        if theirs.etag != base.etag:  # what was sent for a state that is gone comes to nothing
-            call.lost = call.unclear = False
+            raise Clash(base, merged, theirs, pointers)
         base, mine = theirs, merged
         changes = changes_between(theirs.content, merged)  # at first it may hold what only others have changed
 
 
-def _is_saved(base: JSON, mine: JSON, theirs: Copy) -> bool:
-    return theirs != ABSENT and is_there(base, mine, theirs.content)
-
-
 def _create(call: _Call, content: JSON) -> Steps[Copy]:
-    call.mine = content
-    call.made = partial(_is_saved, None, content)
     while True:
-        answer = yield from call.write("PUT", _still(call.url, ABSENT), content)
+        answer = yield from call.write("PUT", _Creation(ABSENT, content), _still(call.url, ABSENT), content)
         if answer.is_done:
-            return (yield from call.written(answer, content))
-        if answer.status not in _OVERTAKEN and not answer.is_unclear:
-            raise Refused(answer)
-        theirs = yield from call.look()
+            return (yield from call.written(answer))
+        theirs = yield from call.look_after(answer)
+        if call.is_made(theirs):
+            return theirs
         if theirs != ABSENT:
-            if call.is_open and call.made(theirs):
-                return theirs
-            raise Unknown(content, theirs) if call.is_open else Clash(ABSENT, content, theirs, [""])
-        call.unclear = False
+            raise Clash(ABSENT, content, theirs, [""])
         if not (answer.is_of_the_moment or (answer.status == 412 and answer.reason in (None, "exists"))):
             raise Refused(answer)
 
 
 def _delete(call: _Call, base: Copy) -> Steps[Copy]:
-    call.base, call.made = base, lambda theirs: theirs == ABSENT
+    call.theirs = base
     while True:
-        answer = yield from call.write("DELETE", _still(call.url, base))
+        answer = yield from call.write("DELETE", _Deletion(base, None), _still(call.url, base))
         if answer.is_done or answer.status in _ABSENT:
             return ABSENT
-        if answer.status not in _OVERTAKEN and not answer.is_unclear:
-            raise Refused(answer)
-        theirs = yield from call.look()
-        if theirs == ABSENT:
+        theirs = yield from call.look_after(answer)
+        if theirs == ABSENT or call.is_made(theirs):
             return ABSENT
         if theirs.etag != base.etag:
-            raise Unknown(None, theirs) if call.is_open else Clash(base, None, theirs, [""])
+            raise Clash(base, None, theirs, [""])
         call.require_moment(answer)
 
 
@@ -802,32 +919,37 @@ def _items(copies: list[Copy]) -> JSON:
 
 
 def _update_each(
-    call: _Call, urls: Sequence[str], change: Change, body: Callable[[list[Copy]], JSON]
-) -> Steps[JSON]:
-    copies = yield from call.read_each(urls)
+    call: _Call, change: Change, body: Callable[[list[Copy]], JSON], unique_tags: bool
+) -> Steps[Copy]:
+    """Do it; return the content alone, in a copy without a tag."""
+    copies = yield from call.read_each()
     while True:
-        for url, copy in zip(urls, copies, strict=True):
+        for url, copy in zip(call.urls, copies, strict=True):
             if copy == ABSENT:
                 raise Refused(call.last)
             _still(url, copy)
-        contents = [copy.content for copy in copies]
-        call.mine = mine = _changed(change, contents)
-        if same(mine, contents):
-            return mine
+        base = call.theirs = _joined(copies)
+        mine = _changed(change, base.content)
+        if same(mine, base.content):
+            return base
         content = body([Copy(new, copy.etag) for new, copy in zip(mine, copies, strict=True)])
-        answer = yield from call.write("PATCH", {}, content)
+        answer = yield from call.write("PATCH", _Changed(base, mine, change, unique_tags), {}, content)
         if answer.is_done:
-            return answer.content if answer.is_json else mine
-        if answer.status not in _OVERTAKEN and not answer.is_unclear:
-            raise Refused(answer)
+            return Copy(answer.content if answer.is_json else mine, None)
         yield from call.pause()
-        theirs = yield from call.read_each(urls, copies, _refused_items(answer))
-        now = Copy([copy.content for copy in theirs], None)
-        if theirs == copies:
+        copies = yield from call.read_each(copies, _refused_items(answer))
+        theirs = _joined(copies)
+        if call.is_made(theirs):
+            return theirs
+        if theirs.etag == base.etag:
             call.require_moment(answer)
-        elif call.is_open and _was_made(call, change, Copy(contents, None), now):
-            return now.content
-        copies = theirs
+
+
+def _joined(copies: Sequence[Copy]) -> Copy:
+    """Return several copies as one, which changes if one of them does; ``ABSENT`` if one is."""
+    if ABSENT in copies:
+        return ABSENT
+    return Copy([copy.content for copy in copies], ", ".join(str(copy.etag) for copy in copies))
 
 
 def _refused_items(answer: _Answer) -> dict[int, str | None]:
@@ -847,7 +969,7 @@ def _changed(change: Change, content: JSON) -> JSON:
 # Who sends the requests of a story.
 
 
-def _run(client: Any, call: _Call, story: Steps[T]) -> T:
+def _run(client: Any, call: _Call, story: Steps[Copy]) -> Copy:
     steps, answer = _bounded(call, story), None
     try:
         while True:
@@ -862,11 +984,11 @@ def _run(client: Any, call: _Call, story: Steps[T]) -> T:
             except Exception as error:
                 answer = _no_answer(error, step.method)
     except StopIteration as end:
-        result: T = end.value
+        result: Copy = end.value
         return result
 
 
-async def _arun(client: Any, call: _Call, story: Steps[T]) -> T:
+async def _arun(client: Any, call: _Call, story: Steps[Copy]) -> Copy:
     steps, answer = _bounded(call, story), None
     try:
         while True:
@@ -877,23 +999,28 @@ async def _arun(client: Any, call: _Call, story: Steps[T]) -> T:
                 continue
             send, more = _sender(client, step)
             try:
-                answer = _answer_of(await send(**more), step.method)
+                async with asyncio.timeout(step.timeout):  # an answer that trickles in is given up then
+                    answer = _answer_of(await send(**more), step.method)
             except Exception as error:
                 answer = _no_answer(error, step.method)
     except StopIteration as end:
-        result: T = end.value
+        result: Copy = end.value
         return result
 
 
 def _sender(client: Any, request: _Request) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return what sends a request, and the arguments to give it."""
-    more: dict[str, Any] = {"method": request.method, "headers": request.headers}
+    headers = {
+        name: value if value.isascii() else value.encode("latin-1") for name, value in request.headers.items()
+    }
+    more: dict[str, Any] = {"method": request.method, "headers": headers}
     if request.content is not MISSING:
         more["json"] = request.content
     if not hasattr(client, "request"):  # Flask's test client
-        return client.open, {"path": request.url, **more}
-    if not hasattr(client, "timeout"):  # requests would wait for ever
-        more["timeout"] = request.timeout
+        return client.open, {"path": request.url, **more, "headers": request.headers}
+    own = getattr(getattr(client, "timeout", None), "read", None)  # httpx has one; requests would wait for ever
+    if own is None or own > request.timeout:
+        more["timeout"] = min(request.timeout, own or _PATIENCE)
     return client.request, {"url": request.url, **more}
 
 
@@ -903,6 +1030,10 @@ def _answer_of(response: Any, method: str) -> _Answer:
         response = response.history[0]
     body = response.content if hasattr(response, "content") else response.get_data()
     headers = response.headers
+    if hasattr(
+        headers, "encoding"
+    ):  # httpx guesses; a tag is bytes, which come back as they were (RFC 9110 8.8.3)
+        headers.encoding = "latin-1"
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -912,7 +1043,6 @@ def _answer_of(response: Any, method: str) -> _Answer:
         response.status_code,
         headers.get("ETag"),
         content,
-        bool(body),
         _seconds(headers.get("Retry-After")),
         bool(getattr(retries, "history", ())),
     )

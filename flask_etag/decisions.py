@@ -94,7 +94,7 @@ def tell_answer(exchange: Exchange, resource: Resource[..., Any] | None, respons
             outcome,
             reason="missing" if outcome == "reported" else None,
             etag=None if response is None else response.headers.get("ETag"),
-            sent=None if sent is None else _escaped(sent),
+            sent=None if sent is None else escaped(sent),
             resource=None if resource is None else resource.name,
         ),
     )
@@ -122,7 +122,7 @@ def tell_refusal(
             refusal.reason,
             refusal.raced,
             None if etag is None else str(etag),
-            None if refusal.sent is None else _escaped(refusal.sent),
+            None if refusal.sent is None else escaped(refusal.sent),
             refusal.resource,
             refusal.items,
             behind.__cause__ if isinstance(behind, Refused) else behind,
@@ -204,13 +204,16 @@ def _item(text: str) -> str:
     """Return a text as a token or a string of a structured field (RFC 9651 section 3.3)."""
     if _IS_TOKEN(text):
         return text
-    escaped = _escaped(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    quoted = escaped(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}"'
 
 
-def _escaped(text: str) -> str:
-    """Return a stranger's text as it can be shown: cut, and with escapes for what is not printable ASCII."""
-    cut = text[:MAX_SENT]
+def escaped(text: str, most: int | None = MAX_SENT) -> str:
+    """Return a stranger's text as it can be shown: cut, and with escapes for what is not printable ASCII.
+
+    :param most: how many characters of it are told; ``None`` for all.
+    """
+    cut = text[:most]
     if cut.isascii() and cut.isprintable():
         return cut
-    return "".join(each if " " <= each <= "~" else f"\\x{ord(each):02x}" for each in cut)[:MAX_SENT]
+    return "".join(each if " " <= each <= "~" else f"\\x{ord(each):02x}" for each in cut)[:most]

@@ -393,26 +393,39 @@ def _arguments_for(
     return arguments_of
 
 
-def _placed_in(view: Callable[..., Any], loads_by: Parameters) -> list[str]:
+def _placed_in(view: Callable[..., Any], loads_by: Parameters) -> dict[str, Any]:
     """Return the loader's arguments that a view takes before what a decorator below hands it: note, note_id, data.
 
     webargs, and so flask-smorest and APIFairy, hands that by its position, behind all that is there by position.
+
+    :return: for the name of each, in their order, the view's own default.
     """
-    if not hasattr(view, "__wrapped__"):
-        return []
-    parameters = [each for each in inspect.signature(view).parameters.values() if each.name != "self"][1:]
-    required = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD and not _has_default(each)]
-    placed = list(takewhile(loads_by.required.__contains__, (each.name for each in required)))
-    return placed if len(placed) < len(required) else []
+    if _takes_one(view):
+        return {}
+    parameters = inspect.signature(view).parameters.values()
+    positional = [each for each in parameters if each.kind in _POSITIONAL and each.name != "self"][1:]
+    known = loads_by.required | loads_by.optional.keys()
+    placed = list(takewhile(lambda each: each.name in known, positional))
+    takes_more = len(placed) < len(positional) or any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    is_to_be_placed = any(each.kind is each.POSITIONAL_ONLY for each in placed)
+    if is_to_be_placed or (takes_more and hasattr(view, "__wrapped__")):
+        return {each.name: each.default for each in placed}
+    return {}
 
 
-def _placing(function: Callable[..., Any], placed: list[str]) -> Callable[..., Any]:
-    """Return a function that is given some of its arguments by name, and hands them on by position."""
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _placing(function: Callable[..., Any], placed: dict[str, Any]) -> Callable[..., Any]:
+    """Return a function that is given some of its arguments by name, and hands them on by position.
+
+    :param placed: their names, in order, each with its default.
+    """
     if not placed:
         return function
 
     def place(*args: Any, **given: Any) -> Any:
-        return function(*args, *(given.pop(name) for name in placed), **given)
+        return function(*args, *(given.pop(name, default) for name, default in placed.items()), **given)
 
     return place
 

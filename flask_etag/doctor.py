@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
+from threading import Event, Timer
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 
 from flask_etag.audit import etag as group
+from flask_etag.audit import field_given
+from flask_etag.decisions import escaped
+from flask_etag.entity_tags import TagList
 
-TIMEOUT = 10  # seconds, for each request
+TIMEOUT = 10  # seconds, for each request, from the connection to the end of what is read of the answer
 LARGEST = 1 << 20  # bytes of an answer that are read
 CODINGS = "gzip, deflate, br, zstd"
+_OF_PATHS = "/%?:@!$&'()*+,;=~|[]"  # beside letters, digits and -._
 NO_TAG_OF_ANYBODY = '"flask-etag-doctor"'
 
 _MARK = re.compile(r'(?P<weak>W/)?"(?P<own>[^"]*?)(?P<suffix>(?:--?|:)(?:gzip|br|zstd|deflate))?"').fullmatch
@@ -71,6 +78,16 @@ class Answer:
         return self.fields["ETag"]
 
     @property
+    def has_one_tag(self) -> bool:
+        """Whether there is one field ETag, and one tag in it."""
+        try:
+            [field] = self.fields.get_all("ETag", [])
+            [_] = TagList.parse(field).members
+        except ValueError:
+            return False
+        return True
+
+    @property
     def reason(self) -> str | None:
         """The reason of a problem document of Flask-ETag's; ``None`` of any other answer."""
         try:
@@ -92,10 +109,18 @@ class Patient:
     """
 
     def __init__(self, url: str, fields: Mapping[str, str]) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            self._port = parts.port
+        except ValueError as error:
+            raise UnreachableError(f"{url} is no URL: {error}.") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UnreachableError(f"{url} is no URL of http or https.")
         self._parts = parts
+        # What is not ASCII, or a space, is escaped as a browser does it; what is escaped already stays.
+        self._target = quote(parts.path or "/", safe=_OF_PATHS)
+        if parts.query:
+            self._target += "?" + quote(parts.query, safe=_OF_PATHS)
         self._fields = fields
 
     def get(self, **fields: str) -> Answer:
@@ -108,23 +133,48 @@ class Patient:
     def send(self, method: str, fields: Mapping[str, str]) -> Answer:
         """Send a request, on a connection of its own.
 
-        :raises UnreachableError: if nobody answers.
+        :raises UnreachableError: if nobody answers, or not in time.
         """
-        host, port = self._parts.hostname or "", self._parts.port
+        host = self._parts.hostname or ""
         connection: HTTPConnection
         if self._parts.scheme == "https":
-            connection = HTTPSConnection(host, port, timeout=TIMEOUT, context=ssl.create_default_context())
+            connection = HTTPSConnection(host, self._port, timeout=TIMEOUT, context=ssl.create_default_context())
         else:
-            connection = HTTPConnection(host, port, timeout=TIMEOUT)
-        target = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
+            connection = HTTPConnection(host, self._port, timeout=TIMEOUT)
         try:
-            connection.request(method, target, headers={"Accept-Encoding": CODINGS, **self._fields, **fields})
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read(LARGEST))
-        except (OSError, HTTPException) as error:
+            connection.connect()
+            with _hung_up_after(TIMEOUT, connection.sock):
+                sent = {"Accept-Encoding": CODINGS, **self._fields, **fields}
+                connection.request(method, self._target, headers=sent)
+                with connection.getresponse() as answer:
+                    return Answer(answer.status, answer.headers, answer.read(LARGEST))
+        except (OSError, HTTPException, UnicodeError) as error:
             raise UnreachableError(f"{self._parts.geturl()} does not answer: {error}") from error
         finally:
             connection.close()
+
+
+@contextmanager
+def _hung_up_after(seconds: float, connected: socket.socket) -> Iterator[None]:
+    """End a connection from this side after a time: a socket's own timeout begins anew with each byte that comes.
+
+    :raises TimeoutError: if that was necessary.
+    """
+    is_late = Event()
+
+    def hang_up() -> None:
+        is_late.set()
+        with suppress(OSError):
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = Timer(seconds, hang_up)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if is_late.is_set():
+            raise TimeoutError(f"it was not done after {seconds} seconds")
 
 
 def examine(patient: Patient, origin: str | None = None) -> Iterator[Finding]:
@@ -135,9 +185,11 @@ def examine(patient: Patient, origin: str | None = None) -> Iterator[Finding]:
     """
     plain = patient.get(accept_encoding="identity")
     if plain.status != 200:
+        leads_to = plain.fields["Location"]
         raise UnreachableError(
             f"GET is answered {plain.status}, and 200 is needed: give the URL of a resource that can be read, and "
             "--header 'Authorization: ...' where it is not for everybody."
+            + (f" This one leads to {leads_to}" if leads_to else "")
         )
     packed = patient.get()
     if packed.etag is None:
@@ -150,6 +202,14 @@ def examine(patient: Patient, origin: str | None = None) -> Iterator[Finding]:
             "wrong",
             f"No ETag: {taken}, so that a client has nothing to send back, and every save is 428.",
             "Decorate the view; let no front end remove it (not DeflateAlterETag Remove).",
+        )
+        return
+    if not packed.has_one_tag:
+        yield Finding(
+            "wrong",
+            f"{', '.join(packed.fields.get_all('ETag', []))} is no ETag: that is one text in quotes. A save that "
+            "sends it back is malformed, and refused.",
+            "Look at who sets it: the view, by str(EntityTag(...)), or what is in front.",
         )
         return
     yield from _tag(plain, packed)
@@ -187,7 +247,7 @@ def _save(patient: Patient, packed: Answer) -> Iterator[Finding]:
     cure = f"ETAG_ACCEPT_WEAKENED = True; or {_SETTINGS[marker]} See {_PAGE}"
     other = patient.get(if_match=NO_TAG_OF_ANYBODY, accept_encoding="identity")
     answer = patient.get(if_match=given, accept_encoding="identity")
-    if other.reason != "stale" or (answer.status == 412 and answer.reason is None):
+    if other.reason not in ("stale", "unverifiable") or (answer.status == 412 and answer.reason is None):
         marked = _is_marked(given)
         yield Finding(
             "wrong" if marked else "note",
@@ -203,8 +263,13 @@ def _save(patient: Patient, packed: Answer) -> Iterator[Finding]:
         yield Finding("ok", f"A save that sends back {given} is accepted.")
     elif answer.status == 412:
         why = "is refused, though nobody has changed anything"
+        cures = {
+            "unverifiable": "The resource gives a weak tag, or none: give it a strong one, by its etag=.",
+            "stale": "Ask again. If it stays so, the tag changes by itself, or is altered in a way that is not "
+            "known here: look at what is in front.",
+        }
         yield Finding(
-            "wrong", f"A save that sends back {given} {why}: {answer.reason or 'without a reason'}.", cure
+            "wrong", f"A save that sends back {given} {why}: {answer.reason}.", cures.get(str(answer.reason), cure)
         )
     else:
         yield Finding(
@@ -313,28 +378,42 @@ def _told(findings: Iterable[Finding]) -> bool:
     is_well = True
     for finding in findings:
         is_well = is_well and finding.level != "wrong"
-        click.echo(f"{finding.level.ljust(5)}  {finding.told}")
+        click.echo(f"{finding.level.ljust(5)}  {escaped(finding.told, None)}")  # it has a server's texts
         if finding.cure:
             click.echo(f"       -> {finding.cure}")
     return is_well
 
 
+def _sendable(_: click.Context, __: click.Parameter, origin: str | None) -> str | None:
+    return origin and field_given(f"Origin: {origin}")[1]
+
+
 @group.command("doctor")
 @click.argument("url")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent too, as Authorization.")
-@click.option("--origin", help="The origin of another site whose scripts use it: https://app.example.com.")
-def doctor(url: str, headers: tuple[str, ...], origin: str | None) -> None:
+@click.option(
+    "--header",
+    "headers",
+    type=field_given,
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="Sent too, as Authorization.",
+)
+@click.option(
+    "--origin",
+    callback=_sendable,
+    help="The origin of another site whose scripts use it: https://app.example.com.",
+)
+def doctor(url: str, headers: tuple[tuple[str, str], ...], origin: str | None) -> None:
     """Ask URL as a client would, and say what is in front of it does to tags, 304s and If-Match.
 
     It reads only, some six times. The exit status is 1 where a save of what nobody has changed would be refused,
     or where that cannot be told of a tag that was marked; 2 where the URL cannot be read.
     """
     try:
-        pairs = (header.partition(":") for header in headers)
-        patient = Patient(url, {name.strip(): value.strip() for name, _, value in pairs})
+        patient = Patient(url, dict(headers))
         is_well = _told(examine(patient, origin))
     except UnreachableError as error:
-        click.echo(str(error), err=True)
+        click.echo(escaped(str(error), None), err=True)
         sys.exit(2)
     if not is_well:
         sys.exit(1)

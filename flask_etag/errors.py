@@ -174,7 +174,8 @@ class PreconditionFailed(ConditionalRequestError, exceptions.PreconditionFailed)
     """412: a condition of the request does not hold (RFC 9110 section 15.5.13).
 
     :param reason: one of :data:`flask_etag.preconditions.Reason`.
-    :param etag: the current entity tag of the target, where it has one.
+    :param etag: the current entity tag of the target, where it has one: ``str()`` of it is the text for a field or
+        for JSON, which :meth:`problem` has already.
     :param items: as of :class:`ConditionalRequestError`.
     """
 

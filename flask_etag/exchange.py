@@ -38,6 +38,9 @@ There is a list of the functions that finish its response.
 TAGGED = "flask_etag.tagged"
 """The key of the environ where the tag of the answer is found, in debug and testing mode."""
 
+UNDECLARED = "flask_etag.undeclared"
+"""The key of the environ where, in these modes, the names of those fields are that the log has told of already."""
+
 JUDGED = "flask_etag.judged"
 """The key of the environ of a request that has come to a decorated view, by which it is judged."""
 
@@ -57,6 +60,7 @@ _IN_ORDER = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", 
 """The conditional fields, in the order in which they are judged (RFC 9110 section 13.2.2)."""
 
 _CONDITIONS = frozenset({*_IN_ORDER, "HTTP_IF_RANGE"})
+_BY_DATE = frozenset({"HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE"})
 
 
 class Exchange:
@@ -136,10 +140,16 @@ class Exchange:
         """Hide the conditions, which have been judged, from what would judge them again below, as send_file does.
 
         What judges reads them in ``request.environ``; ``request.headers`` keeps them. With them goes the Range of
-        which If-Range says that it is for another representation: the answer is the whole then.
+        which If-Range says that it is for another representation: the answer is the whole then. A resource without
+        a tag leaves those with tags to whatever gives the answer one below, and without a date those with dates.
         """
-        hidden = {name: value for name, value in self.environ.items() if name not in _CONDITIONS}
-        if not keeps_range(self.environ.get("HTTP_IF_RANGE"), current):
+        judged, if_range = _CONDITIONS, self.environ.get("HTTP_IF_RANGE")
+        if current.etag is None:
+            judged = _BY_DATE if current.last_modified is not None else frozenset()
+            is_tag = '"' in (if_range or "")
+            judged = (judged | {"HTTP_IF_MATCH"}) - ({"HTTP_IF_RANGE"} if is_tag else frozenset())
+        hidden = {name: value for name, value in self.environ.items() if name not in judged}
+        if "HTTP_IF_RANGE" in judged and not keeps_range(if_range, current):
             hidden.pop("HTTP_RANGE", None)
         request.environ = hidden
         try:
@@ -203,7 +213,10 @@ class Exchange:
             return
         given = names_in(response.headers)
         if given and not given.isdisjoint(_SHARED):
-            for name in given & _SHARED - {name.lower() for name in fields}:
+            undeclared = given & _SHARED - {name.lower() for name in fields}
+            if self.settings.is_watched:
+                self.environ[UNDECLARED] = undeclared
+            for name in undeclared:
                 log.once(
                     f"the view sets {name.title()}, which its 304 will not have; name it in "
                     "@resource(headers=...), so that both have it."
@@ -361,6 +374,20 @@ def without_content(response: Response, given: Container[str]) -> Response:
     response.response = []
     vars(response).update(_NOT_TO_BE_STORED)
     return response
+
+
+def shared_fields(response: Response) -> dict[str, AbstractSet[str]]:
+    """Return what an answer says in the fields that a 200 and its 304 share, so that the two can be compared.
+
+    Of Vary, the fields that it names; of Cache-Control, all its directives as one, without their values; of the
+    others, that they are there: their values may be those of the moment.
+    """
+    says: dict[str, AbstractSet[str]] = {name: {name} for name in _SHARED & names_in(response.headers)}
+    if "vary" in says:
+        says["vary"] = {part.lower() for part in response.vary}
+    if "cache-control" in says:
+        says["cache-control"] = {" ".join(sorted(response.cache_control))}
+    return says
 
 
 def _append(headers: Headers, name: str, value: str) -> None:

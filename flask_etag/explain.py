@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import click
@@ -15,10 +16,10 @@ from flask.globals import current_app
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_etag.audit import Protection, etag, guard_of
+from flask_etag.audit import Guard, Protection, etag, field_given, guard_of, undecorated_views
 from flask_etag.errors import TYPE_PREFIX, ConditionalRequestError
 from flask_etag.exchange import EXPLANATION, Exchange
-from flask_etag.preconditions import Preconditions, Representation
+from flask_etag.preconditions import Preconditions, Representation, http_date
 
 _FIELDS = {
     "if_match": "If-Match",
@@ -44,12 +45,17 @@ class Explanation:
 
     :ivar facts: what is told of it: a heading and a sentence each.
     :ivar is_reached: whether the request has got to a decorated view.
+    :ivar is_loaded: whether the loader has run, and the tag is made, without an error.
     :ivar refusal: the refusal that it is answered with, if that is so.
+    :ivar stopped: what would happen now, and the page that has more of it, if its view would run.
     """
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     is_reached: bool = False
+    is_loaded: bool = False
     refusal: ConditionalRequestError | None = None
+    stopped: tuple[str, str] = "", ""
+    _guard: Guard | None = None
 
     def of(self, exchange: Exchange, protection: Protection, answer: Callable[[Exchange], Response]) -> Response:
         """Look at a request, and answer it by the story that answers all of them, up to its view.
@@ -62,6 +68,7 @@ class Explanation:
         def stop(*handed: Any, **__: object) -> None:
             if protection.is_batch:
                 self.facts.append(("Items", f"the condition of each of the {len(handed[-1])} holds"))
+            self.stopped = self._what_then(exchange)
             raise _Stopped
 
         exchange.view = stop
@@ -80,12 +87,14 @@ class Explanation:
             return
         self.facts.append(("Resource", resource.name))
         if protection.is_batch:
+            self.is_loaded = True
             self.facts.append(("Content", "has the items, each with a tag of its own: give it by --data"))
             return
         try:
             target = resource.load(exchange.url_arguments, may_be_absent=True)
         except HTTPException as error:
-            self.facts.append(("Loader", f"answers {error.code}"))
+            self.is_loaded = True
+            self.facts.append(("Loader", f"answers {error.get_response(exchange.environ).status_code}"))
             return
         current: Representation | None = None
         if target is not None:
@@ -97,21 +106,60 @@ class Explanation:
         self.facts.append(("Current tag", tag if current is None else f"{tag}, by its {source}"))
         self.facts.extend(_conditions(exchange, current))
         if not exchange.is_read:
-            kind, detail = guard_of(resource, [type(target)] if target is not None else None)
-            self.facts.append(("Guard", f"{kind}: {detail}" if detail else kind))
+            self._guard, detail = guard_of(resource, [type(target)] if target is not None else None)
+            self.facts.append(("Guard", f"{self._guard}: {detail}" if detail else self._guard))
+        self.is_loaded = True
 
-    def conclude(self, status: str | None, is_read: bool) -> None:
+    def _what_then(self, exchange: Exchange) -> tuple[str, str]:
+        """Return what happens as the view runs, and the page that has more of it."""
+        if exchange.is_read:
+            return "the view runs", "judging"
+        preconditions = exchange.preconditions()
+        if exchange.outcome == "reported":
+            return "the view runs, and this is reported: missing. It overwrites what is there by then", "rollout"
+        if self._guard == "judged only":
+            return (
+                "the view runs; another request that does so at the same moment may be overwritten",
+                "guards#other-stores",
+            )
+        if preconditions.take_any_state:
+            return "the view runs, and replaces whatever is there by then", "judging"
+        if self._guard is not None and not (preconditions.protect or preconditions.if_unmodified_since):
+            return (
+                "the view runs: no condition is sent, and none is needed. It overwrites what is there by then",
+                "views",
+            )
+        return "the view runs; if another request is first to commit, 412", "guards"
+
+    def stop_before(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what stands in for a view that is not decorated."""
+
+        @wraps(view)
+        def stop(*_: object, **__: object) -> None:
+            what = "the view runs: it is not decorated for this method, so that no condition is judged"
+            self.stopped = what, "configuration#the-audit"
+            raise _Stopped
+
+        return stop
+
+    def conclude(self, status: str | None) -> None:
         """Note what the answer is, and where the docs say so.
 
         :param status: of the answer; ``None`` where the view would run.
         """
         if status is None:
-            what = "the view runs" if is_read else "the view runs; if another request is first to commit, 412"
-            page = "judging" if is_read else "guards"
+            what, page = self.stopped
         elif self.refusal is not None:
             what, page = f"{status}: {self.refusal.reason}. {self.refusal.title}", f"errors#{self.refusal.reason}"
         elif status.startswith("304"):
             what, page = f"{status}: the sender has it already, and the view does not run", "judging"
+        elif self.is_reached and not self.is_loaded:
+            what, page = (
+                f"{status}, by an error in the loader, or in what makes the tag: the log has it",
+                "judging",
+            )
+        elif self.is_reached and status.startswith("5"):
+            what, page = f"{status}, by an error before the view: the log has it", "troubleshooting"
         elif self.is_reached:
             what, page = f"{status}, by the loader: no condition is judged", "judging"
         else:
@@ -132,6 +180,12 @@ def _conditions(exchange: Exchange, current: Representation | None) -> Iterable[
         hidden_by = _HIDDEN_BY.get(name)
         if hidden_by is not None and getattr(sent, hidden_by) is not None:
             yield title, f"{value} is ignored beside {_FIELDS[hidden_by]}"
+            continue
+        if hidden_by is not None and http_date(value) is None:
+            yield title, f"{value} is no date, and is ignored"
+            continue
+        if hidden_by is not None and (current is None or current.last_modified is None):
+            yield title, f"{value} is ignored: the resource has no last_modified="
             continue
         verdict = Preconditions(**{name: value}).evaluate(exchange.method, current, accept_weakened=accepts)
         says = {"proceed": "holds", "not modified": "says that the sender has it already"}
@@ -157,10 +211,25 @@ def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:
     explanation = Explanation()
     environ = {**builder.get_environ(), EXPLANATION: explanation}
     status: str | None = None
-    with suppress(_Stopped):
-        _, status, _ = Context().run(run_wsgi_app, app.wsgi_app, environ)  # in an application context of its own
-    explanation.conclude(status, builder.method in ("GET", "HEAD"))
+    with suppress(_Stopped), _none_of_the_others(app, builder.method, explanation):
+        try:  # in an application context of its own
+            _, status, _ = Context().run(run_wsgi_app, app.wsgi_app, environ)
+        except Exception:  # in debug mode, an error leaves the application
+            status = "500 INTERNAL SERVER ERROR"
+            app.logger.exception("An error has left the application")
+    explanation.conclude(status)
     return explanation.facts
+
+
+@contextmanager
+def _none_of_the_others(app: Flask, method: str, explanation: Explanation) -> Iterator[None]:
+    """Let no view of an application run that is not decorated: what it writes would be written."""
+    bare = undecorated_views(app, method)
+    app.view_functions.update({name: explanation.stop_before(view) for name, view in bare.items()})
+    try:
+        yield
+    finally:
+        app.view_functions.update(bare)
 
 
 @etag.command("explain")
@@ -169,7 +238,12 @@ def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:
 @click.option("--if-match", help="The field, quotes and all: '\"abc\"'.")
 @click.option("--if-none-match", help="The field, quotes and all, or *.")
 @click.option(
-    "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Another field; may be repeated."
+    "--header",
+    "headers",
+    type=field_given,
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="Another field; may be repeated.",
 )
 @click.option("--data", help="The content.")
 @with_appcontext
@@ -178,21 +252,15 @@ def explain_command(
     path: str,
     if_match: str | None,
     if_none_match: str | None,
-    headers: tuple[str, ...],
+    headers: tuple[tuple[str, str], ...],
     data: str | None,
 ) -> None:
     """Say what a request would be answered, and why; its view does not run, and nothing is written.
 
     The request goes through the whole application, authentication too: give --header 'Authorization: ...'.
     """
-    fields = []
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not (colon and name.strip()):
-            raise click.BadParameter(f"{header!r} is no field: write 'NAME: VALUE'.", param_hint="--header")
-        fields.append((name.strip(), value.strip()))
     given = {"If-Match": if_match, "If-None-Match": if_none_match}
-    fields += [(name, value) for name, value in given.items() if value is not None]
+    fields = [*headers, *((name, value) for name, value in given.items() if value is not None)]
     builder = EnvironBuilder(path, method=method.upper(), headers=fields, data=data)
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     facts = explain(app, builder)

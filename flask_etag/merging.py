@@ -1,14 +1,17 @@
 """What becomes of JSON that several people change: three-way merges, merge patches, and what a server respells.
 
-Sources: RFC 6901 (JSON pointers), RFC 7396 (merge patch).
+Sources: RFC 6901 (JSON pointers), RFC 7396 (merge patch), RFC 9562 (UUIDs).
 """
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 JSON = Any
@@ -158,53 +161,60 @@ def is_there(base: JSON, mine: JSON, theirs: JSON) -> bool:
 def reads_as(stored: JSON, sent: JSON) -> bool:
     """Tell whether a server may have stored what was sent like this.
 
-    A number or a time may be spelt otherwise, a text trimmed, and members added.
+    A whole number may have got decimals, a time another zone, an id other letters, a text may be trimmed, and
+    members added. An empty object shows nothing of itself where there is another one.
     """
     if isinstance(stored, dict) and isinstance(sent, dict):
-        return all(name in stored and reads_as(stored[name], value) for name, value in sent.items())
+        return bool(sent or not stored) and all(
+            name in stored and reads_as(stored[name], value) for name, value in sent.items()
+        )
     if isinstance(stored, list) and isinstance(sent, list):
         return len(stored) == len(sent) and all(map(reads_as, stored, sent))
-    return same(stored, sent) or (_value(stored) == _value(sent) is not None)
-
-
-def _value(scalar: JSON) -> object:
-    """Return what a number or a text stands for; ``None`` for what only stands for itself."""
-    if isinstance(scalar, bool) or not isinstance(scalar, str | int | float):
-        return None
-    text = str(scalar).strip()
-    try:
-        number = Decimal(text)
-        if number.is_finite():
-            return number
-    except InvalidOperation:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
-    return moment if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def shows_mark(mine: JSON, again: JSON, theirs: JSON) -> bool | None:
-    """Tell whether what is there shows what a change makes anew each time that it runs, such as an id.
-
-    :param mine: what the change has made of the base.
-    :param again: what it makes of the base when it runs once more.
-    :return: ``None`` if it makes nothing anew; or only values that whoever writes later overwrites.
-    """
-    found: list[bool | None] = []
-    if isinstance(mine, dict) and isinstance(again, dict):
-        others = theirs if isinstance(theirs, dict) else {}
-        for name, value in mine.items():
-            there = others.get(name, MISSING)
-            found.append(shows_mark(value, again[name], there) if name in again else reads_as(there, value))
-    elif isinstance(mine, list) and isinstance(again, list):
-        others_items = theirs if isinstance(theirs, list) else []
-        own = [item for item in mine if not any(same(item, other) for other in again)]
-        found += [any(reads_as(there, item) for there in others_items) for item in own]
-    elif not same(mine, again) and reads_as(theirs, mine):
+    if isinstance(stored, str) and isinstance(sent, str) and _meant(stored) == _meant(sent):
         return True
-    return True if True in found else False if False in found else None
+    return same(stored, sent) or _is_same_number(stored, sent)
+
+
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.([0-9]+))?")
+
+
+def _is_same_number(stored: JSON, sent: JSON) -> bool:
+    """Tell whether a server that was sent a number may have spelt it like this.
+
+    A text is not known to be a number: "1.1" and "1.10" may be two versions of a program. So in a text only a
+    whole number may have got decimals.
+    """
+    texts = [str(each).strip() for each in (stored, sent) if isinstance(each, str | int | float)]
+    found = [match for match in map(_DECIMAL.fullmatch, texts) if match is not None]
+    if len(found) < 2 or Decimal(found[0][0]) != Decimal(found[1][0]):
+        return False
+    is_whole = not (found[1][1] or "").strip("0") if isinstance(sent, float) else found[1][1] is None
+    return not isinstance(stored, str) or is_whole
+
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:")
+_UUID = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}(?![0-9A-Fa-f])")
+
+
+def _meant(text: str) -> object:
+    """Return what a text stands for, however a server spells it: an id, a moment, or itself."""
+    text = text.strip()
+    if _UUID.fullmatch(text):
+        return _plain(text)
+    if _MOMENT.match(text):
+        with suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(text)
+            return moment if moment.tzinfo is None else moment.astimezone(UTC)
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
+
+
+def _plain(uuid: str) -> str:
+    return uuid.replace("-", "").lower()
+
+
+def uuids_in(content: JSON) -> set[str]:
+    """Return the UUIDs (RFC 9562) that are anywhere in a content, in small letters and without hyphens."""
+    return {*map(_plain, _UUID.findall(json.dumps(content, ensure_ascii=False)))}
 
 
 def has_members_of(content: JSON, sent: JSON) -> bool:

@@ -28,7 +28,7 @@ from werkzeug.routing import (
 )
 
 from flask_etag.apis import answers_in_its_own_way, api_of
-from flask_etag.audit import Protection, etag, guard_of, protection_of, views_of
+from flask_etag.audit import Protection, etag, guard_of, protection_of, share_tags, views_of
 from flask_etag.backend import Cause
 from flask_etag.errors import (
     ConditionalRequestError,
@@ -44,6 +44,7 @@ _Node = dict[str, Any]
 _READS = ("get", "head")
 _CREATING = ("put", "post")
 _NAMED = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+_USUAL = ("GET", "PUT", "PATCH", "POST", "DELETE")
 _VARIABLE_OF_PATH = re.compile(r"\{[^{}]+\}")
 
 _TAG = "The entity tag of this state: send it back as it is, quotes included (RFC 9110 section 8.8.3)."
@@ -107,12 +108,15 @@ def describe(document: _Node, app: Flask | None = None) -> _Node:
     paths = document.get("paths") or {}
     for path in [path for path in paths if path.startswith("/")]:  # the others are extensions
         item = _own(document, paths[path])
-        methods = views.methods_of([prefix + path for prefix in dialect.prefixes(document, item)])
-        if not methods:
+        described = [
+            (method, operation)
+            for name, operation in _operations_of(item)
+            for method in views.methods_of(dialect.bases(document, item, operation), path)
+            if method.name == name
+        ]
+        if not described:
             continue
         paths[path] = item
-        found = [(method, method.operation_in(item)) for method in methods]
-        described = [(method, operation) for method, operation in found if operation is not None]
         for method, operation in described:
             _describe_operation(document, dialect, item, operation, method)
         if dialect.has_links:
@@ -153,27 +157,21 @@ class _Method:
         """Whether it writes to what its URL names. A POST that needs no tag adds something to that."""
         return self.takes_tag and (self.name != "post" or self._protection.required)
 
+    def reads_what(self, writing: _Method) -> bool:
+        """Tell whether the tag of this read is good for a write."""
+        read, written = self._protection.resource, writing._protection.resource
+        return read is not None and written is not None and share_tags(read, written)
+
     @property
     def _is_required(self) -> bool:
         """Whether a write that names no state is refused."""
         return self._protection.unprotected == "refused" and settings_of(self._app).require == "enforce"
 
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """Where a path says something of this method: OpenAPI 3.2 has a place for those that it does not name."""
-        return (self.name,) if self.name in _NAMED else ("additionalOperations", self.name.upper())
-
-    def operation_in(self, item: _Node) -> _Node | None:
-        """Return what a path says of this method; ``None`` where it says nothing."""
-        found: Any = item
-        for step in self.steps:
-            found = (found or {}).get(step)
-        operation: _Node | None = found
-        return operation
-
     def refusals(self) -> list[str]:
-        """Return the statuses by which a request may be refused."""
-        if self.is_read or not self.has_resource:
+        """Return the statuses by which a request may be refused; a read, by an If-Match that does not hold."""
+        if self.is_read:
+            return ["412"]
+        if not self.has_resource:
             return []
         return ["412", "428", "409"] if self._is_required else ["412", "409"]
 
@@ -224,13 +222,37 @@ class _Views:
             for written in {path, _nameless(path)}:
                 self._by_path.setdefault(written, []).extend(methods)
 
-    def methods_of(self, paths: list[str]) -> list[_Method]:
-        """Return the methods of the first of some paths that is known, whatever it calls its variables."""
-        for path in map(_normal, paths):
-            for written in (path, _nameless(path)):
-                if written in self._by_path:
-                    return self._by_path[written]
+    def methods_of(self, bases: list[str], path: str) -> list[_Method]:
+        """Return the methods of a path behind the first of some bases where it is known, whatever its variables.
+
+        :param bases: each an absolute path, or nothing; or, after a dot, one that is relative to where the
+            document is, which nobody knows: then the one path is meant that ends so.
+        """
+        for base in bases:
+            written = _normal(base.removeprefix(".") + path)
+            if base.startswith("."):
+                ends = _nameless(written)
+                found = [known for known in self._by_path if known.endswith(ends) and known == _nameless(known)]
+                candidates = found if len(found) == 1 else []
+            else:
+                candidates = [known for known in (written, _nameless(written)) if known in self._by_path]
+            for known in candidates:
+                return self._by_path[known]
         return []
+
+
+def _steps_to(method: str) -> tuple[str, ...]:
+    """Return where a path says something of a method: OpenAPI 3.2 has a place for those that it does not name."""
+    return (method,) if method in _NAMED else ("additionalOperations", method.upper())
+
+
+def _operations_of(item: _Node) -> Iterator[tuple[str, _Node]]:
+    """Yield the operations of a path, each with its method in small letters."""
+    for name in _NAMED:
+        if item.get(name) is not None:
+            yield name, item[name]
+    for name, operation in (item.get("additionalOperations") or {}).items():
+        yield name.lower(), operation
 
 
 def _normal(path: str) -> str:
@@ -267,14 +289,14 @@ class _Dialect:
         self._is_3_0 = version.startswith("3.0")
         self.has_links = not self._is_swagger
 
-    def prefixes(self, document: _Node, item: _Node) -> list[str]:
-        """Return what may stand before a path: where it or the document says that URLs begin, or nothing."""
+    def bases(self, document: _Node, item: _Node, operation: _Node) -> list[str]:
+        """Return what may stand before a path: where the nearest that says so says that URLs begin, or nothing."""
         if self._is_swagger:
-            bases = [document.get("basePath") or ""]
+            urls = [document.get("basePath") or ""]
         else:
-            servers = item.get("servers") or document.get("servers") or ()
-            bases = [urlsplit(_url_of(server)).path for server in servers]
-        return [*("/" + base.strip("/") for base in bases if base.strip("/")), ""]
+            servers = operation.get("servers") or item.get("servers") or document.get("servers") or ()
+            urls = [_url_of(server) for server in servers]
+        return [*filter(None, map(_base_of, urls)), ""]
 
     def text(self) -> _Node:
         """Return the type of a text, for a field."""
@@ -317,12 +339,20 @@ class _Dialect:
             return {"type": "string", "x-nullable": True}
         return {"type": "string", "nullable": True} if self._is_3_0 else {"type": ["string", "null"]}
 
-    def give_content(self, response: _Node, media_type: str, schema: _Node) -> None:
-        """Say what a response carries, unless that is said already."""
-        if self._is_swagger:
-            response.setdefault("schema", schema)
-        else:
+    def give_content(
+        self, document: _Node, operation: _Node, response: _Node, media_type: str, schema: _Node
+    ) -> None:
+        """Say what a response carries, unless that is said already.
+
+        Swagger says once for all responses of an operation which media types they have; or does not.
+        """
+        if not self._is_swagger:
             response.setdefault("content", {media_type: {"schema": schema}})
+        elif "schema" not in response:
+            response["schema"] = schema
+            produced = operation.get("produces") or document.get("produces") or []
+            if produced and media_type not in produced:
+                operation["produces"] = [*produced, media_type]
 
 
 def _dialect_of(document: _Node) -> _Dialect:
@@ -356,8 +386,8 @@ def _describe_operation(
         media_type = method.media_type_of(refusal)
         if "$ref" not in responses[key] and media_type is not None:
             schema = dialect.schema(document, refusal.schema, refusal.reasons)
-            dialect.give_content(responses[key], media_type, schema)
-            if status == "412" and method.takes_tag:
+            dialect.give_content(document, operation, responses[key], media_type, schema)
+            if status == "412" and (method.takes_tag or method.is_read):
                 _give_tag(document, dialect, responses, key)
 
 
@@ -428,6 +458,14 @@ def _url_of(server: _Node) -> str:
     return url
 
 
+def _base_of(url: str) -> str:
+    """Return the path of a URL, without a slash at its end; after a dot, if it is relative to the document."""
+    parts = urlsplit(url)
+    is_relative = not parts.netloc and not parts.path.startswith("/")
+    base = "".join(f"/{step}" for step in parts.path.split("/") if step not in ("", ".", ".."))
+    return f".{base}" if is_relative and parts.path else base
+
+
 def _resolved(document: _Node, node: _Node) -> _Node:
     """Return what a reference within the document names, and what that names; anything else as it is."""
     followed: set[str] = set()
@@ -447,22 +485,26 @@ def _resolved(document: _Node, node: _Node) -> _Node:
 
 def _link(document: _Node, path: str, described: list[tuple[_Method, _Node]]) -> None:
     """Link the 200 of a GET with each write of the same URL that takes its tag in If-Match."""
-    reading = next(
-        (operation for method, operation in described if method.name == "get" and method.has_resource), {}
-    )
+    reads = [(method, operation) for method, operation in described if method.name == "get"]
+    if not reads:
+        return
+    read, reading = reads[0]
     responses = reading.get("responses") or {}
     key = next((key for wanted in ("200", "2XX") for key in responses if str(key) == wanted), None)
     if key is None or not _has_tag(document, responses[key]):
         return
     links: _Node = {}
     for method, writing in described:
-        if not method.replaces:
+        if not (method.replaces and read.reads_what(method)):
             continue
         link = links[f"{method.name}IfMatch"] = {"description": "Save what was read, with the tag that was read."}
         if "operationId" in writing:
             link["operationId"] = writing["operationId"]
         else:
-            steps = [quote(step.replace("~", "~0").replace("/", "~1"), safe="~") for step in (path, *method.steps)]
+            steps = [
+                quote(step.replace("~", "~0").replace("/", "~1"), safe="~")
+                for step in (path, *_steps_to(method.name))
+            ]
             link["operationRef"] = f"#/paths/{'/'.join(steps)}"
         link["parameters"] = {
             **{f"path.{name[1:-1]}": f"$request.path.{name[1:-1]}" for name in _VARIABLE_OF_PATH.findall(path)},
@@ -493,9 +535,13 @@ def _outline(app: Flask, version: str) -> _Node:
     names: Counter[str] = Counter()
     for rule, method, view in views_of(app):
         protection = protection_of(view)
-        if protection is None or method not in ("GET", "PUT", "PATCH", "POST", "DELETE"):
+        is_said = method in _USUAL or (version == "3.2" and method not in ("OPTIONS", "TRACE"))
+        if protection is None or not is_said:
             continue
-        item = paths.setdefault(_path_of(rule), {})
+        place = paths.setdefault(_path_of(rule), {})
+        *above, last = _steps_to(method.lower())
+        for step in above:
+            place = place.setdefault(step, {})
         variables = [
             {"name": name, "in": "path", "required": True, **(schema if is_swagger else {"schema": schema})}
             for name, schema in _variables_of(rule)
@@ -503,7 +549,7 @@ def _outline(app: Flask, version: str) -> _Node:
         status = "204" if method == "DELETE" else "200"
         name = re.sub(r"[^A-Za-z0-9_]", "_", f"{rule.endpoint}_{method.lower()}")
         names[name] += 1  # several routes lead to one endpoint, say
-        item[method.lower()] = {
+        place[last] = {
             "operationId": name if names[name] == 1 else f"{name}_{names[name]}",
             **({"parameters": variables} if variables else {}),
             "responses": {status: {"description": "OK"}},

@@ -183,7 +183,7 @@ def keeps_range(if_range: str | None, current: Representation) -> bool:
     """
     if if_range is None:
         return True
-    date = _date(if_range)
+    date = http_date(if_range)
     if date is not None:
         modified = current.last_modified if current.shows_last_modified else None
         return modified is not None and _in_whole_seconds(modified) == date
@@ -254,7 +254,7 @@ def _judge_if_modified_since(field: str, current: Representation | None) -> Lite
 
 def _modified_after(field: str, current: Representation | None) -> bool | None:
     """Compare in whole seconds, which is what an HTTP date has; ``None`` where that is not possible."""
-    date = _date(field)
+    date = http_date(field)
     if date is None or current is None or current.last_modified is None:
         return None
     return _in_whole_seconds(current.last_modified) > date
@@ -264,7 +264,7 @@ def _in_whole_seconds(modified: datetime) -> datetime:
     return modified.replace(microsecond=0, tzinfo=modified.tzinfo or UTC)
 
 
-def _date(field: str) -> datetime | None:
+def http_date(field: str) -> datetime | None:
     """Read an HTTP date (section 5.6.7); ``None`` for what is none.
 
     Werkzeug reads years below 100 as recent ones, and knows no leap second, which is here the one before it.

@@ -52,20 +52,22 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     if is_unchanged:
         return exchange.not_modified(etag, fields)
     with judged:
-        response, etag = _served(exchange, resource, target, etag, fields)
-    if response.status_code // 100 == 2:
+        response, etag = _served(exchange, resource, target, etag)
+    if response.status_code == 304 and opaque is None:  # by the tag that what answers below gives it
+        exchange.outcome = "unchanged"
+    if response.status_code // 100 == 2 or exchange.outcome is not None:
         exchange.describe(response, etag, fields)
     return response
 
 
 def _served(
-    exchange: Exchange, resource: Resource[..., Any], target: Any, etag: str | None, fields: Mapping[str, str]
+    exchange: Exchange, resource: Resource[..., Any], target: Any, etag: str | None
 ) -> tuple[Response, str | None]:
     """Run the view; return its answer, and the tag of what it has left."""
     serve = serve_watched if exchange.settings.is_watched else _serve
     backend = owner_of(target)
     if backend is None:
-        return serve(exchange, resource, target, fields), etag
+        return serve(exchange, resource, target), etag
     terms = Terms(
         _nothing,
         partial(resource.etag_field, settings=exchange.settings),
@@ -74,11 +76,11 @@ def _served(
         shows_more=resource.shows_more,
     )
     with backend.watch(target, terms) as watch:
-        response = serve(exchange, resource, target, fields)
+        response = serve(exchange, resource, target)
     return response, watch.etag_after(etag)
 
 
-def _serve(exchange: Exchange, _: Resource[..., Any], target: Any, __: Mapping[str, str]) -> Response:
+def _serve(exchange: Exchange, _: Resource[..., Any], target: Any) -> Response:
     return exchange.serve(target)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from inspect import iscoroutinefunction
 from io import BytesIO
+from os import urandom
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -26,7 +27,7 @@ from werkzeug.urls import iri_to_uri
 
 from flask_etag import log
 from flask_etag.audit import Unprotected, protection_of
-from flask_etag.backend import Unit, owner_of
+from flask_etag.backend import SeveralCommits, Unit, owner_of
 from flask_etag.batches import Batch, Item
 from flask_etag.entity_tags import EntityTag, MalformedField, TagList
 from flask_etag.errors import PreconditionFailed
@@ -34,7 +35,7 @@ from flask_etag.exchange import ANSWERED_AGAIN, Exchange, names_in
 from flask_etag.fingerprints import LENGTH, Fingerprint, message_of
 from flask_etag.preconditions import Preconditions
 from flask_etag.resources import Resource
-from flask_etag.writing import Target, write
+from flask_etag.writing import Subject, Target, write
 
 Caller = Callable[[], object]
 """Tells who sends the request, as a text, a number or a UUID: it is part of what tells two requests apart."""
@@ -64,6 +65,7 @@ class Replay:
             )
         self._resource = resource
         self._caller = caller
+        self._commits_once = True  # as far as was seen
 
     def write(self, exchange: Exchange, unprotected: Unprotected, *, create: bool) -> Response:
         """Answer a request that writes, or has written and comes again: the story of a write, and one step more.
@@ -71,10 +73,10 @@ class Replay:
         :param unprotected: what becomes of a request that sets no condition on what it overwrites.
         :param create: whether a PUT or POST may find nothing; what it makes then is not known again.
         """
-        known_by = _KnownBy(exchange, self._caller)
+        known_by = self._known_by(exchange)
         target = _Target(known_by, exchange, self._resource, exchange.preconditions(), create=create)
         try:
-            return write(exchange, target, unprotected)
+            return self._written(exchange, target, unprotected)
         except _Replayed as replayed:
             return _answer(exchange, self._resource, replayed.etags[0])
 
@@ -85,12 +87,26 @@ class Replay:
 
         Then its answer names each item, by its arguments, with its current tag, as a 412 does.
         """
-        batch = _Batch(_KnownBy(exchange, self._caller), exchange, self._resource, each)
+        batch = _Batch(self._known_by(exchange), exchange, self._resource, each)
         try:
-            return write(exchange, batch, unprotected)
+            return self._written(exchange, batch, unprotected)
         except _Replayed as replayed:
             exchange.outcome = "replayed"
             return current_app.make_response({"items": batch.named(replayed.etags)})
+
+    def _written(self, exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Response:
+        try:
+            return write(exchange, subject, unprotected)
+        except SeveralCommits:
+            self._commits_once = False
+            raise
+
+    def _known_by(self, exchange: Exchange) -> _KnownBy:
+        """Return what a request is known by, which is nothing once the view was seen to commit more than once.
+
+        It is refused, but at its second commit; should it be cut off before that, nobody is told that it is done.
+        """
+        return _KnownBy(exchange, self._caller, is_known=self._commits_once)
 
 
 def replay_of(resource: Resource[..., Any], option: object) -> Replay | None:
@@ -121,10 +137,11 @@ class _Replayed(Exception):
 class _KnownBy:
     """What one request is known by when it comes again: the versions that it makes.
 
+    :param is_known: whether it may be; if not, it makes versions that no other makes.
     :raises RuntimeError: if there is no ``ETAG_KEY``.
     """
 
-    def __init__(self, exchange: Exchange, caller: Caller | None) -> None:
+    def __init__(self, exchange: Exchange, caller: Caller | None, *, is_known: bool) -> None:
         if exchange.settings.key is None:
             raise RuntimeError(
                 f"{request.endpoint}: replay= needs ETAG_KEY, a secret: without it, who knows the request, and "
@@ -133,6 +150,7 @@ class _KnownBy:
         self._key = exchange.settings.key
         self._former_keys = [key for key in exchange.settings.former_keys if key is not None]
         self._caller = caller
+        self._nonce = () if is_known else (urandom(16).hex(),)
         self._terms: tuple[object, ...] | None = None
         self._has_read = False
 
@@ -175,7 +193,16 @@ class _KnownBy:
         caller = () if self._caller is None else self._caller()
         callers = caller if isinstance(caller, tuple) else (caller,)
         named = [f"{type(each).__name__} {each}" for each in callers]  # None is not the text of that name
-        return request.method, *url, *kind, sha256(body).digest(), type(caller).__name__, len(named), *named
+        return (
+            request.method,
+            *url,
+            *kind,
+            sha256(body).digest(),
+            type(caller).__name__,
+            len(named),
+            *named,
+            *self._nonce,
+        )
 
 
 def _versions(key: bytes, *terms: object) -> Sequence[str]:
@@ -217,7 +244,7 @@ class _Item(Target):
         self._versions = ()
         if self.handed is not None and others == (None, None, None):
             self._versions = self._known_by.versions(self.handed, conditions.if_match)
-            unit.plan(self.handed, self._versions)
+            unit.plan(self._versions)
 
     @property
     def names_one_state(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -28,6 +29,8 @@ class Settings:
     :param is_watched: whether to warn of views that show rows which do not move the tag: while one develops.
     :param shows_decisions: whether each answer has a field ETag-Decision: in debug mode.
     :param notices: the (endpoint, notice) pairs that the log has been told already.
+    :param last: of each endpoint, where it is watched: which state its last 200 had, and the fields of that which
+        its 304 has to have.
     """
 
     require: Require = "enforce"
@@ -39,6 +42,7 @@ class Settings:
     is_watched: bool = False
     shows_decisions: bool = False
     notices: set[tuple[str, str]] = field(default_factory=set)
+    last: dict[str, tuple[tuple[str, str], dict[str, AbstractSet[str]]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Settings:

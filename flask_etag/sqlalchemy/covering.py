@@ -17,7 +17,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, bindparam, event, select, update
 from sqlalchemy.orm import (
-    InstanceState,
     InstrumentedAttribute,
     Mapper,
     PassiveFlag,
@@ -30,6 +29,7 @@ from sqlalchemy.orm.attributes import get_history, instance_state
 from flask_etag.sqlalchemy.databases import OWN
 from flask_etag.sqlalchemy.models import covered, expire_parts, is_versioned, loaded_names, version_key
 from flask_etag.sqlalchemy.unit import units_in_force
+from flask_etag.sqlalchemy.unversioned import changes_what_counts
 
 _Identity = tuple[Any, ...]
 """The primary key of a row that may not be loaded."""
@@ -152,7 +152,7 @@ class _Covering:
     """Those of a part that name its whole, in the order of the primary key of that."""
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        if _is_updated(instance_state(target)):
+        if changes_what_counts(instance_state(target)):
             self.before_write(mapper, connection, target)
 
     def before_write(self, mapper: Mapper[Any], _: Connection, target: object) -> None:
@@ -223,7 +223,7 @@ class _Link:
     def before_update(self, _mapper: Mapper[Any], _connection: Connection, part: object) -> None:
         """Move what a part is linked to, before it is changed."""
         state = instance_state(part)
-        if _is_updated(state) and state.session is not None and state.identity is not None:
+        if changes_what_counts(state) and state.session is not None and state.identity is not None:
             self.move_wholes(state.session, state.identity)
 
     def move_wholes(self, session: Session, part: _Identity) -> None:
@@ -261,7 +261,7 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     :raises StaleDataError: if the row is claimed, and has another version.
     """
     root = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
-    if root is not None and (root in session.deleted or _is_updated(instance_state(root))):
+    if root is not None and (root in session.deleted or changes_what_counts(instance_state(root))):
         return  # it goes, or gets a new version anyway
     connection = session.connection(bind_arguments={"mapper": mapper})
     where = [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
@@ -313,11 +313,3 @@ def _read_changed_anew(session: Session, *_: object) -> None:
         expire_parts(session, root)
         if not instance_state(root).modified:
             session.expire(root, loaded_names(instance_state(root)))
-
-
-def _is_updated(state: InstanceState[Any]) -> bool:
-    """Tell whether a flush changes the row of an object itself: a one-to-one relationship is not in it."""
-    relationships = state.mapper.relationships.values()
-    in_row = [way for way in relationships if way.direction is RelationshipDirection.MANYTOONE]
-    names = [each.key for each in (*state.mapper.column_attrs, *in_row)]
-    return any(get_history(state.obj(), name, PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes() for name in names)

@@ -40,10 +40,11 @@ from flask_etag.sqlalchemy.models import (
     next_version,
     planned_after,
     put_version_back,
+    random_version,
     version_key,
     version_of,
 )
-from flask_etag.sqlalchemy.unversioned import leaves_version
+from flask_etag.sqlalchemy.unversioned import changes_what_counts, leaves_version
 
 _NOT_JUDGED, _NOT_READ = Known(ABSENT), Known(UNREAD)
 
@@ -634,6 +635,13 @@ class RowClaim(Claim):
         self._put_into_memory(version)
         return version
 
+    def disown(self, connection: Connection) -> None:
+        """Give the row a version that nobody has planned, if it still is as the request has committed it."""
+        column: Any = self.row.mapper.version_id_col
+        is_own = column == self.base.fingerprint
+        move = update(column.table).values({column: random_version()}).where(*self.row.where(), is_own)
+        connection.execute(move, execution_options={OWN: True})
+
     def _put_into_memory(self, version: object) -> None:
         """Let the object have a version, unless the view has given it another, which is not sent yet."""
         state = instance_state(self.target)
@@ -710,8 +718,8 @@ def _refresh(session: Session, state: InstanceState[Any]) -> None:
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:
-    """Tell whether a flush is going to write an object: to set an attribute to what it is changes nothing."""
+    """Tell whether a flush is going to write what counts of an object: to set it to what it is changes nothing."""
     session, target = state.session, state.obj()
     if isinstance(target, Versioned):
         put_version_back(state)  # what was set is ignored, and no change
-    return session is None or target in session.deleted or session.is_modified(target, include_collections=False)
+    return session is None or target in session.deleted or changes_what_counts(state)

@@ -83,22 +83,27 @@ class Versioned:
         return {"version_id_col": cls.version, "version_id_generator": _next_version}
 
 
-Plan = dict[str | None, str]
+Following = dict[str | None, str]
 """The version that follows another, where a request that is to be known again says which."""
 
-plan: ContextVar[Plan] = ContextVar("flask_etag_plan", default={})  # noqa: B039 - nobody writes to the default
-plan_is_used = False
-"""Whether any request has planned a version: until then, no write looks for a plan."""
+following: ContextVar[Following] = ContextVar("flask_etag_following", default={})  # noqa: B039 - it stays empty
+is_followed = False
+"""Whether any request has said so: until then, no write asks."""
 
 
 def _next_version(version: str | None) -> str:
-    planned = planned_after(version) if plan_is_used else None
-    return urandom(16).hex() if planned is None else planned
+    planned = planned_after(version) if is_followed else None
+    return random_version() if planned is None else planned
 
 
 def planned_after(version: Any) -> str | None:
     """Return the version that is to follow another; ``None`` where no request has said which."""
-    return plan.get().get(version)
+    return following.get().get(version)
+
+
+def random_version() -> str:
+    """Return a version that nobody has planned."""
+    return urandom(16).hex()
 
 
 @event.listens_for(Versioned, "before_update", propagate=True)
@@ -184,12 +189,15 @@ def uncovered(state: InstanceState[Any]) -> dict[str, tuple[str, bool]]:
     for relationship in state.mapper.relationships:
         if relationship.key in state.dict and relationship.key not in covered_by(state.mapper):
             is_content = relationship.direction is RelationshipDirection.ONETOMANY
-            advice = _COVER_IT if is_content else _TOUCH_IT
+            advice = _TOUCH_IT if relationship.direction is RelationshipDirection.MANYTOONE else _COVER_IT
             found[str(relationship)] = (advice.format(relationship), is_content)
     return found
 
 
-_COVER_IT = "write covers({}) beside the model"
+_COVER_IT = (
+    "write covers({}) beside the model, if these rows are edited together with it; if only a part of them is "
+    "shown, such as their number, name that by @resource(variant=content_hash(...))"
+)
 _TOUCH_IT = "name what is shown of {}, by @resource(variant=content_hash(...)), or call touch() where they change"
 
 

@@ -34,12 +34,13 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import SavepointClause
 
 from flask_etag.backend import Refused, Stale, Terms
-from flask_etag.sqlalchemy import databases, models, statements
+from flask_etag.sqlalchemy import databases, statements
 from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.creations import Creations
 from flask_etag.sqlalchemy.databases import OWN, Cause
 from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim, Writer
+from flask_etag.sqlalchemy.plans import Plan
 from flask_etag.sqlalchemy.transactions import Transaction
 from flask_etag.sqlalchemy.unversioned import leaves_every_version
 
@@ -71,11 +72,7 @@ class SessionUnit:
         self._commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
         self._commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
-        self._plan: Token[models.Plan] | None = (
-            None  # which versions follow, in a request that is to be known again
-        )
-        self._planning: list[Session] = []  # the sessions that are to commit once
-        self._only_commit: SessionTransaction | None = None  # that one commit
+        self._plan: Plan | None = None  # of a request that is to be known again
 
     # What the story of a write asks for.
 
@@ -101,7 +98,9 @@ class SessionUnit:
         finally:
             _units.reset(self._token)
             if self._plan is not None:
-                models.plan.reset(self._plan)
+                self._plan.end()
+                if isinstance(error, Exception):
+                    self._abandon(self._plan)
 
     def claim(self, target: object, terms: Terms) -> RowClaim | Creation:
         """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
@@ -116,17 +115,19 @@ class SessionUnit:
         self._claims.append(claim)
         return claim
 
-    def plan(self, target: object, versions: Sequence[str]) -> None:
-        """Let the request make these versions of what it has claimed, one after the other, and commit once."""
+    def plan(self, versions: Sequence[str]) -> None:
+        """Let the request make these versions of what it has claimed last, one by one, and commit once."""
         if not versions or self not in _units.get():
             return  # it is only judged again
-        state = instance_state(target)
-        following: models.Plan = {**models.plan.get()}
-        following.update(zip([str(models.version_of(state)), *versions], versions, strict=False))
-        token = models.plan.set(following)
         if self._plan is None:
-            self._plan, models.plan_is_used = token, True
-        self._planning.append(session_of(target))
+            self._plan = Plan(self._sessions, self._transactions)
+        self._plan.add(self._claims[-1], versions)
+
+    def _abandon(self, plan: Plan) -> None:
+        """Let a request not be known by what it has committed, since it has not come to its end."""
+        if plan.is_known:
+            self.roll_back()
+            plan.abandon()
 
     def hold_before_view(self) -> bool:
         """Hold what has to be held before the view runs; tell whether it still is as it was judged.
@@ -185,6 +186,8 @@ class SessionUnit:
             raise Refused(cause) from error
         self._claims.clear()
         self._creations.clear()
+        if self._plan is not None:
+            self._plan.clear()
 
     def settle(self, *, is_done: bool) -> None:
         """Send what the view left unsent, read back what was stored, and take the tags.
@@ -198,6 +201,8 @@ class SessionUnit:
             if is_done:
                 raise lost
             return
+        if self._plan is not None and not is_done:
+            self._abandon(self._plan)
         for session in self._sessions if is_done else ():
             if not session._is_clean() and session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
@@ -205,6 +210,8 @@ class SessionUnit:
         if is_done and self._last_cause is not None:
             self._refuse_what_is_broken(self._last_cause)
         self._raise_if_refused(is_done=is_done)
+        if self._plan is not None and is_done:
+            self._plan.before_answer()
 
     def _refuse_what_is_broken(self, cause: Cause) -> None:
         """Note as refused what a session was to write that can only be rolled back, since another was first."""
@@ -327,6 +334,8 @@ class SessionUnit:
             self._transactions[connection].begin_savepoint(statement.ident)
             return
         self._claim_awaited()
+        if self._plan is not None:
+            self._plan.before_statement(connection)
         is_flushing = bool(self._transactions[connection].flushes)
         # A flush executes with a cache of its own; the view's statements have none.
         is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None
@@ -467,8 +476,8 @@ class SessionUnit:
 
     def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
-        if self._planning and self._transactions[connection].wrote_at is not None:
-            self._refuse_second_commit()
+        if self._plan is not None:
+            self._plan.before_commit(connection)
         transaction = self._transactions[connection]
         if transaction.broken_by is None:
             self._creations.before_commit(connection)
@@ -482,18 +491,6 @@ class SessionUnit:
                     claim.read_back_by_hand(0)
 
     rollback_twophase, commit_twophase = rollback, commit
-
-    def _refuse_second_commit(self) -> None:
-        """Refuse to commit in two parts what is known again by its version: the first would pass for the whole.
-
-        :raises RuntimeError: if it is the second commit.
-        """
-        committed_by = self._commit_going_on
-        if committed_by is None or committed_by.session not in self._planning:
-            return
-        if self._only_commit is not None and committed_by is not self._only_commit:
-            raise RuntimeError(_TWO_COMMITS)
-        self._only_commit = committed_by
 
     # What parts that belong to a target do to its version: see covering.py.
 
@@ -589,6 +586,8 @@ class SessionUnit:
     def _commit_failed(self, connection: Connection, error: BaseException) -> None:
         """Go back to what was before a COMMIT; where nobody knows whether it was done, nothing more is known."""
         self._commit_sent_on = None
+        if self._plan is not None:
+            self._plan.commit_failed()
         is_refused = databases.cause_of(error) is not None
         for claim in self._claims:
             if claim.commit_failed(connection):
@@ -810,11 +809,6 @@ def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | No
     """
     return None if claim.terms.is_reported and transaction.has_ended else transaction.broken_by
 
-
-_TWO_COMMITS = (
-    "A view under replay= commits once: should it be cut off between two commits, the request would be taken for "
-    "done when it comes again, and only a part of it is. Write all of it in one transaction."
-)
 
 _BEGUN_ALREADY = (
     "The loader of a guarded view has begun the transaction that the view writes in, by its SELECT. In place "

@@ -1,8 +1,10 @@
 """Columns that do not count: a write of ``__unversioned__`` columns alone moves no version, and compares none.
 
 SQLAlchemy names the version in the WHERE of every UPDATE of a model that has one. So these columns are sent by a
-statement of their own, in ``Session.before_flush``, and the object has no change left for the flush. Whatever a
-later listener changes besides is flushed, and compared, as ever.
+statement of their own, and the object has no change left for the flush: once in ``Session.before_flush``, so that
+other listeners, of a history, say, see no change; and once as the last listener of ``before_update``, for what
+other listeners have set since, and the keys of relationships. What else is changed is flushed, and compared, as
+ever, with these columns along.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Compiled, Table, event, update
-from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy import Column, Compiled, Connection, Table, event, update
+from sqlalchemy.orm import InstanceState, Mapper, PassiveFlag, RelationshipDirection, Session
 from sqlalchemy.orm.attributes import get_history, instance_state, set_committed_value
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -27,9 +29,29 @@ _columns: set[tuple[str, str]] = set()
 
 @lru_cache(maxsize=256)
 def names_unversioned(mapper: Mapper[Any]) -> frozenset[str]:
-    """Name the attributes of a model that do not count."""
-    declared: Collection[str] = getattr(mapper.class_, "__unversioned__", ())
-    return frozenset(declared)
+    """Name the attributes of a model that do not count: its own, and those of what it inherits from."""
+    return frozenset[str]().union(*(declared for _, declared in _declared_by(mapper.class_)))
+
+
+def _declared_by(model: type) -> list[tuple[type, Collection[str]]]:
+    """Return what a class says of itself, and what each does that it inherits from."""
+    return [(each, vars(each)["__unversioned__"]) for each in model.__mro__ if vars(each).get("__unversioned__")]
+
+
+def changes_what_counts(state: InstanceState[Any]) -> bool:
+    """Tell whether anything is changed of the row of an object, and not sent yet, that moves its version."""
+    columns, ways = _names_that_count(state.mapper)
+    return bool(_unsent(state, columns) or _unsent(state, ways, PassiveFlag.PASSIVE_NO_INITIALIZE))
+
+
+@lru_cache(maxsize=256)
+def _names_that_count(mapper: Mapper[Any]) -> tuple[frozenset[str], frozenset[str]]:
+    """Name the columns of a model that count, and the relationships that set some of these."""
+    names = names_unversioned(mapper)
+    left_out = {column for name in names for column in mapper.column_attrs[name].columns}
+    ways = [each for each in mapper.relationships if each.direction is RelationshipDirection.MANYTOONE]
+    setting = frozenset(way.key for way in ways if not way.local_columns <= left_out)
+    return frozenset(names_of_columns(mapper)) - names, setting
 
 
 def leaves_every_version(compiled: Compiled) -> bool:
@@ -54,24 +76,27 @@ def _columns_of(mapper: Mapper[Any], names: frozenset[str]) -> frozenset[tuple[s
 @event.listens_for(Mapper, "mapper_configured")
 def _check(mapper: Mapper[Any], model: type) -> None:
     """Refuse a declaration that could not be kept."""
-    declared = getattr(model, "__unversioned__", ())
-    if not declared:
+    declarations = _declared_by(model)
+    if not declarations:
         return
-    if isinstance(declared, str):
-        raise TypeError(_SAYS.format(model.__name__) + f'is a set of names, such as {{"{declared}"}}.')
+    for each, declared in declarations:
+        if isinstance(declared, str):
+            raise TypeError(_SAYS.format(each.__name__) + f'is a set of names, such as {{"{declared}"}}.')
     if not callable(mapper.version_id_generator) or mapper.version_id_col is None:
         raise TypeError(
             _SAYS.format(model.__name__) + "takes a version that SQLAlchemy makes: that of the mixin "
             "flask_etag.sqlalchemy.Versioned, say. One that the database makes moves with every UPDATE."
         )
     counting = {*names_of_key(mapper), version_key(mapper)}
-    wrong = sorted(name for name in declared if name in counting or name not in names_of_columns(mapper))
+    names = names_unversioned(mapper)
+    wrong = sorted(name for name in names if name in counting or name not in names_of_columns(mapper))
     if wrong:
         raise TypeError(
             _SAYS.format(model.__name__) + f"names {', '.join(wrong)}: it takes names of attributes that are "
             "columns, and neither the version nor the primary key."
         )
-    _columns.update(_columns_of(mapper, names_unversioned(mapper)))
+    _columns.update(_columns_of(mapper, names))
+    _listen_last(mapper)
 
 
 _SAYS = "__unversioned__ of {} "
@@ -85,21 +110,45 @@ def _send(session: Session, _: object, chosen: Sequence[object] | None) -> None:
     for target in list(session.dirty):
         state = instance_state(target)
         names = names_unversioned(state.mapper)
-        if names and (chosen is None or target in chosen):
-            changed = _changed(state)
-            if changed and changed <= names:
-                _update(session, state, changed)
+        if names and (chosen is None or target in chosen) and not changes_what_counts(state):
+            connection = connection_to_write(session, state.mapper, state.identity_token)
+            _update(session, connection, state, _unsent(state, names))
 
 
-def _changed(state: InstanceState[Any]) -> set[str]:
-    """Name the columns of an object that are changed; that of ``Versioned`` is nobody's to change."""
+def _send_the_rest(mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
+    """Send what other listeners, or the flush itself, have changed since, if that is of such columns alone."""
+    if state.session is not None and state.key is not None:
+        changed = _unsent(state, names_of_columns(mapper))
+        if changed <= names_unversioned(mapper):
+            _update(state.session, connection, state, changed)
+
+
+@event.listens_for(Mapper, "before_update", raw=True, retval=True)
+def _see_to_order(mapper: Mapper[Any], _connection: Connection, _state: InstanceState[Any]) -> None:
+    """Let nobody be told after us of an object that is about to be updated: he might set more of it.
+
+    Listeners are called in the order in which they were added, those of all models before those of one.
+    """
+    if names_unversioned(mapper) and [*mapper.dispatch.before_update][-1] is not _send_the_rest:
+        event.remove(mapper, "before_update", _send_the_rest)
+        _listen_last(mapper)
+
+
+def _listen_last(mapper: Mapper[Any]) -> None:
+    event.listen(mapper, "before_update", _send_the_rest, raw=True, retval=True)  # otherwise it would be wrapped
+
+
+def _unsent(
+    state: InstanceState[Any], names: Collection[str], passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
+) -> set[str]:
+    """Return which of some attributes of an object are changed; that of ``Versioned`` is nobody's to change."""
     ours = {version_key(state.mapper)} if isinstance(state.obj(), Versioned) else set()
-    columns = state.committed_state.keys() & set(names_of_columns(state.mapper)) - ours
-    return {name for name in columns if get_history(state.obj(), name).has_changes()}
+    changed = state.committed_state.keys() & set(names) - ours
+    return {name for name in changed if get_history(state.obj(), name, passive).has_changes()}
 
 
-def _update(session: Session, state: InstanceState[Any], changed: set[str]) -> None:
-    """Write some columns of a row, whatever its version is, and nothing besides: no ``onupdate`` of another."""
+def _update(session: Session, connection: Connection, state: InstanceState[Any], changed: set[str]) -> None:
+    """Write such columns of a row, whatever its version is, and nothing besides: no ``onupdate`` of another."""
     mapper, target = state.mapper, state.obj()
     names, attributes = names_unversioned(mapper), _names_by_column(mapper)
     key = dict(zip(names_of_key(mapper), state.key[1], strict=True))  # type: ignore[index]
@@ -115,9 +164,8 @@ def _update(session: Session, state: InstanceState[Any], changed: set[str]) -> N
             if (column.onupdate or column.server_onupdate) and attributes.get(column) not in names
         }
         where = [column == key[attributes[column]] for column in table.primary_key]
-        connection = connection_to_write(session, mapper, state.identity_token)
         connection.execute(update(table).values({**kept, **given}).where(*where))
-    for name in names & state.dict.keys():
+    for name in names & state.dict.keys() if changed else ():
         [column, *_] = mapper.column_attrs[name].columns
         if name in changed and not isinstance(state.dict[name], ClauseElement):
             set_committed_value(target, name, state.dict[name])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy import Compiled, Connection, Engine, event
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, PassiveFlag, Session
+from sqlalchemy.orm.attributes import get_history, instance_state
 from sqlalchemy.orm.base import object_mapper
 
+from flask_etag.sqlalchemy.models import covered_by
 from flask_etag.sqlalchemy.statements import tables_written_by, writes_by_its_text
 from flask_etag.sqlalchemy.unit import units_in_force
+from flask_etag.sqlalchemy.unversioned import changes_what_counts, leaves_version
 
 _IN_MEMORY = (None, "", ":memory:")
 
@@ -40,20 +43,22 @@ def every_statement(hear: Callable[[object, bool, bool], None]) -> Iterator[None
 
 @contextmanager
 def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
-    """Hear of each change of a row that has a version, where no guard is in force.
+    """Hear of each change of a row that moves its version, or should, where no guard is in force.
 
     Changes that the ORM flushes are seen, and bulk ``update()`` and ``delete()`` of a model.
     """
 
     def before_flush(session: Session, *_: Any) -> None:
         if not units_in_force():
-            changed = [each for each in session.dirty if session.is_modified(each)]
+            changed = [each for each in session.dirty if _moves_version(instance_state(each))]
             for target in [*changed, *session.deleted]:
                 _tell(object_mapper(target), hear)
 
     def on_execute(state: ORMExecuteState) -> None:
-        if (state.is_update or state.is_delete) and state.bind_mapper is not None and not units_in_force():
-            _tell(state.bind_mapper, hear)
+        mapper: Any = state.bind_mapper
+        is_write = (state.is_update or state.is_delete) and mapper is not None
+        if is_write and not units_in_force() and not leaves_version(mapper, _compiled(state)):
+            _tell(mapper, hear)
 
     event.listen(Session, "before_flush", before_flush)
     event.listen(Session, "do_orm_execute", on_execute)
@@ -62,6 +67,22 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
     finally:
         event.remove(Session, "before_flush", before_flush)
         event.remove(Session, "do_orm_execute", on_execute)
+
+
+def _moves_version(state: InstanceState[Any]) -> bool:
+    """Tell whether a flush moves the version of an object: one that counts is changed, or what belongs to it."""
+    return changes_what_counts(state) or any(
+        get_history(state.obj(), name, PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes()
+        for name in covered_by(state.mapper)
+    )
+
+
+def _compiled(state: ORMExecuteState) -> Compiled:
+    """Return what a statement is going to be, with the columns that are named by its parameters alone."""
+    names = list(state.parameters) if isinstance(state.parameters, Mapping) else None
+    statement: Any = state.statement
+    compiled: Compiled = statement.compile(column_keys=names)
+    return compiled
 
 
 def _tell(mapper: Mapper[Any], hear: Callable[[str], None]) -> None:

@@ -10,12 +10,18 @@
  * What is saved is the whole: a member that is left out is deleted. Members that the server alone sets, such as a
  * time of change, are sent as they were read.
  *
+ * What becomes of a write whose answer is lost, or does not tell, is one rule. If what is there shows it, it was saved: all
+ * that was to be saved, whoever has done it, or an id that nobody else can know. If the tag is still the one that it was
+ * sent for, it was not, and is sent again; where a tag may come back, only what does no harm if it is made twice. If
+ * something else is there, what may be made twice is made again. Of all else nothing is claimed: Unknown.
+ *
  * @module client
  */
 
 const ATTEMPTS = 5;
 const DEADLINE = 30_000; // milliseconds, for all attempts together
 const PATIENCE = 10_000; // milliseconds, after which one answer is no longer waited for
+const LOOKS = 5; // for so many, some two seconds, a replica is waited for that is behind
 
 const LOST = [502, 503, 504, 520, 521, 522, 523, 524]; // a proxy's word: the server may have the request
 const TO_BE_DONE = 202; // later, or perhaps not
@@ -62,8 +68,9 @@ export class Refused extends Error {
 export class Unreachable extends Error {}
 
 /**
- * An answer was lost, and what is there does not tell whether it was saved: somebody else may have made it so, or nothing
- * can be read any more. `mine` was to be saved, and `theirs` is what is there; null if nothing could be read.
+ * An answer was lost, and what is there does not tell whether it was saved: somebody else may have made it so, or have
+ * undone it, or nothing can be read any more. `mine` was to be saved, and `theirs` is what is there; null if nothing could
+ * be read.
  */
 export class Unknown extends Error {
   constructor(mine, theirs, options) {
@@ -109,28 +116,18 @@ export async function read(url, {known = ABSENT, ...limits} = {}) {
  * @throws {Refused|Unreachable|Unknown|Untagged}
  */
 export async function save(url, base, mine, {key, ...limits} = {}) {
-  const call = new Call(url, limits);
+  const call = new Call(url, limits, base);
   const story = async () => {
     for (;;) {
-      const isMade = (theirs) => theirs.content !== null && isThere(call.base.content, call.mine, theirs.content);
-      Object.assign(call, {base, mine, isMade});
-      const answer = await call.write("PUT", ifStill(url, base), mine);
+      const answer = await call.write("PUT", new Saving(base, mine), ifStill(url, base), mine);
       if (isDone(answer)) return call.outcome("saved", {copy: await call.copyAfter(answer)});
-      if (!OVERTAKEN.includes(answer.status) && !isUnclear(answer)) throw new Refused(answer);
-      const theirs = await call.look();
-      if (theirs.content === null && base.content !== null) {
-        if (call.isOpen) throw new Unknown(mine, theirs);
-        return call.outcome("gone");
-      }
-      if (call.isOpen && call.isMade(theirs)) return call.outcome("saved", {copy: theirs});
+      const theirs = await call.lookAfter(answer);
+      if (call.isMade(theirs)) return call.outcome("saved", {copy: theirs});
+      if (theirs.content === null && base.content !== null) return call.outcome("gone");
       const {merged, clashes, pointers} = merge(base.content, mine, theirs.content, key);
       if (theirs.content !== null && same(merged, theirs.content)) return call.outcome("saved", {copy: theirs});
       if (theirs.etag === base.etag) call.requireMoment(answer);
-      if (clashes.length > 0) {
-        if (call.isOpen) throw new Unknown(mine, theirs);
-        return call.outcome("clash", {clashes, pointers});
-      }
-      if (theirs.etag !== base.etag) call.close(); // what was sent for a state that is gone comes to nothing
+      if (clashes.length > 0) return call.outcome("clash", {clashes, pointers});
       [base, mine] = [theirs, merged];
     }
   };
@@ -140,33 +137,34 @@ export async function save(url, base, mine, {key, ...limits} = {}) {
 /**
  * Change what a URL names: GET, `change(content)`, PUT; again, if somebody else was first, with what is there by then.
  *
- * Where an answer is lost, what is there tells whether it was saved if the change finds nothing left to do, or makes
- * something anew each time, such as an id. So let it leave a mark of its own. An increment leaves none: that is Unknown,
- * and worse here than elsewhere. Browsers send a request again by themselves if its connection breaks, and nobody is told:
- * an increment that was done so is refused as stale, and would be made once more.
+ * If an answer is lost, a change that may be made twice is made until it is there: so let it leave a mark of its own, and
+ * find that. Any other is known by a UUID that it makes anew each time, if what is there has that; otherwise it is Unknown.
+ * An increment is worse here than elsewhere. Browsers send a request again by themselves if its connection breaks, and
+ * nobody is told: an increment that was done so is refused as stale, and would be made once more.
  *
  * @param {string} url
  * @param {(content: Object) => Object|void} change returns what the content is to be, or changes what it is given.
- * @param {Limits} [limits]
+ * @param {Limits & {uniqueTags?: boolean}} [options] `uniqueTags`: whether no tag of this resource ever comes back, as those
+ *     of a version do not, and those of the content do. Then one that is still there says that nothing was saved, and a
+ *     change that may not be made twice is sent again, too.
  * @returns {Promise<Outcome>} `saved` or `busy`.
  * @throws {Refused|Unreachable|Unknown|Untagged} Refused with the status 404, where there is nothing to change.
  */
-export async function update(url, change, limits = {}) {
+export async function update(url, change, {uniqueTags = false, ...limits} = {}) {
   const call = new Call(url, limits);
   const story = async () => {
-    let base = await call.read();
+    call.theirs = await call.read();
     for (;;) {
+      const base = call.theirs;
       if (base.content === null) throw new Refused(call.last);
       const mine = changed(change, base.content);
-      Object.assign(call, {base, mine, isMade: (theirs) => theirs.content !== null && wasMade(call, change, theirs)});
+      const sent = new Changing(base, mine, change, uniqueTags);
       if (same(mine, base.content)) return call.outcome("saved", {copy: base});
-      const answer = await call.write("PUT", ifStill(url, base), mine);
+      const answer = await call.write("PUT", sent, ifStill(url, base), mine);
       if (isDone(answer)) return call.outcome("saved", {copy: await call.copyAfter(answer)});
-      if (!OVERTAKEN.includes(answer.status) && !isUnclear(answer)) throw new Refused(answer);
-      const theirs = await call.look();
+      const theirs = await call.lookAfter(answer);
+      if (call.isMade(theirs)) return call.outcome("saved", {copy: theirs});
       if (theirs.etag === base.etag) call.requireMoment(answer);
-      else if (call.isOpen && call.isMade(theirs)) return call.outcome("saved", {copy: theirs});
-      base = theirs;
     }
   };
   return await bounded(call, story, (theirs) => call.outcome("saved", {copy: theirs}), () => call.outcome("busy"));
@@ -182,14 +180,13 @@ export async function update(url, change, limits = {}) {
  * @throws {Refused|Unreachable|Unknown|Untagged}
  */
 export async function remove(url, base, limits = {}) {
-  const call = new Call(url, limits);
+  const call = new Call(url, limits, base);
   const story = async () => {
     for (;;) {
-      Object.assign(call, {base, isMade: (theirs) => theirs.content === null});
-      const answer = await call.write("DELETE", ifMatch(url, base));
+      const answer = await call.write("DELETE", new Deleting(base, null), ifMatch(url, base));
       if (isDone(answer) || GONE.includes(answer.status)) return ABSENT;
-      if (!OVERTAKEN.includes(answer.status) && !isUnclear(answer)) throw new Refused(answer);
-      const theirs = await call.look();
+      const theirs = await call.lookAfter(answer);
+      if (theirs.content === null || call.isMade(theirs)) return ABSENT;
       if (theirs.etag !== base.etag) return theirs;
       call.requireMoment(answer);
     }
@@ -197,32 +194,90 @@ export async function remove(url, base, limits = {}) {
   return await bounded(call, story, (theirs) => theirs);
 }
 
+/** A write that was sent, and the rule by which its lost answer is told. */
+class Saving {
+  constructor(base, mine) {
+    Object.assign(this, {base, mine});
+  }
+
+  /** Whether what is there shows that the write was done. */
+  isShownBy(theirs) {
+    return theirs.content !== null && isThere(this.base.content, this.mine, theirs.content);
+  }
+
+  /** Whether the same request does no harm, though it may have been done and undone. */
+  maySendAgain() {
+    return true;
+  }
+
+  /** Whether it was done: false too if it may be made once more; null if nothing tells. */
+  toldBy(theirs) {
+    if (theirs.etag === this.base.etag && this.maySendAgain()) return false;
+    return this.isShownBy(theirs) ? true : null;
+  }
+}
+
+class Deleting extends Saving {
+  isShownBy(theirs) {
+    return theirs.content === null;
+  }
+}
+
+/** What a change has made of a content. It may leave an id of its own there, or may be made twice. */
+class Changing extends Saving {
+  constructor(base, mine, change, uniqueTags) {
+    super(base, mine);
+    Object.assign(this, {change, uniqueTags});
+  }
+
+  isShownBy(theirs) {
+    if (theirs.content === null) return false;
+    const known = new Set([this.base.content, changed(this.change, this.base.content)].flatMap(uuidsIn));
+    const there = new Set(uuidsIn(theirs.content));
+    if (uuidsIn(this.mine).some((uuid) => there.has(uuid) && !known.has(uuid))) return true;
+    const isDone = super.isShownBy(theirs) || same(changed(this.change, theirs.content), theirs.content);
+    return isDone && this.mayMakeAgain(theirs);
+  }
+
+  maySendAgain() {
+    return this.uniqueTags || this.isIdempotent(this.base.content);
+  }
+
+  mayMakeAgain(theirs) {
+    return theirs.content !== null && [this.base, theirs].every(({content}) => this.isIdempotent(content));
+  }
+
+  toldBy(theirs) {
+    const told = super.toldBy(theirs);
+    return told === null && this.mayMakeAgain(theirs) ? false : told;
+  }
+
+  isIdempotent(content) {
+    const once = changed(this.change, content);
+    return same(changed(this.change, once), once);
+  }
+}
+
 /** What one call of a function has left, and what it has met. */
 class Call {
-  sent = 0; // requests that write
+  writes = 0; // requests
   tries = 0;
-  lost = false; // whether a write may have been done, or may yet be, whose answer did not come
-  unclear = false; // the same of a write whose answer does not tell, and which is over
-  base = ABSENT; // what was sent for last, and `mine` the content
-  mine = null;
-  theirs = null; // what was read last
-  isMade = () => false; // whether what was sent is in what is there
+  sent = new Saving(ABSENT, null); // last
+  lost = false; // whether that may have been done, or may yet be, and its answer did not come
+  unclear = false; // whether that may have been done, and its answer does not tell
   last = null; // answer
 
-  constructor(url, {attempts = ATTEMPTS, deadline = DEADLINE, send = fetch} = {}) {
-    Object.assign(this, {url, attempts, send, ends: performance.now() + deadline});
+  /** `theirs`: what was read last. */
+  constructor(url, {attempts = ATTEMPTS, deadline = DEADLINE, send = fetch} = {}, theirs = null) {
+    Object.assign(this, {url, attempts, send, theirs, ends: performance.now() + deadline});
   }
 
   get isOpen() {
     return this.lost || this.unclear;
   }
 
-  close() {
-    this.lost = this.unclear = false;
-  }
-
   outcome(state, more) {
-    return {state, attempts: this.sent, base: this.base, mine: this.mine, theirs: this.theirs, ...more};
+    return {state, attempts: this.writes, base: this.sent.base, mine: this.sent.mine, theirs: this.theirs, ...more};
   }
 
   async request(method, headers, content) {
@@ -248,28 +303,57 @@ class Call {
     }
   }
 
-  /** Read what there is, after a pause. */
-  async look() {
-    await this.pause();
-    return (this.theirs = await this.read());
+  /** Read what there is, after a pause; again, if it is still what the server says that it is not: a replica is behind. */
+  async lookAfter(answer) {
+    const {etag} = this.sent.base;
+    const isOfAnother = answer.status === 412 && [undefined, "stale"].includes(reasonOf(answer)) && current(answer) !== etag;
+    for (let look = 0; look < LOOKS; look++) {
+      await this.pause();
+      this.theirs = await this.read();
+      if (!isOfAnother || this.theirs.etag !== etag) break;
+    }
+    return this.theirs;
   }
 
-  /** Send a write until its answer says more than to try again. It cannot be done twice. */
-  async write(method, condition, content) {
+  /** Send a write until its answer says more than to try again. Throws Refused if what is there does not matter. */
+  async write(method, sent, condition, content) {
+    this.sent = sent;
     for (let isRestored = false; ; ) {
-      this.sent++;
+      this.writes++;
       const answer = await this.request(method, condition, content);
-      const reason = answer.content?.reason;
-      const isPartial = answer.status === 409 && reason === "partial";
+      const isPartial = answer.status === 409 && reasonOf(answer) === "partial";
       if (isLost(answer) || isPartial || answer.status === TO_BE_DONE) this.lost = true;
       if (isUnclear(answer)) this.unclear = true;
-      if (isDone(answer)) this.close();
-      const isAltered = answer.status === 412 && reason === "weakened" && answer.etag && condition["If-Match"];
-      if (isAltered && !isRestored) {
+      if (isDone(answer)) this.lost = this.unclear = false;
+      const isAltered = answer.status === 412 && reasonOf(answer) === "weakened" && condition["If-Match"];
+      if (isAltered && current(answer) && !isRestored) {
         isRestored = true; // a proxy has altered the tag; the server gives it in the place of that
-        condition = {"If-Match": answer.etag};
-      } else if (isLost(answer) || isForNow(answer)) await this.pause();
-      else return answer;
+        condition = {"If-Match": current(answer)};
+      } else if (isForNow(answer) || (isLost(answer) && this.maySendAgain())) await this.pause();
+      else if (isDone(answer) || isLost(answer) || isUnclear(answer) || OVERTAKEN.includes(answer.status)) return answer;
+      else throw new Refused(answer);
+    }
+  }
+
+  /** Whether a write whose answer did not tell is in what is there; if not, it may be made again. Throws Unknown. */
+  isMade(theirs) {
+    if (!this.isOpen) return false;
+    let told;
+    try {
+      told = this.sent.toldBy(theirs);
+    } catch (cause) {
+      throw new Unknown(this.sent.mine, theirs, {cause}); // the change will not run on its own result, or on theirs
+    }
+    if (told === null) throw new Unknown(this.sent.mine, theirs);
+    if (theirs.etag !== this.sent.base.etag) this.lost = this.unclear = false; // what was sent for a state that is gone
+    return told;
+  }
+
+  maySendAgain() {
+    try {
+      return this.sent.maySendAgain();
+    } catch {
+      return false; // the change's own error; it is told where the change is run on what is there
     }
   }
 
@@ -280,14 +364,18 @@ class Call {
   }
 
   /** What is there after a write, whose answer may lack the content, or the tag (RFC 9110 section 9.3.4). */
-  async copyAfter({etag, text, content}) {
-    if (etag && (!text || (content !== undefined && hasMembersOf(content, this.mine)))) {
-      return {content: text ? content : this.mine, etag};
-    }
+  async copyAfter({etag, content}) {
+    const {base, mine} = this.sent;
+    if (etag && content !== undefined && hasMembersOf(content, mine)) return {content, etag};
     try {
-      return await this.read();
+      let copy = await this.read();
+      for (let look = 0; look < LOOKS && same(copy, base); look++) {
+        await this.pause(); // a replica is behind
+        copy = await this.read();
+      }
+      return copy;
     } catch (error) {
-      if (error instanceof Refused || error instanceof Exhausted) return {content: this.mine, etag: null}; // it is saved
+      if (error instanceof Refused || error instanceof Exhausted) return {content: mine, etag: null}; // it is saved
       throw error;
     }
   }
@@ -308,30 +396,16 @@ async function bounded(call, story, saved, busy) {
     if (call.isOpen) {
       const answer = await call.request("GET", {});
       const isRead = isDone(answer) && answer.content !== undefined;
-      if (!isRead && !GONE.includes(answer.status)) throw new Unknown(call.mine, null, {cause});
+      if (!isRead && !GONE.includes(answer.status)) throw new Unknown(call.sent.mine, null, {cause});
       const theirs = isRead ? {content: answer.content, etag: answer.etag} : ABSENT;
-      if (theirs.etag !== call.base.etag && call.isMade(theirs)) return saved(theirs);
-      throw new Unknown(call.mine, theirs, {cause});
+      if (theirs.etag !== call.sent.base.etag && call.isMade(theirs)) return saved(theirs);
+      throw new Unknown(call.sent.mine, theirs, {cause});
     }
     if (!(error instanceof Exhausted)) throw error;
     if (isLost(call.last)) throw new Unreachable(`No answer came from ${call.url}.`, {cause});
-    if (call.sent === 0 || !busy) throw new Refused(call.last);
+    if (call.writes === 0 || !busy) throw new Refused(call.last);
     return busy();
   }
-}
-
-/** Whether a change whose answer was lost is in what is there now; if not, it may be made again. */
-function wasMade(call, change, theirs) {
-  const {base, mine} = call;
-  if (same(changed(change, theirs.content), theirs.content)) return true;
-  const again = changed(change, base.content);
-  const isRepeatable = same(changed(change, mine), mine);
-  const shown = showsMark(mine, again, theirs.content);
-  const isToldApart = isRepeatable || !same(mine, again);
-  if (shown || (isToldApart && isThere(base.content, mine, theirs.content))) return true;
-  if (!isRepeatable && shown !== false) throw new Unknown(mine, theirs);
-  call.close();
-  return false;
 }
 
 /** What a change makes of a content, which stays as it is. */
@@ -437,58 +511,58 @@ function isThere(base, mine, theirs) {
   return !readsAs(base, mine) && readsAs(theirs, mine);
 }
 
-/** Whether a server may have stored what was sent like this: a number, a time or a text respelt, members added. */
+/**
+ * Whether a server may have stored what was sent like this. A whole number may have got decimals, a time another zone, an
+ * id other letters, a text may be trimmed, and members added. An empty object shows nothing of itself where there is
+ * another one.
+ */
 function readsAs(stored, sent) {
   if (isObject(stored) && isObject(sent)) {
-    return Object.entries(sent).every(([name, value]) => Object.hasOwn(stored, name) && readsAs(stored[name], value));
+    const isShown = ([name, value]) => Object.hasOwn(stored, name) && readsAs(stored[name], value);
+    const members = Object.entries(sent);
+    return members.length > 0 ? members.every(isShown) : Object.keys(stored).length === 0;
   }
   if (Array.isArray(stored) && Array.isArray(sent)) {
     return stored.length === sent.length && sent.every((value, index) => readsAs(stored[index], value));
   }
-  return same(stored, sent) || (valueOf(sent) !== undefined && valueOf(stored) === valueOf(sent));
+  const areTexts = typeof stored === "string" && typeof sent === "string";
+  return same(stored, sent) || isSameNumber(stored, sent) || (areTexts && meant(stored) === meant(sent));
 }
 
-const NUMBER = /^([+-]?)0*(\d*?)(?:\.(\d*?)0*)?$/;
-const MOMENT = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
-const LONGEST = 100; // characters of a text that can be a number or a moment
+const DECIMAL = /^(-?(?:0|[1-9][0-9]*))(?:\.([0-9]+))?$/;
 
-/** What a number or a text stands for; undefined for what only stands for itself. */
-function valueOf(scalar) {
-  if (typeof scalar !== "string" && typeof scalar !== "number") return undefined;
-  const text = String(scalar).trim();
-  const isShort = text.length <= LONGEST && /\d/.test(text);
-  if (isShort && NUMBER.test(text)) {
-    const [, sign, whole, fraction = ""] = NUMBER.exec(text);
-    return `number ${sign === "-" && whole + fraction ? "-" : ""}${whole || "0"}.${fraction}`;
-  }
-  if (isShort && MOMENT.test(text)) {
+/**
+ * Whether a server that was sent a number may have spelt it like this. A text is not known to be a number: "1.1" and "1.10"
+ * may be two versions of a program. So in a text only a whole number may have got decimals.
+ */
+function isSameNumber(stored, sent) {
+  const [there, mine] = [stored, sent].map((each) => {
+    const parts = ["string", "number"].includes(typeof each) ? DECIMAL.exec(String(each).trim()) : null;
+    const value = `${parts?.[1]}.${(parts?.[2] ?? "").replace(/0+$/, "")}`.replace(/^-0\.$/, "0.");
+    return parts && {value, decimals: parts[2]};
+  });
+  const isSame = there !== null && mine !== null && there.value === mine.value;
+  return isSame && (typeof stored === "number" || mine.decimals === undefined);
+}
+
+const MOMENT = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/i;
+const UUID = /(?<![0-9A-F])[0-9A-F]{8}-?(?:[0-9A-F]{4}-?){3}[0-9A-F]{12}(?![0-9A-F])/gi;
+const plain = (uuid) => uuid.replaceAll("-", "").toLowerCase();
+
+/** The UUIDs (RFC 9562) that are anywhere in a content, in small letters and without hyphens. */
+const uuidsIn = (content) => (JSON.stringify(content).match(UUID) ?? []).map(plain);
+
+/** What a text stands for, however a server spells it: an id, a moment, or itself. */
+function meant(text) {
+  text = text.trim();
+  if (text.match(UUID)?.[0] === text) return plain(text);
+  if (MOMENT.test(text)) {
     const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(text.slice(10));
-    const hasTime = text.length > 10;
-    const moment = Date.parse(hasZone || !hasTime ? text : `${text}Z`);
+    const moment = Date.parse(hasZone ? text : `${text}Z`);
     const finer = (/\.\d{3}(\d*)/.exec(text)?.[1] ?? "").replace(/0+$/, ""); // than milliseconds
     if (!Number.isNaN(moment)) return `${hasZone ? "moment" : "local"} ${moment} ${finer}`;
   }
   return `text ${text.replaceAll("\r\n", "\n").normalize("NFC")}`;
-}
-
-/**
- * Whether what is there shows what a change makes anew each time that it runs, such as an id: `mine` is what it has made
- * of the base, and `again` what it makes of that once more. Null if it makes nothing anew, or only what whoever writes
- * later overwrites.
- */
-function showsMark(mine, again, theirs) {
-  const found = [];
-  if (isObject(mine) && isObject(again)) {
-    for (const [name, value] of Object.entries(mine)) {
-      const there = member(theirs, name);
-      found.push(Object.hasOwn(again, name) ? showsMark(value, again[name], there) : readsAs(there, value));
-    }
-  } else if (Array.isArray(mine) && Array.isArray(again)) {
-    const others = Array.isArray(theirs) ? theirs : [];
-    const own = mine.filter((item) => !again.some((other) => same(item, other)));
-    found.push(...own.map((item) => others.some((there) => readsAs(there, item))));
-  } else if (!same(mine, again) && readsAs(theirs, mine)) return true;
-  return found.includes(true) ? true : found.includes(false) ? false : null;
 }
 
 /** Whether an answer may be what was sent, as it is stored, and not a word on it. */
@@ -507,11 +581,15 @@ const isUnclear = (answer) =>
   answer.isRedirected || answer.status === TO_BE_DONE || (answer.status >= 300 && answer.status < 400) || (answer.status >= 500 && !isLost(answer));
 
 /** Whether two requests have met, though what is there may not have changed. */
-const isOfTheMoment = ({status, content}) =>
-  status === 409 && ["busy", "conflict", "partial"].includes(content?.reason);
+const isOfTheMoment = (answer) => answer.status === 409 && ["busy", "conflict", "partial"].includes(reasonOf(answer));
 
 /** Whether the same request may be sent again, without looking at what is there: nobody has looked at it. */
-const isForNow = ({status, content}) => LATER.includes(status) || (status === 409 && content?.reason === "busy");
+const isForNow = (answer) => LATER.includes(answer.status) || (answer.status === 409 && reasonOf(answer) === "busy");
+
+const reasonOf = ({content}) => content?.reason;
+
+/** The tag of what is there, as a refusal tells it: a proxy that compresses alters the field alone. */
+const current = ({etag, content}) => (typeof content?.etag === "string" ? content.etag : etag);
 
 /** The field that lets a write pass only while a copy is what is there. */
 const ifStill = (url, copy) => (copy.content === null ? {"If-None-Match": "*"} : ifMatch(url, copy));

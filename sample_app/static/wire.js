@@ -68,7 +68,7 @@ class WireView extends HTMLElement {
       this.#saved += this.#sizes.get(`${path} ${etag}`) ?? 0;
     }
     this.querySelector(".totals").textContent =
-      `${count(this.#requests, "request")}, ${this.#unchanged} answered 304, which saved ${size(this.#saved)}.`;
+      `${count(this.#requests, "request")}, ${this.#unchanged} answered 304: saved ${size(this.#saved)}.`;
     const spared = this.#sizes.get(`${path} ${etag}`);
     exchange.spared = status === 304 ? spared : undefined;
     const list = this.querySelector("ol");

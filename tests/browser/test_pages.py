@@ -187,6 +187,32 @@ def test_within_a_minute_a_conflict_is_caught_and_merged_and_without_the_extensi
         assert "If-Match" not in exchange.inner_text()
 
 
+def test_the_next_button_is_seen_without_scrolling(page: Page) -> None:
+    page.set_viewport_size({"width": 1400, "height": 800})
+    page.goto("/")
+    page.get_by_role("button", name="Try it").click()
+    ann, bob = window_of(page, "Ann"), window_of(page, "Bob")
+
+    def press(button: Locator) -> None:
+        expect(button).to_be_in_viewport(ratio=1)
+        button.click()
+
+    def save_both() -> None:
+        expect(told(bob)).to_contain_text("Not saved yet")
+        press(ann.locator("[data-action=save]"))
+        expect(told(ann)).to_have_text("Saved.")
+        press(bob.locator("[data-action=save]"))
+
+    save_both()
+    bob.get_by_label("Stock to save").fill("9")
+    press(bob.locator("[data-action=save]"))
+    press(page.get_by_role("button", name="Now the same without Flask-ETag"))
+    expect(page.locator(".outcome[data-mode=with] table")).to_be_hidden()
+    save_both()
+    for mode in ("with", "without"):
+        expect(page.locator(f".outcome[data-mode={mode}] table")).to_be_in_viewport(ratio=1)
+
+
 def test_it_can_be_tried_by_keyboard_alone(page: Page, shop: str) -> None:
     page.goto("/")
 
@@ -562,7 +588,7 @@ def test_polling_costs_no_body_until_something_changes_which_lights_up(page: Pag
     unchanged = wire(page, "Catalogue", "304 Not Modified")
     expect(unchanged).to_contain_text("saved 5.")
     expect(unchanged).to_contain_text("If-None-Match")
-    expect(page.locator("wire-view .totals")).to_contain_text("1 answered 304, which saved 5.0 KiB.")
+    expect(page.locator("wire-view .totals")).to_contain_text("1 answered 304: saved 5.0 KiB.")
     send(shop, "PATCH", stock=5)
     page.clock.run_for(INTERVAL)
     row = page.get_by_role("row").filter(has_text="Stoneware teapot")

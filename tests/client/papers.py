@@ -1,6 +1,7 @@
 """A small API, guarded by Flask-ETag: each paper is any JSON object, and the server has habits of its own.
 
-It spells a ``price`` with two decimals, trims a ``title``, refuses an empty one, and adds ``edited``, the time.
+It spells a ``price`` with two decimals, trims a ``title``, refuses an empty one, and adds ``edited``, the time. It
+gives each of the ``lines`` an id of its own, and spells the UUIDs of ``claims`` without hyphens, in capitals.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ def stored(sent: dict[str, Any]) -> dict[str, Any]:
         content["price"] = f"{Decimal(content['price']):.2f}"
     if "title" in content:
         content["title"] = content["title"].strip() or abort(422)
+    if "lines" in content:
+        content["lines"] = [{**line, "id": number} for number, line in enumerate(content["lines"], 1)]
+    if "claims" in content:
+        content["claims"] = [claim.replace("-", "").upper() for claim in content["claims"]]
     return content
 
 

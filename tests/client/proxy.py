@@ -18,7 +18,10 @@ Fault = str | int | dict[str, Any]
 * ``"request lost"``: the connection breaks before the server has it
 * ``"answer lost"``: it breaks after the server has answered
 * ``500``, ``502``...: the server has answered, and this is said in its place
-* ``"weakened"``: the answer's ETag is marked weak, as gzip does it
+* ``"weakened"``: the answer's ETag is marked weak, as gzip does it; a refusal's is not
+* ``"compressed"``: it is marked weak whatever the answer is
+* ``"no content"``: the answer is 204, and has the ETag alone
+* ``"behind"``: the server has answered; what the first answer to this method was, is said in its place
 * an object: the server does not get the request; the answer is this: ``status``, and ``reason`` or ``headers``
 """
 
@@ -42,6 +45,7 @@ class Proxy:
     always: Callable[[str], Fault | None] = lambda _: None
     requests: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     done: list[Mapping[str, str]] = field(default_factory=list)
+    first: dict[str, tuple[int, Mapping[str, str], bytes]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
     def count(self, method: str) -> int:
@@ -95,12 +99,19 @@ def between(server: str) -> Iterator[Proxy]:
                 return
             finally:
                 connection.close()
+            if proxy.count(self.command) == 1:
+                proxy.first[self.command] = answer.status, headers, body
             if fault == "answer lost":
                 self.drop()
+            elif fault == "behind":
+                self.answer(*proxy.first[self.command])
+            elif fault == "no content":
+                self.answer(204, {"ETag": headers["ETag"]}, b"")
             elif isinstance(fault, int):
                 self.answer(fault, {}, b"<h1>Bad gateway</h1>")
             else:
-                if fault == "weakened" and answer.status != 412 and "ETag" in headers:
+                is_weak = fault == "compressed" or (fault == "weakened" and answer.status != 412)
+                if is_weak and "ETag" in headers:
                     headers["ETag"] = "W/" + headers["ETag"].removeprefix("W/")
                 self.answer(answer.status, headers, body)
 

@@ -7,8 +7,9 @@ Each runs against a real server, through a proxy that breaks what the case says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -88,6 +89,12 @@ class Stage:
         answer = requests.get(self.direct, timeout=20)
         return {"content": answer.json(), "etag": answer.headers["ETag"]} if answer.ok else None
 
+    def check_stored(self, case: dict[str, Any]) -> None:
+        stored = self.stored()
+        found = {name: len((stored or {}).get(name, ())) for name in ("items", "claims") if name in case}
+        assert found == {name: case[name] for name in found}
+        assert found or stored == case["stored"]
+
     def counts(self, case: dict[str, Any]) -> dict[str, int]:
         return {
             f"{method.lower()}s": self.proxy.count(method)
@@ -139,7 +146,26 @@ def append(content: dict[str, Any]) -> None:
     content["items"] = [*content.get("items", []), {"id": str(uuid4())}]
 
 
-CHANGES = {
+def claim(content: dict[str, Any]) -> None:
+    content["claims"] = [*content.get("claims", []), str(uuid4())]
+
+
+def line(content: dict[str, Any]) -> None:
+    content["lines"] = [*content.get("lines", []), {"id": str(uuid4())}]
+
+
+def sell(ticks: Iterator[int], content: dict[str, Any]) -> None:
+    content.update(n=content["n"] - 1, at=next(ticks))
+
+
+def take(content: dict[str, Any]) -> None:
+    content["n"] = max(0, content["n"] - 1)
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "claim": claim,
+    "line": line,
+    "take": take,
     "add": add,
     "set": lambda content: {**content, "n": 5},
     "price": lambda content: {**content, "price": "7"},
@@ -152,8 +178,18 @@ CHANGES = {
 def test_updates(server: str, proxy: Proxy, session: requests.Session, case: dict[str, Any]) -> None:
     stage = Stage(server, proxy, case)
     outcome, theirs = "saved", ABSENT
+    changes: dict[str, Callable[[dict[str, Any]], Any]] = {
+        **CHANGES,
+        "sell": partial(sell, count(1000)),
+    }  # by a clock
     try:
-        copy = client.update(session, stage.url, CHANGES[case["change"]], attempts=case.get("attempts", 20))
+        copy = client.update(
+            session,
+            stage.url,
+            changes[case["change"]],
+            unique_tags=case.get("uniqueTags", False),
+            attempts=case.get("attempts", 20),
+        )
         there = requests.get(stage.direct, timeout=20)
         assert copy == Copy(there.json(), there.headers["ETag"])
     except client.ClientError as error:
@@ -163,10 +199,5 @@ def test_updates(server: str, proxy: Proxy, session: requests.Session, case: dic
     if outcome == "unknown":
         there = requests.get(stage.direct, timeout=20)
         assert theirs == (Copy(there.json(), there.headers["ETag"]) if there.ok else ABSENT)
-    stored = stage.stored()
-    if "items" in case:
-        assert stored is not None
-        assert len(stored["items"]) == case["items"]
-    else:
-        assert stored == case["stored"]
+    stage.check_stored(case)
     assert stage.counts(case) == {name: case[name] for name in ("puts", "gets") if name in case}

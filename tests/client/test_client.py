@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -245,7 +247,7 @@ def test_a_batch_whose_answer_is_lost_is_not_done_twice(proxy: Proxy, server: st
         proxy.requests.clear()
         proxy.rivals = rivals
         with pytest.raises(client.Unknown) as unknown:  # somebody else may have added one as well
-            client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one)
+            client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one, unique_tags=True)
         assert unknown.value.theirs is not None
         assert [content["n"] for content in unknown.value.theirs.content] == there == numbers(pair, server)
 
@@ -366,11 +368,34 @@ def test_a_deletion_that_a_rival_answers_with_a_new_one(proxy: Proxy, url: str, 
 def test_a_creation_that_is_refused_or_lost(proxy: Proxy, url: str, faults: Any, raised: Any) -> None:
     session, new = requests.Session(), f"{url}-new"
     proxy.faults = {"PUT": faults}
+    content = {"price": "7", "of": str(uuid4())}
     if raised is None:
-        assert client.create(session, new, {"price": "7"}).content["price"] == "7.00"
+        assert client.create(session, new, content).content["price"] == "7.00"
     else:
         with pytest.raises(raised):
-            client.create(session, new, {"price": "7"})
+            client.create(session, new, content)
+
+
+@pytest.mark.parametrize("fault", ["answer lost", "request lost", 500, {"status": 500}])
+@pytest.mark.parametrize("rival", [{"taken": True}, {"taken": True, "by": "Bob"}, None])
+def test_of_those_who_create_the_same_at_most_one_is_told_so(
+    proxy: Proxy, url: str, server: str, fault: Fault, rival: Any
+) -> None:
+    """One whose answer is lost is not told so for what another has created, nor if nothing is there."""
+    new = f"{url}-new"
+
+    def meddle() -> None:
+        there = requests.get(direct(new, server), timeout=20)
+        if there.ok:
+            requests.delete(direct(new, server), headers={"If-Match": there.headers["ETag"]}, timeout=20)
+        if rival is not None:
+            requests.put(direct(new, server), json=rival, headers={"If-None-Match": "*"}, timeout=20)
+
+    proxy.faults, proxy.rivals = {"PUT": [fault]}, {("GET", 1): meddle}
+    with pytest.raises(client.Unknown) as unknown:
+        client.create(requests.Session(), new, {"taken": True})
+    assert proxy.count("PUT") == 1
+    assert unknown.value.theirs == client.read(requests.Session(), new)
 
 
 def test_a_creation_that_is_lost_and_that_a_rival_has_made_otherwise(proxy: Proxy, url: str, server: str) -> None:
@@ -502,7 +527,7 @@ def test_an_answer_that_no_parser_takes_is_no_json(proxy: Proxy, url: str) -> No
             return Deep if method == "PUT" else super().request(method, *arguments, **more)
 
     with Session() as session:
-        assert client.save(session, url, client.read(session, url), {"n": 3}).content["n"] == 1  # what is there
+        assert client.save(session, url, client.read(session, url), {"n": 3}, attempts=2) == Copy({"n": 3}, None)
 
 
 def test_what_cannot_be_sent_is_no_lost_answer_either(proxy: Proxy, url: str) -> None:
@@ -522,7 +547,7 @@ def test_a_redirect_is_no_success(proxy: Proxy, url: str, library: str, follows:
         else:
             session = stack.enter_context(import_module(library).Client(follow_redirects=follows))
         for send in (
-            partial(update, change=add),
+            partial(update, change=add, unique_tags=True),
             partial(client.save, base=client.read(session, url), mine={"n": 9}),
         ):
             proxy.requests.clear()
@@ -551,6 +576,73 @@ def test_a_deadline_ends_the_attempts(proxy: Proxy, url: str) -> None:
     assert time.monotonic() - start < 10
     assert gave_up.value.theirs.content["n"] == 1
     assert 1 < proxy.count("PUT") < 100
+
+
+@contextmanager
+def saying(head: bytes, body: bytes = b"", pause: float = 0) -> Iterator[tuple[str, list[bytes]]]:
+    """Answer whatever is asked by these bytes, the body's one by one; yield the URL, and what was asked."""
+    asked: list[bytes] = []
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.request.recv(65536))
+            with suppress(OSError):
+                self.wfile.write(head)
+                for number in range(len(body)):
+                    time.sleep(pause)
+                    self.wfile.write(body[number : number + 1])
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+@pytest.mark.parametrize("tag", ["\xe9t\xe9".encode("latin-1"), "\xe9t\xe9".encode()], ids=["latin-1", "utf-8"])
+def test_8_8_3_a_tag_s_bytes_come_back_as_they_were(library: str, tag: bytes) -> None:
+    head = b'HTTP/1.1 200 OK\r\nConnection: close\r\nETag: "%b"\r\nContent-Length: 7\r\n\r\n' % tag
+    with saying(head, b'{"n":1}') as (url, asked), CLIENTS[library](None) as session:
+        update(session, url, add)
+    assert b': "%b"\r\n' % tag in asked[1]
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_the_deadline_holds_for_an_answer_that_trickles_in(library: str) -> None:
+    async def read_trickle(url: str) -> None:
+        async with ASYNC_CLIENTS[library](None) as session:
+            await client.aread(session, url, deadline=1)
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"
+    start = time.monotonic()
+    with saying(head, b" " * 50, 0.2) as (url, _), pytest.raises(client.Unreachable):
+        asyncio.run(read_trickle(url))
+    assert time.monotonic() - start < 8
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_the_deadline_holds_for_an_answer_that_does_not_come(library: str) -> None:
+    start = time.monotonic()
+    with saying(b"", b" ", 20) as (url, _), CLIENTS[library](None) as session, pytest.raises(client.Unreachable):
+        client.read(session, url, deadline=1)
+    assert time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize("send", ["update", "save", "delete"])
+def test_who_gives_up_tells_what_was_there(proxy: Proxy, url: str, send: str) -> None:
+    proxy.always = lambda method: None if method == "GET" else {"status": 409, "reason": "busy"}
+    session = requests.Session()
+    base = client.read(session, url)
+    tries: dict[str, Callable[..., object]] = {
+        "update": partial(update, change=add),
+        "save": partial(client.save, base=base, mine={"n": 5}),
+        "delete": partial(client.delete, base=base),
+    }
+    with pytest.raises(client.GaveUp) as gave_up:
+        tries[send](session, url, attempts=2)
+    assert gave_up.value.theirs == base
 
 
 @pytest.mark.parametrize(
@@ -601,16 +693,13 @@ def test_what_was_saved_is_returned_even_if_it_cannot_be_read_any_more(proxy: Pr
     assert client.save(requests.Session(), url, copy, {"n": 3}) == Copy({"n": 3}, None)
 
 
-def test_an_answer_without_content_has_what_was_sent(proxy: Proxy, url: str) -> None:
+@pytest.mark.parametrize("content", [{"n": 3}, [1]])
+def test_what_was_saved_and_is_not_shown_is_what_was_sent_and_has_no_tag(
+    proxy: Proxy, url: str, content: Any
+) -> None:
     copy = client.read(requests.Session(), url)
-    proxy.faults = {"PUT": [{"status": 204, "headers": {"ETag": '"new"'}}]}
-    assert client.save(requests.Session(), url, copy, {"n": 3}) == Copy({"n": 3}, '"new"')
-
-
-def test_a_list_may_be_the_whole(proxy: Proxy, url: str) -> None:
-    copy = client.read(requests.Session(), url)
-    proxy.faults = {"PUT": [{"status": 200, "headers": {"ETag": '"new"'}}], "GET": [None, {"status": 403}]}
-    assert client.save(requests.Session(), url, copy, [1]) == Copy([1], '"new"')
+    proxy.faults = {"PUT": [{"status": 204, "headers": {"ETag": '"new"'}}], "GET": [None, {"status": 403}]}
+    assert client.save(requests.Session(), url, copy, content) == Copy(content, None)
 
 
 @pytest.mark.parametrize("send", [update, client.create])

@@ -167,6 +167,27 @@ def test_a_handler_of_the_application_in_restx_says_what_a_refusal_is(handled: A
         site.close()
 
 
+@pytest.mark.parametrize("name", ["apiflask", "flask_smorest"])
+def test_refusals_can_have_the_format_of_its_own_errors(name: str, tmp_path: Path) -> None:
+    site = Site(name, tmp_path)
+    try:
+        importlib.import_module(f"tests.frameworks.apps.{name}").answer_in_its_format(site.app)
+        own = site.send("GET", "/notes/7")
+        stale = site.send("PUT", NOTE, {"body": "new"}, If_Match='"stale"')
+        missing = site.send("PUT", NOTE, {"body": "new"})
+        etag = site.send("GET", NOTE).etag
+        assert (stale.status, missing.status) == (412, 428)
+        for refused in (stale, missing):
+            assert refused.fields["content-type"] == own.fields["content-type"]
+            assert refused.fields["cache-control"] == "no-store"
+            assert own.json.keys() <= refused.json.keys() <= {*own.json, "message", "reason", "etag", "items"}
+            assert "If-Match" in str(refused.json)  # what to do
+        assert (stale.json["reason"], stale.json["etag"], stale.etag) == ("stale", etag, etag)
+        assert (missing.json["reason"], missing.etag) == ("missing", None)
+    finally:
+        site.close()
+
+
 def test_the_methods_of_an_api_view_of_flask_openapi3_are_served(tmp_path: Path) -> None:
     flask_openapi3: Any = importlib.import_module("flask_openapi3")
     app = flask_openapi3.OpenAPI("board")

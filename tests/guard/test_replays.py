@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import nullcontext
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, Response, abort, g, jsonify, request
 from flask.views import MethodView
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, String, Text, update
+from sqlalchemy import ForeignKey, MetaData, String, Text, event, insert, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
+from flask_etag import ETag, Resource, Stale, content_hash, etag_resource, require_if_match, resource
 from flask_etag.decisions import Decision, decided
 from flask_etag.replays import MAX_BODY, MAX_VERSIONS
 from flask_etag.sqlalchemy import Versioned, covers, touch
-from tests.world.racing import Hold, Racer
+from tests.world.racing import Hold, Racer, in_thread
 
 
 class Base(DeclarativeBase):
@@ -350,15 +353,167 @@ def test_a_change_of_what_is_covered_is_known_by_the_version_of_the_whole(desk: 
         assert len(desk.db.session.get_one(Note, 1).lines) == 1
 
 
-@pytest.mark.parametrize("first_is_other", [False, True])
-def test_2_15_a_view_that_commits_twice_is_refused(desk: Desk, first_is_other: bool) -> None:
-    """Cut off between the two, the first commit would pass for the whole."""
+# What was done in part.
+
+PARTS: dict[str, Callable[[Desk, Note], Any]] = {}
+"""What a view does that is not done to its end, once it has committed its target; by what it does."""
+
+
+def part(function: Callable[[Desk, Note], Any]) -> Callable[[Desk, Note], Any]:
+    PARTS[function.__name__] = function
+    return function
+
+
+@part
+def raises_stale(_: Desk, __: Note) -> None:
+    raise Stale
+
+
+@part
+def meets_another_at_another_row(desk: Desk, _: Note) -> str:
+    other = desk.db.session.get_one(Note, 2)
+    in_thread(lambda: desk.open("PUT", "/notes/2", json={"body": "x"}, headers={"If-Match": desk.tag("/notes/2")}))
+    other.body = "mine"
+    desk.db.session.flush()
+    return "not reached"
+
+
+@part
+def fails(_: Desk, __: Note) -> None:
+    raise LookupError
+
+
+@part
+def fails_having_written_again(desk: Desk, note: Note) -> None:
+    note.body = "whole"
+    desk.db.session.flush()
+    raise LookupError
+
+
+@part
+def aborts(_: Desk, __: Note) -> None:
+    abort(503)
+
+
+@part
+def answers_422(_: Desk, __: Note) -> tuple[str, int]:
+    return "", 422
+
+
+@part
+def commits_again(desk: Desk, note: Note) -> None:
+    note.body = "whole"
+    desk.db.session.commit()
+
+
+@part
+def commits_again_and_swallows_it(desk: Desk, note: Note) -> str:
+    with suppress(RuntimeError):
+        commits_again(desk, note)
+    return "done"
+
+
+@part
+def commits_another_row(desk: Desk, _: Note) -> None:
+    desk.db.session.add(Log())
+    desk.db.session.commit()
+
+
+@part
+def commits_by_another_session(desk: Desk, _: Note) -> None:
+    with Session(desk.db.engine) as other:
+        other.add(Log())
+        other.commit()
+
+
+@part
+def commits_by_a_connection(desk: Desk, _: Note) -> None:
+    with desk.db.engine.begin() as connection:
+        connection.execute(insert(Log))
+
+
+@part
+def writes_by_a_connection_that_commits_by_itself(desk: Desk, _: Note) -> None:
+    with desk.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(insert(Log))
+
+
+@part
+def leaves_something_to_be_committed(desk: Desk, _: Note) -> str:
+    desk.db.session.add(Log())
+    return "done"
+
+
+def test_2_15_what_was_done_in_part_is_not_taken_for_done(desk: Desk) -> None:
+    """Whether the view has committed its target by the session that loaded it, or by another."""
+    ran: list[str] = []
+
+    def commit_half(note: Note) -> Any:
+        ran.append(request.args["rest"])
+        if "by another" in request.args:
+            desk.db.session.commit()
+            with Session(desk.db.engine) as other:
+                other.get_one(Note, note.id).body = f"half of {ran}"
+                other.commit()
+            desk.db.session.refresh(note)
+        else:
+            note.body = f"half of {ran}"
+            desk.db.session.commit()
+        return PARTS[ran[-1]](desk, note)
+
+    desk.app.testing = False  # an error is a 500
+    desk.view("/notes/<int:note_id>/parts", commit_half)
+    for query in [f"rest={name}{more}" for name in PARTS for more in ("", "&by another")]:
+        old = desk.tag()
+        first = desk.post("/notes/1/parts", old, query_string=query)
+        assert first.status_code >= 400, query
+        assert desk.note().body == f"half of {ran}", query
+        again = desk.post("/notes/1/parts", old, query_string=query)
+        assert (again.status_code, again.headers["ETag"]) == (412, desk.tag()), query
+        assert desk.note().body == f"half of {ran}", query
+    assert len(ran) == 2 * len(PARTS)
+    with desk.app.app_context():
+        assert desk.db.session.query(Log).count() == 0
+
+
+def test_what_another_has_written_since_is_left_as_it_is(desk: Desk) -> None:
+    """Before the rest was refused."""
+
+    def view(note: Note) -> None:
+        note.body = "half"
+        desk.db.session.commit()
+        in_thread(lambda: left.append(desk.put("other", desk.tag()).headers["ETag"]))
+        raise Stale
+
+    left: list[str] = []
+    desk.view("/notes/<int:note_id>/parts", view)
+    old = desk.tag()
+    assert desk.post("/notes/1/parts", old).get_json()["reason"] == "partial"
+    assert [desk.tag()] == left
+    assert desk.post("/notes/1/parts", old).status_code == 412
+
+
+def test_of_a_batch_each_item_that_was_committed_is_not_taken_for_done(desk: Desk) -> None:
+    def commit_each(notes: list[Note]) -> None:
+        for note in notes:
+            note.body = "half"
+            desk.db.session.commit()
+
+    desk.view(
+        "/notes", commit_each, each=lambda: [(tag, {"note_id": 1 + n}) for n, tag in enumerate(request.json)]
+    )
+    seen = [desk.tag(f"/notes/{number}") for number in (1, 2)]
+    with pytest.raises(RuntimeError, match="commits once"):
+        desk.open("POST", "/notes", json=seen)
+    again = desk.open("POST", "/notes", json=seen)
+    assert (again.status_code, [item["note_id"] for item in again.get_json()["items"]]) == (412, [1])
+
+
+def test_2_15_a_view_that_commits_twice_is_refused(desk: Desk) -> None:
+    """Also if its target is only in the second: done once more, the first would be there twice."""
 
     def twice(note: Note) -> None:
-        if first_is_other:
-            desk.db.session.add(Log())
-            desk.db.session.commit()
-        note.body = "half"
+        desk.db.session.add(Log())
         desk.db.session.commit()
         note.body = "whole"
         desk.db.session.commit()
@@ -366,7 +521,138 @@ def test_2_15_a_view_that_commits_twice_is_refused(desk: Desk, first_is_other: b
     desk.view("/notes/<int:note_id>/twice", twice)
     with pytest.raises(RuntimeError, match="A view under replay= commits once"):
         desk.post("/notes/1/twice", desk.tag())
-    assert desk.note().body == ("first" if first_is_other else "half")
+    assert desk.note().body == "first"
+
+
+def test_2_15_a_view_that_was_seen_to_commit_twice_is_not_known_by_its_first_commit(desk: Desk) -> None:
+    """Should it be cut off between the two: then nothing can move the version. One that commits once is known."""
+
+    class CutOff(BaseException):
+        """What ends a worker: no view and no handler of errors sees to it."""
+
+    def cut_off(note: Note) -> None:
+        note.body = request.get_data(as_text=True)
+        desk.db.session.commit()
+        if request.data == b"twice":
+            note.body = "whole"
+            desk.db.session.commit()
+        raise CutOff
+
+    desk.view("/notes/<int:note_id>/off", cut_off)
+
+    def cut(body: str, error: type[BaseException]) -> int:
+        old = desk.tag()
+        with pytest.raises(error):
+            desk.post("/notes/1/off", old, data=body)
+        return int(desk.post("/notes/1/off", old, data=body).status_code)
+
+    assert cut("once", CutOff) == 200
+    assert cut("twice", RuntimeError) == 412
+    assert cut("half", CutOff) == 412
+
+
+def test_where_the_version_cannot_be_moved_the_log_says_so(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody else holds the file."""
+    file = tmp_path / "notes.db"
+    desk = Desk(f"sqlite:///{file}", SQLALCHEMY_ENGINE_OPTIONS={"connect_args": {"timeout": 0.1}})
+    holding = sqlite3.connect(file, isolation_level=None)
+
+    def view(note: Note) -> None:
+        note.body = "half"
+        desk.db.session.commit()
+        holding.execute("BEGIN IMMEDIATE")
+        raise Stale
+
+    desk.view("/notes/<int:note_id>/parts", view)
+    assert desk.post("/notes/1/parts", desk.tag()).get_json()["reason"] == "partial"
+    assert "the version of that could not be moved" in caplog.text
+    holding.close()
+    close(desk)
+
+
+def test_a_session_that_writes_two_databases_is_refused_before_it_commits_one(tmp_path: Path) -> None:
+    """Each has a COMMIT of its own, in whatever order, also where something after the view sends it."""
+
+    class There(DeclarativeBase):
+        metadata = MetaData(info={"bind_key": "there"})
+
+    class Entry(There):
+        __tablename__ = "entry"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    there = {"SQLALCHEMY_BINDS": {"there": f"sqlite:///{tmp_path / 'there.db'}"}}
+    desk = Desk(f"sqlite:///{tmp_path / 'notes.db'}", **there)
+    with desk.app.app_context():
+        Entry.metadata.create_all(desk.db.engines["there"])
+
+    def both(note: Note) -> str:
+        for here in (False, True) if "reversed" in request.args else (True, False):
+            if here:
+                note.body = "half"
+            else:
+                desk.db.session.add(Entry())
+            desk.db.session.flush()
+        if "later" not in request.args:
+            desk.db.session.commit()
+        return ""
+
+    @desk.app.after_request
+    def commit_later(response: Response) -> Response:
+        if "later" in request.args:
+            desk.db.session.commit()
+        return response
+
+    desk.view("/notes/<int:note_id>/both", both)
+    for query in ("", "?reversed", "?later", "?later&reversed"):
+        with pytest.raises(RuntimeError, match="of one database"):
+            desk.post(f"/notes/1/both{query}", desk.tag())
+    with desk.app.app_context():
+        assert desk.db.session.query(Entry).count() == 0
+        assert desk.db.session.get_one(Note, 1).body == "first"
+        Entry.metadata.drop_all(desk.db.engines["there"])
+        desk.db.engines["there"].dispose()
+    close(desk)
+
+
+def test_a_commit_that_the_database_has_refused_is_none(tmp_path: Path) -> None:
+    """A constraint that is looked at last; the view does without what has broken it."""
+
+    class Checked(DeclarativeBase):
+        pass
+
+    class Entry(Checked):
+        __tablename__ = "entry"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        of: Mapped[int] = mapped_column(ForeignKey("entry.id", deferrable=True, initially="DEFERRED"))
+
+    def check_foreign_keys(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    desk = Desk(f"sqlite:///{tmp_path / 'notes.db'}")
+    with desk.app.app_context():
+        event.listen(desk.db.engine, "connect", check_foreign_keys)
+        desk.db.engine.dispose()
+        Checked.metadata.create_all(desk.db.engine)
+
+    def tries(note: Note) -> str:
+        note.body = "tried"
+        desk.db.session.add(Entry(of=99))
+        with pytest.raises(IntegrityError):
+            desk.db.session.commit()
+        desk.db.session.rollback()
+        note.body = "done"
+        desk.db.session.commit()
+        return ""
+
+    desk.view("/notes/<int:note_id>/tries", tries)
+    old = desk.tag()
+    assert [desk.post("/notes/1/tries", old).status_code for _ in range(2)] == [200, 200]
+    assert desk.note().body == "done"
+    close(desk)
 
 
 def test_a_commit_that_writes_nothing_and_one_of_another_session_are_none(desk: Desk) -> None:

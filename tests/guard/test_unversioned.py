@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import ForeignKey, String, bindparam, event, select, text, update
+from sqlalchemy import ForeignKey, String, bindparam, event, inspect, select, text, update
 from sqlalchemy.exc import SADeprecationWarning
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, declared_attr, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    configure_mappers,
+    declared_attr,
+    mapped_column,
+    relationship,
+)
 
 from flask_etag import etag_resource
-from flask_etag.sqlalchemy import Versioned
-from tests.world.board import Board
+from flask_etag.sqlalchemy import Versioned, covers
+from flask_etag.sqlalchemy.unversioned import names_unversioned
+from tests.world.board import Board, Player
 from tests.world.models import Base
 
 
@@ -38,12 +48,41 @@ class Film(Watched):
     """What inherits from that, in a table of its own."""
 
     __tablename__ = "film"
-    __unversioned__ = Watched.__unversioned__ | {"shows", "shown_by"}
+    __unversioned__ = frozenset({"shows", "shown_by"})
 
     id: Mapped[int] = mapped_column(ForeignKey("watched.id"), primary_key=True, autoincrement=False)
     shows: Mapped[int] = mapped_column(default=0)
     shown_by: Mapped[str] = mapped_column(String(80), default="", onupdate="somebody")
     changed_by: Mapped[str] = mapped_column(String(80), default="", onupdate="somebody")
+
+
+class Valley(Versioned, Base):
+    """What is told of each change of its huts that counts."""
+
+    __tablename__ = "valley"
+    __unversioned__ = frozenset({"stamped"})
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    stamped: Mapped[int] = mapped_column(default=0)
+    huts: Mapped[list[Hut]] = relationship()
+
+
+class Hut(Versioned, Base):
+    """What has a keeper, who does not count, and is one of a valley."""
+
+    __tablename__ = "hut"
+    __unversioned__ = frozenset({"visits", "stamped", "keeper_id"})
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80), default="")
+    visits: Mapped[int] = mapped_column(default=0)
+    stamped: Mapped[int] = mapped_column(default=0)
+    keeper_id: Mapped[int | None] = mapped_column(ForeignKey("player.id"))
+    keeper: Mapped[Player | None] = relationship()
+    valley_id: Mapped[int | None] = mapped_column(ForeignKey("valley.id"))
+
+
+covers(Valley.huts)
 
 
 @pytest.fixture(params=[Watched, Film])
@@ -142,6 +181,126 @@ def test_what_a_listener_changes_besides_is_compared(watched: Board) -> None:
         event.remove(watched.model, "before_update", change)
     assert answer.status_code == 200
     assert answer.headers["ETag"] != watched.seen
+
+
+@pytest.fixture
+def huts(world_on: Callable[[str], str]) -> Iterator[Board]:
+    """On one database: all that is told is told by SQLAlchemy."""
+    board = Board(world_on("sqlite"), Hut, is_empty=False)
+    with Session(board.engine) as session:
+        session.add_all([Player(id=1), Valley(id=1), Hut(id=1, text="first", valley_id=1)])
+        session.commit()
+    yield board
+    board.close()
+
+
+@contextmanager
+def told(target: Any, name: str, listener: Callable[..., None]) -> Iterator[None]:
+    event.listen(target, name, listener)
+    try:
+        yield
+    finally:
+        event.remove(target, name, listener)
+
+
+def stamp(_mapper: object, _connection: object, target: Any) -> None:
+    target.stamped += 1
+
+
+def stamp_all(session: Session, *_: object) -> None:
+    for changed in session.dirty:
+        changed.stamped += 1
+
+
+def versions(board: Board) -> list[str]:
+    with Session(board.engine) as session:
+        return [session.get_one(Hut, 1).version, session.get_one(Valley, 1).version]
+
+
+class TestAListenerThatSetsOneMore:
+    """Of the columns that do not count, too: it hears of the write before it is sent, or just afterwards."""
+
+    @pytest.mark.parametrize(("name", "listener"), [("before_update", stamp), ("before_flush", stamp_all)])
+    @pytest.mark.parametrize("has_rival", [False, True])
+    def test_moves_no_version_and_meets_no_conflict(
+        self, huts: Board, name: str, listener: Callable[..., None], has_rival: bool
+    ) -> None:
+        huts.has_rival = has_rival
+        with Session(huts.engine) as session, told(Hut if name == "before_update" else session, name, listener):
+            before = versions(huts)
+            found = session.get_one(Hut, 1)
+            session.expunge(found)
+            session.rollback()
+            if has_rival:
+                with Session(huts.engine) as other:
+                    other.get_one(Hut, 1).text = "theirs"
+                    other.commit()
+                before = versions(huts)
+            session.add(found)
+            found.visits += 1
+            session.commit()
+            assert versions(huts) == before
+        assert stored(huts, "visits", "stamped", "text")[::2] == [1, "theirs" if has_rival else "first"]
+        assert stored(huts, "stamped")[0] >= 1
+
+    def test_moves_neither_the_tag_of_a_view_that_is_guarded(self, huts: Board) -> None:
+        def view(found: Any) -> None:
+            found.visits += 1
+            huts.meanwhile("PUT", **{"If-Match": "*"})
+            huts.db.session.commit()
+
+        with told(Hut, "before_update", stamp):
+            answer = huts.save(view)
+        assert (answer.status_code, answer.headers["ETag"]) == (200, huts.seen)
+        assert stored(huts, "visits", "text") == [1, "theirs"]
+
+    def test_is_heard_before_whoever_came_later(self, huts: Board) -> None:
+        """A listener that is added while the application runs, and then another."""
+        with told(Hut, "before_update", lambda *_: None), told(Hut, "before_update", stamp):
+            for visits in (1, 2):
+                before = versions(huts)
+                with Session(huts.engine) as session:
+                    session.get_one(Hut, 1).visits += 1
+                    session.commit()
+                assert versions(huts) == before
+                assert stored(huts, "visits", "stamped") == [visits, visits]
+
+    def test_does_not_keep_a_whole_from_being_told_of_another_change(self, huts: Board) -> None:
+        """The whole is changed as well, of what does not count: that gives it no version by itself."""
+        [_, before] = versions(huts)
+
+        def stamp_valley(session: Session, *_: object) -> None:
+            session.get_one(Valley, 1).stamped += 1
+
+        with Session(huts.engine) as session, told(session, "before_flush", stamp_valley):
+            session.get_one(Hut, 1).text = "mine"
+            session.commit()
+            assert session.get_one(Valley, 1).stamped >= 1
+        [_, after] = versions(huts)
+        assert after != before
+
+
+@pytest.mark.parametrize("keeper", [1, None, 2], ids=["another", "none", "one that is made with it"])
+def test_a_relationship_whose_key_does_not_count_does_not_either(huts: Board, keeper: int | None) -> None:
+    before = versions(huts)
+    with Session(huts.engine, expire_on_commit=False) as session:
+        found = session.get_one(Hut, 1)
+        found.visits = 3
+        found.keeper = None if keeper is None else session.get(Player, keeper) or Player(id=keeper)
+        session.commit()
+        assert found.keeper_id == keeper
+    assert versions(huts) == before
+    assert stored(huts, "keeper_id", "visits") == [keeper, 3]
+
+
+def test_a_relationship_goes_along_with_what_counts(huts: Board) -> None:
+    before = versions(huts)
+    with Session(huts.engine) as session:
+        found = session.get_one(Hut, 1)
+        found.keeper, found.visits, found.text = session.get(Player, 1), 3, "mine"
+        session.commit()
+    assert stored(huts, "keeper_id", "visits", "text") == [1, 3, "mine"]
+    assert all(old != new for old, new in zip(before, versions(huts), strict=True))
 
 
 def test_only_what_a_flush_is_asked_for_is_sent(watched: Board) -> None:
@@ -253,7 +412,50 @@ def test_a_read_that_counts_answers_a_tag_that_a_save_can_use(watched: Board, wa
 
 
 class TestADeclaration:
-    """What could not be kept is refused when the models are configured."""
+    """A class adds to what it inherits; what could not be kept is refused when the models are configured."""
+
+    def test_of_a_mixin_an_abstract_class_and_what_inherits_from_them(self) -> None:
+        class Apart(DeclarativeBase):
+            pass
+
+        class Seen:
+            __unversioned__: ClassVar[Collection[str]] = frozenset({"seen"})
+            seen: Mapped[int]
+
+        class Kept(Versioned, Apart):
+            __abstract__ = True
+            __unversioned__: ClassVar[Collection[str]] = ("kept",)
+            kept: Mapped[int]
+
+        class Thing(Seen, Kept):
+            __tablename__ = "thing"
+            id: Mapped[int] = mapped_column(primary_key=True)
+
+        class More(Thing):
+            __unversioned__ = frozenset({"more"})
+            more: Mapped[int | None]
+
+        assert names_unversioned(inspect(Thing)) == {"seen", "kept"}
+        assert names_unversioned(inspect(More)) == {"seen", "kept", "more"}
+        Apart.registry.dispose()
+
+    def test_of_one_text_in_a_mixin(self) -> None:
+        class Apart(DeclarativeBase):
+            pass
+
+        class Seen:
+            __unversioned__: ClassVar[Collection[str]] = "seen"
+            seen: Mapped[int]
+
+        class Thing(Seen, Versioned, Apart):
+            __tablename__ = "thing"
+            __unversioned__ = frozenset({"more"})
+            id: Mapped[int] = mapped_column(primary_key=True)
+            more: Mapped[int]
+
+        with pytest.raises(TypeError, match=r'__unversioned__ of Seen is a set of names, such as {"seen"}'):
+            configure_mappers()
+        Apart.registry.dispose()
 
     @pytest.mark.parametrize(
         ("declared", "message"),

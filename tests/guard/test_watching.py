@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, String, select
+from sqlalchemy import Column, ForeignKey, String, Table, select
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
 
 from flask_etag import ETag, content_hash, etag_resource, resource, version_column
 from flask_etag.sqlalchemy import Page, Versioned, covers
 from tests.world.models import Base
+
+listed = Table(
+    "listed", Base.metadata, Column("book_id", ForeignKey("book.id")), Column("author_id", ForeignKey("author.id"))
+)
 
 
 class Author(Base):
@@ -31,6 +35,7 @@ class Book(Versioned, Base):
     author: Mapped[Author] = relationship()
     chapters: Mapped[list[Chapter]] = relationship()
     remarks: Mapped[list[Review]] = relationship()
+    readers: Mapped[list[Author]] = relationship(secondary=listed)
 
 
 class Signed(Versioned, Base):
@@ -119,6 +124,24 @@ def test_what_the_view_loads_and_nothing_covers_is_told_once(
     [message] = caplog.messages
     assert message.startswith("read: Book.chapters is loaded for its answer")
     assert "write covers(Book.chapters) beside the model" in message
+    assert "such as their number, name that by @resource(variant=content_hash(...))" in message
+
+
+@pytest.mark.parametrize("name", ["chapters", "readers"])
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_number_may_be_a_variant_as_the_message_says(
+    library: Library, caplog: pytest.LogCaptureFixture, name: str, is_named: bool
+) -> None:
+    library.app.testing = True
+
+    def count(book: Book) -> dict[str, int]:
+        return {name: len(getattr(book, name))}
+
+    library.serve(count, variant=content_hash(count) if is_named else None)
+    library.read()
+    assert ["such as their number, name that by @resource(variant=" in told for told in caplog.messages] == (
+        [] if is_named else [True]
+    )
 
 
 def test_in_production_nothing_is_watched(library: Library, caplog: pytest.LogCaptureFixture) -> None:

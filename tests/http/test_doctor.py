@@ -6,16 +6,18 @@ Real front ends are in tests/proxies/test_doctor.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from socket import create_server, socket
 from threading import Thread
+from time import sleep
 from typing import Any
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, Response, redirect, request
 from flask_compress import Compress
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from flask_etag import ETag, content_hash, etag_resource, resource
+from flask_etag import EntityTag, ETag, content_hash, etag_resource, resource
 
 PAGE = {"text": "All work and no play. " * 100}
 
@@ -135,6 +137,10 @@ def compress_silently(response: Response) -> None:
         (hide_the_problem, 0, "Save once by hand"),
         (count_reads(), 1, "Two reads have two tags"),
         (compress_silently, 0, "does not say Vary: Accept-Encoding"),
+        (lambda response: response.headers.set("ETag", "unquoted"), 1, "wrong  unquoted is no ETag"),
+        (lambda response: response.headers.add("ETag", '"another"'), 1, '"another" is no ETag'),
+        (lambda response: response.headers.set("ETag", 'W/"own"'), 1, 'sends back W/"own" is refused'),
+        (lambda response: response.headers.set("ETag", '"\x1b[31mred"'), 1, r'"\x1b[31mred" is no ETag'),
     ],
 )
 def test_each_harm_is_told_by_itself(change: Callable[[Response], Any], status: int, says: str) -> None:
@@ -200,3 +206,87 @@ def test_it_sends_what_it_is_given_and_says_what_it_needs() -> None:
     ):
         ran = app.test_cli_runner().invoke(args=["etag", "doctor", url])
         assert (ran.exit_code, says in ran.output) == (2, True), ran.output
+
+
+def test_a_resource_s_own_weak_tag_has_another_cure_than_a_proxy_s() -> None:
+    app = Flask("weak", static_folder=None)
+    ETag(app)
+    find_page = resource(etag=lambda _: EntityTag("own", weak=True))(lambda: PAGE)
+    app.get("/page", endpoint="page")(etag_resource(find_page)(lambda page: page))
+    ran = examined(app)
+    assert ran.exit_code == 1
+    assert "is refused, though nobody has changed anything: unverifiable" in ran.output
+    assert "give it a strong one, by its etag=" in ran.output
+    assert "ETAG_ACCEPT_WEAKENED" not in ran.output
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:99999/", "is no URL: Port out of range"),
+        ("http://[::1/", "is no URL: Invalid IPv6 URL"),
+        ("ftp://127.0.0.1/", "is no URL of http or https"),
+        ("http://127.0.0.1:1/", "does not answer: "),
+        (f"http://{'a' * 64}.invalid/", "does not answer: "),
+    ],
+)
+def test_a_url_that_is_none_is_2(url: str, says: str) -> None:
+    ran = served().test_cli_runner().invoke(args=["etag", "doctor", url])
+    assert (ran.exit_code, says in ran.output) == (2, True), ran.output
+
+
+@pytest.mark.parametrize(
+    "option", [("--header", "nonsense"), ("--header", "X: two\nlines"), ("--origin", "two\nlines")]
+)
+def test_what_cannot_be_sent_is_2(option: tuple[str, str]) -> None:
+    ran = served().test_cli_runner().invoke(args=["etag", "doctor", "http://127.0.0.1:1/", *option])
+    assert (ran.exit_code, "is no field" in ran.output) == (2, True), ran.output
+
+
+def test_a_path_is_sent_as_a_browser_would() -> None:
+    app = served()
+    app.get("/straße/<name>", endpoint="name")(etag_resource(lambda name: name + request.args["to"]))
+    assert "ok     An unchanged read is a 304" in examined(app, path="/straße/a b%20c?to=ü").output
+
+
+def test_a_redirect_says_where_it_leads() -> None:
+    app = served()
+    app.get("/old", endpoint="old")(lambda: redirect("/page"))
+    ran = examined(app, path="/old")
+    assert (ran.exit_code, "GET is answered 302" in ran.output) == (2, True)
+    assert "This one leads to /page" in ran.output
+
+
+def drip(connection: socket, told: bytes, rest: bytes) -> None:
+    """Send something at once, and then a byte now and then, for ever."""
+    connection.sendall(told)
+    while True:
+        sleep(0.05)
+        connection.sendall(rest)
+
+
+@pytest.mark.parametrize(
+    ("told", "rest"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n"),
+        (b'HTTP/1.1 200 OK\r\nETag: "a"\r\n\r\n', b"."),
+    ],
+)
+def test_an_answer_that_never_ends_is_waited_for_for_a_while(
+    told: bytes, rest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_etag.doctor.TIMEOUT", 0.5)
+    with create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                drip(connection, told, rest)
+
+        thread = Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        ran = served().test_cli_runner().invoke(args=["etag", "doctor", url])
+        thread.join(10)
+    assert (ran.exit_code, "it was not done after 0.5 seconds" in ran.output) == (2, True), ran.output

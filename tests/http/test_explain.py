@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, abort, request
+from flask import Flask, abort, redirect, request
+from flask.views import MethodView
 
 from flask_etag import ETag, decided, etag_resource, require_if_match, resource, version_column
 from flask_etag.batches import Item
@@ -126,11 +129,141 @@ def test_the_request_goes_through_the_whole_application() -> None:
     assert report["Answer"] == "the view runs"
 
 
-def test_a_field_that_is_none_is_refused() -> None:
+@pytest.mark.parametrize("field", ["nonsense", ": without a name", "a name: x", "X: two\nlines", "X: 日本"])
+def test_a_field_that_is_none_is_refused(field: str) -> None:
     runner = guarded_by_a_password().test_cli_runner()
-    ran = runner.invoke(args=["etag", "explain", "GET", "/", "--header", "nonsense"])
+    ran = runner.invoke(args=["etag", "explain", "GET", "/", "--header", field])
     assert ran.exit_code == 2
-    assert "'nonsense' is no field" in ran.output
+    assert f"{field!r} is no field" in ran.output
+
+
+class Bare(MethodView):
+    @etag_resource
+    def get(self) -> str:
+        return "read"
+
+    def delete(self) -> str:
+        raise AssertionError("it runs")
+
+
+def test_a_view_that_is_not_decorated_does_not_run_either() -> None:
+    app = Flask("bare", static_folder=None)
+    ETag(app)
+    written: list[str] = []
+
+    @app.put("/notes")
+    def write() -> str:
+        written.append("by hand")
+        return "done"
+
+    app.add_url_rule("/reports", view_func=Bare.as_view("reports"))
+    views = dict(app.view_functions)
+    for method, path in (("PUT", "/notes"), ("DELETE", "/reports")):
+        assert explained(app, method, path) == {
+            "Answer": "the view runs: it is not decorated for this method, so that no condition is judged",
+            "See": "https://flask-etag.readthedocs.io/configuration#the-audit",
+        }
+    assert explained(app, "GET", "/reports")["Answer"] == "the view runs"
+    assert written == []
+    assert app.view_functions == views
+    assert app.test_client().put("/notes").text == "done"
+
+
+class Page:
+    revision = 7
+    changed = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def kinds_of_guards() -> Flask:
+    """Return an application with a view of each kind, under names that say which."""
+    app = Flask("kinds", static_folder=None)
+    ETag(app)
+
+    def find(name: str) -> Page:
+        if name == "moved":
+            abort(redirect("/elsewhere"))
+        if name == "broken":
+            raise LookupError(name)
+        return Page()
+
+    @resource(etag=version_column("revision"), last_modified="changed", lock=lambda **_: nullcontext())
+    def find_page(name: str) -> Page:
+        return find(name)
+
+    def write(_: Page) -> str:
+        raise AssertionError("its view runs")
+
+    judged_only = resource(etag=version_column("revision"))(find)
+    app.put("/locked/<name>", endpoint="locked")(require_if_match(find_page)(write))
+    app.put("/reported/<name>", endpoint="reported")(require_if_match(find_page, enforce=False)(write))
+    app.put("/free/<name>", endpoint="free")(etag_resource(find_page)(write))
+    app.put("/judged/<name>", endpoint="judged")(require_if_match(judged_only)(write))
+    return app
+
+
+@pytest.mark.parametrize(
+    ("path", "if_match", "then", "page"),
+    [
+        ("/locked/a", "7", "the view runs; if another request is first to commit, 412", "guards"),
+        ("/locked/a", "*", "the view runs, and replaces whatever is there by then", "judging"),
+        (
+            "/judged/a",
+            "7",
+            "the view runs; another request that does so at the same moment may be overwritten",
+            "guards#other-stores",
+        ),
+        (
+            "/reported/a",
+            None,
+            "the view runs, and this is reported: missing. It overwrites what is there by then",
+            "rollout",
+        ),
+        (
+            "/free/a",
+            None,
+            "the view runs: no condition is sent, and none is needed. It overwrites what is there by then",
+            "views",
+        ),
+    ],
+)
+def test_what_becomes_of_a_save_that_passes_is_said_of_each_guard(
+    path: str, if_match: str | None, then: str, page: str
+) -> None:
+    app = kinds_of_guards()
+    tag = explained(app, "PUT", path)["Current tag"].partition(",")[0]
+    sent = {None: (), "*": ("--if-match", "*")}.get(if_match, ("--if-match", tag))
+    facts = explained(app, "PUT", path, *sent)
+    assert facts["Answer"] == then
+    assert facts["See"] == f"https://flask-etag.readthedocs.io/{page}"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_loader_that_raises_is_told_as_what_it_is(debug: bool) -> None:
+    app = kinds_of_guards()
+    app.debug = debug
+    assert explained(app, "PUT", "/locked/moved")["Loader"] == "answers 302"
+    assert explained(app, "PUT", "/locked/moved")["Answer"] == "302 FOUND, by the loader: no condition is judged"
+    assert explained(app, "PUT", "/locked/broken")["Answer"] == (
+        "500 INTERNAL SERVER ERROR, by an error in the loader, or in what makes the tag: the log has it"
+    )
+
+
+def test_an_error_of_ours_before_the_view_is_not_the_loader_s(world: World) -> None:
+    world.app.put("/again/<int:note_id>")(require_if_match(world.find_note, replay=True)(lambda _: ""))
+    facts = explained(world.app, "PUT", "/again/1", "--if-match", world.etag())  # there is no ETAG_KEY
+    assert facts["Answer"] == "500 INTERNAL SERVER ERROR, by an error before the view: the log has it"
+
+
+def test_a_date_that_says_nothing_is_ignored(world: World) -> None:
+    date = "Thu, 01 Jan 2026 00:00:00 GMT"
+    for path, sent, says in [
+        ("/notes/1", date, f"{date} is ignored: the resource has no last_modified="),
+        ("/notes/1", "yesterday", "yesterday is no date, and is ignored"),
+    ]:
+        facts = explained(world.app, "PUT", path, "--header", f"If-Unmodified-Since: {sent}")
+        assert facts["If-Unmodified-Since"] == says
+    facts = explained(kinds_of_guards(), "PUT", "/free/a", "--header", f"If-Unmodified-Since: {date}")
+    assert facts["If-Unmodified-Since"] == f"{date} holds"
 
 
 def test_a_write_of_several_is_explained_by_its_items(world: World) -> None:

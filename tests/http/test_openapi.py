@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from flask_etag import (
     etag_resource,
     require_if_match,
     resource,
+    version_column,
 )
 from flask_etag.openapi import describe
 
@@ -133,7 +135,7 @@ def test_each_operation_says_what_its_view_does(version: str) -> None:
     assert {
         method: (fields_of(one[method]), set(one[method]["responses"])) for method in one if method != "parameters"
     } == {
-        "get": (["If-None-Match"], {"200", "304"}),
+        "get": (["If-None-Match"], {"200", "304", "412"}),
         "put": (["If-Match", "If-None-Match"], {"200", "409", "412", "428"}),
         "patch": (["If-Match"], {"200", "409", "412", "428"}),
         "delete": (["If-Match"], {"204", "409", "412", "428"}),
@@ -146,13 +148,13 @@ def test_each_operation_says_what_its_view_does(version: str) -> None:
         for status, response in one[method]["responses"].items()
         if "ETag" in response.get("headers", {})
     }
-    refused = {(method, "412") for method in ("put", "patch", "delete", "post")}
+    refused = {(method, "412") for method in ("get", "put", "patch", "delete", "post")}
     assert tagged == {("get", "200"), ("get", "304"), ("put", "200"), ("patch", "200"), *refused}
     assert not any(each["required"] for each in one["put"]["parameters"])
     assert paths["/api/elsewhere"] == document_of(version)["paths"]["/api/elsewhere"]
     assert paths["/api/notes/free"] == document_of(version)["paths"]["/api/notes/free"]
     assert fields_of(paths["/api/notes/class/{note_id}"]["put"]) == ["If-Match"]
-    assert set(paths["/api/notes/class/{note_id}"]["get"]["responses"]) == {"200", "304"}
+    assert set(paths["/api/notes/class/{note_id}"]["get"]["responses"]) == {"200", "304", "412"}
 
 
 @every_version
@@ -253,8 +255,8 @@ def test_a_status_may_be_a_number_and_a_path_a_reference() -> None:
     document["paths"]["/api/notes/{id}"] = {"$ref": "#/components/pathItems/Note"}
     document["paths"]["/api/notes/free"] = {"$ref": "#/components/pathItems/None"}
     item = describe(document, app_of())["paths"]["/api/notes/{id}"]
-    assert set(item["get"]["responses"]) == {200, 304}
-    assert set(item["head"]["responses"]) == {"304"}
+    assert set(item["get"]["responses"]) == {200, 304, "412"}
+    assert set(item["head"]["responses"]) == {"304", "412"}
     assert fields_of(item["patch"]) == ["If-Match"]
 
 
@@ -461,9 +463,10 @@ def described(app: Flask, path: str, item: Document, version: str = "3.1", **mor
     ]
     names = re.findall("{(.*?)}", path)
     if names and operations and "parameters" not in item:
-        item = {"parameters": [{**VARIABLE, "name": name, "schema": {}} for name in names], **item}
+        is_any: Document = {"type": "string"} if version == "2.0" else {"schema": {}}
+        item = {"parameters": [{**VARIABLE, "name": name, **is_any} for name in names], **item}
     document = {
-        "openapi": f"{version}.0",
+        **({"swagger": "2.0"} if version == "2.0" else {"openapi": f"{version}.0"}),
         "info": {"title": "board", "version": "1"},
         "paths": {path: item},
         **more,
@@ -531,12 +534,14 @@ def test_the_201_of_a_post_has_the_tag_that_its_view_gives() -> None:
 
 def test_without_a_resource_a_200_alone_has_a_tag() -> None:
     app = served("/report", "GET", etag_resource(of_all))
-    assert tagged_in(described(app, "/report", {"get": answering("200", "203")})["get"]) == {"200", "304"}
+    report = described(app, "/report", {"get": answering("200", "203")})["get"]
+    assert tagged_in(report) == {"200", "304", "412"}
     app = served("/notes/<int:note_id>", "GET", etag_resource(find_note)(of_one))
     assert tagged_in(described(app, "/notes/{note_id}", {"get": answering("200", "203")})["get"]) == {
         "200",
         "203",
         "304",
+        "412",
     }
 
 
@@ -588,6 +593,66 @@ def test_a_tag_of_the_body_leads_to_no_write() -> None:
     served("/notes/<int:note_id>", "PUT", require_if_match(find_note)(of_one), app)
     item = described(app, "/notes/{note_id}", {"get": answering("200"), "put": answering("200")})
     assert "links" not in item["get"]["responses"]["200"]
+
+
+@dataclass
+class Note:
+    version: str = "1"
+
+
+class Other(Note):
+    pass
+
+
+def by_version(note: Any) -> str:
+    return str(note.version)
+
+
+def loading(returns: Any, etag: Any = by_version) -> Any:
+    def find(note_id: int) -> Any:
+        return Note()
+
+    find.__annotations__["return"] = returns
+    return resource(etag=etag, lock=lambda **_: nullcontext())(find)
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "is_linked"),
+    [
+        (loading(Note), loading(Note), True),
+        (loading(Note | None), loading("Note"), True),
+        (loading(Note, version_column("version")), loading(Note, version_column("version")), True),
+        (loading(list[Note]), loading(Note), False),
+        (loading(list[Note]), loading(list[Note]), False),
+        (loading(Note), loading(Other), False),
+        (loading(Note | Other), loading(Note | Other), False),
+        (loading(Note), loading(Note, version_column("version")), False),
+        (loading(Note, version_column("version")), loading(Note, version_column("other")), False),
+        (loading(Note), loading(Note, lambda note: str(note.version)), False),
+        (loading(Note), loading(Any), False),
+        (loading(Any), loading(Any), False),
+        (loading(dict[str, str]), loading(dict[str, str]), False),
+    ],
+)
+def test_a_get_links_to_the_writes_whose_tag_it_has(read: Any, written: Any, is_linked: bool) -> None:
+    app = served("/notes/<int:note_id>", "GET", etag_resource(read)(of_one))
+    served("/notes/<int:note_id>", "PUT", require_if_match(written)(of_one), app)
+    served("/notes/<int:note_id>", "DELETE", require_if_match(read)(of_one), app)
+    item = described(app, "/notes/{note_id}", {method: answering("200") for method in ("get", "put", "delete")})
+    links = set(item["get"]["responses"]["200"]["links"])
+    assert links == {"deleteIfMatch", "putIfMatch"} if is_linked else {"deleteIfMatch"}
+
+
+def test_a_read_may_be_refused_too() -> None:
+    app = served("/notes/<int:note_id>", "GET", etag_resource(find_note)(of_one))
+    served("/report", "GET", etag_resource(of_all), app)
+    for path, template in (("/notes/1", "/notes/{note_id}"), ("/report", "/report")):
+        refused = app.test_client().get(path, headers={"If-Match": '"another"'})
+        operation = described(app, template, {"get": answering("200")})["get"]
+        says = operation["responses"][str(refused.status_code)]
+        assert refused.mimetype in says["content"]
+        assert set(says["headers"]) == {"ETag"}
+        assert "If-Match" not in fields_of(operation)  # for a read it is of no use, but where a part is asked for
 
 
 def find_any(**names: Any) -> dict[str, str]:
@@ -668,7 +733,7 @@ def test_what_a_document_shares_by_aliases_is_told_apart() -> None:
     item: Document = {"get": operation, "put": operation, "delete": shared}
     item = described(readable_and_writable(), "/notes/{note_id}", item)
     assert (fields_of(item["get"]), fields_of(item["put"])) == (["If-None-Match"], ["If-Match"])
-    assert set(item["get"]["responses"]) == {"200", "304"}
+    assert set(item["get"]["responses"]) == {"200", "304", "412"}
     assert set(item["put"]["responses"]) == {"200", "412", "428", "409"}
     assert set(item["delete"]["responses"]) == {"200"}
 
@@ -677,6 +742,68 @@ def test_a_path_may_have_servers_of_its_own() -> None:
     app = served("/v2/notes/<int:note_id>", "PUT", require_if_match(find_note)(of_one))
     item: Document = {"servers": [{"url": "/v2"}], "put": answering("200")}
     assert "412" in described(app, "/notes/{note_id}", item, servers=[{"url": "/v1"}])["put"]["responses"]
+
+
+def test_an_operation_may_have_servers_of_its_own() -> None:
+    app = served("/v2/notes/<int:note_id>", "PUT", require_if_match(find_note)(of_one))
+    served("/v1/notes/<int:note_id>", "GET", etag_resource(find_note)(of_one), app)
+    served("/v1/notes/<int:note_id>", "PUT", of_one, app)
+    served("/v2/notes/<int:note_id>", "GET", of_one, app)
+    item: Document = {
+        "servers": [{"url": "/v1"}],
+        "get": answering("200"),
+        "put": {**answering("200"), "servers": [{"url": "/v2"}]},
+    }
+    item = described(app, "/notes/{note_id}", item, servers=[{"url": "/v0"}])
+    assert "304" in item["get"]["responses"]
+    assert "412" in item["put"]["responses"]
+    item = {"servers": [{"url": "/v1"}], "get": {**answering("200"), "servers": [{"url": "/v2"}]}}
+    assert set(described(app, "/notes/{note_id}", item)["get"]["responses"]) == {"200"}
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "is_found"),
+    [
+        ("./notes", "/{note_id}", True),
+        ("notes/", "/{note_id}", True),
+        ("../v1/notes", "/{id}", True),
+        ("./", "/v1/notes/{note_id}", True),
+        (".", "/notes/{note_id}", True),
+        (".", "/pages/{note_id}", False),  # there are two
+        ("./other", "/{note_id}", False),
+        ("?", "/{note_id}", False),
+    ],
+)
+def test_servers_may_be_relative_to_the_document(url: str, path: str, is_found: bool) -> None:
+    write = require_if_match(find_note)(of_one)
+    app = served("/api/v1/notes/<int:note_id>", "PUT", write)
+    served("/api/v2/pages/<int:note_id>", "PUT", of_one, app)
+    served("/api/v1/pages/<int:note_id>", "PUT", write, app)
+    put = described(app, path, {"put": answering("200")}, servers=[{"url": url}])["put"]
+    assert ("412" in put["responses"]) is is_found
+
+
+def test_swagger_is_told_what_refusals_are_in() -> None:
+    app, item = readable_and_writable(), {"put": answering("200")}
+    assert "produces" not in described(app, "/notes/{note_id}", deepcopy(item), "2.0")["put"]
+    of_all = described(app, "/notes/{note_id}", deepcopy(item), "2.0", produces=["application/json"])
+    assert of_all["put"]["produces"] == ["application/json", "application/problem+json"]
+    item["put"]["produces"] = ["text/csv"]
+    of_one = described(app, "/notes/{note_id}", deepcopy(item), "2.0", produces=["application/json"])
+    assert of_one["put"]["produces"] == ["text/csv", "application/problem+json"]
+
+
+@pytest.mark.parametrize("version", ["3.0", "3.2"])
+def test_the_command_prints_the_methods_that_a_version_knows(version: str) -> None:
+    app = readable_and_writable("MERGE")
+    served("/notes/<int:note_id>", "QUERY", etag_resource(find_note)(of_one), app)
+    printed = json.loads(app.test_cli_runner().invoke(args=["etag", "openapi", "--version", version]).output)
+    VALIDATORS[version](deepcopy(printed)).validate()
+    item = printed["paths"]["/notes/{note_id}"]
+    others = {"query", "additionalOperations"} if version == "3.2" else set()
+    assert set(item) == {"get", *others}
+    if others:
+        assert fields_of(item["query"]) == fields_of(item["additionalOperations"]["MERGE"]) == ["If-Match"]
 
 
 def test_a_path_may_be_written_as_it_is_sent() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response, request, send_file, session
+from flask import Flask, Response, after_this_request, g, request, send_file, session
 from flask.testing import FlaskClient
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.http import http_date
+from werkzeug.test import TestResponse
 
 from flask_etag import EntityTag, ETag, etag_resource, resource
 
@@ -399,27 +401,157 @@ class TestAFileBelow:
         )
 
 
+class TestAFileBelowAResourceWithoutATag:
+    """Its tag and its date are those of send_file, which judges them; what the resource has is judged by that."""
+
+    BYTES = bytes(range(100))
+
+    def client(self, tmp_path: Path, **options: Any) -> FlaskClient:
+        path = tmp_path / "file"
+        path.write_bytes(self.BYTES)
+        os.utime(path, (1700000000, 1700000000))
+        files = served()
+        find_file = resource(etag=lambda _: None, headers={"Vary": "Accept"}, **options)(lambda: path)
+        files.get("/")(etag_resource(find_file)(send_file))
+        return files.test_client()
+
+    @pytest.mark.parametrize("last_modified", [None, datetime(2023, 11, 15)])
+    def test_its_own_tag_is_judged(self, tmp_path: Path, last_modified: datetime | None) -> None:
+        client = self.client(tmp_path, last_modified=lambda _: last_modified)
+        whole = client.get("/", buffered=True)
+        etag = whole.headers["ETag"]
+
+        def get(**fields: str) -> TestResponse:
+            return client.get(
+                "/", buffered=True, headers={name.replace("_", "-"): value for name, value in fields.items()}
+            )
+
+        assert (whole.status_code, whole.data) == (200, self.BYTES)
+        unchanged = get(If_None_Match=etag)
+        assert (unchanged.status_code, unchanged.data) == (304, b"")
+        assert (unchanged.headers["ETag"], unchanged.headers["Vary"]) == (etag, "Accept")
+        assert get(If_None_Match='"another"').status_code == 200
+        part = get(Range="bytes=60-", If_Range=etag)
+        assert (part.status_code, part.data, part.headers["ETag"]) == (206, self.BYTES[60:], etag)
+        assert get(Range="bytes=60-").status_code == 206
+        assert get(Range="bytes=60-", If_Range='"another"').status_code == 200
+        date = whole.headers["Last-Modified"]
+        assert date == http_date(last_modified or 1700000000)
+        assert get(If_Modified_Since=date).status_code == 304
+        assert get(Range="bytes=60-", If_Range=date).status_code == 206
+        another = http_date(1600000000)
+        assert get(If_Modified_Since=another).status_code == 200
+        assert get(Range="bytes=60-", If_Range=another).status_code == 200
+        assert get(If_Match="*").status_code == 200
+        assert get(If_Match='"another"').status_code == 412
+
+    def test_a_date_of_the_resource_s_own_is_the_one_that_counts(self, tmp_path: Path) -> None:
+        client = self.client(tmp_path, last_modified=lambda _: datetime(2023, 11, 15))
+        of_the_file = http_date(1700000000)  # the day before: it has changed since, for the resource
+        assert client.get("/", buffered=True, headers={"If-Modified-Since": of_the_file}).status_code == 200
+        later = http_date(datetime(2023, 11, 15, 1))
+        assert client.get("/", buffered=True, headers={"If-Modified-Since": later}).status_code == 304
+
+
+def adding(name: str, value: str) -> Callable[[Response], Response]:
+    def add(made: Response) -> Response:
+        made.headers[name] = f"{made.headers[name]}, {value}" if name in made.headers else value
+        return made
+
+    return add
+
+
 class TestWhatIsAddedAfterTheView:
     """In debug and testing mode the log names what an answer has, or has not, by others than the view."""
 
-    def test_a_vary_by_the_session_is_named_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize(
+        ("set_by", "named"),
+        [
+            ("session", "Vary: Cookie"),
+            ("after_this_request", "Vary: Accept"),
+            ("g", "Vary: Accept"),
+            ("decorator", "Cache-Control"),
+            ("expires", "Expires"),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_a_field_that_only_the_200_has_is_named_once(
+        self, set_by: str, named: str, method: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         pages = served(SECRET_KEY="secret")
+
+        def view(page: str) -> dict[str, Any]:
+            if set_by == "g":
+                g.varies = True
+            if set_by == "after_this_request":
+                after_this_request(adding("Vary", "Accept"))
+            if set_by == "expires":
+                after_this_request(adding("Expires", http_date()))
+            return {page: session.get("user") if set_by == "session" else ""}
+
+        def cached(view: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(view)
+            def and_told(page: str) -> Any:
+                after_this_request(adding("Cache-Control", "public"))
+                return view(page)
+
+            return and_told
+
+        @pages.after_request
+        def vary(response: Response) -> Response:
+            response.vary.add("Origin")
+            if "varies" in g:
+                response.vary.add("Accept")
+            return response
+
         find = resource(etag=lambda page: page)(lambda: "v1")
-        find_declared = resource(etag=lambda page: page, headers={"vary": "Cookie"})(lambda: "v1")
-        find_by_session = resource(etag=lambda page: page)(lambda: session.get("page", "v1"))
-        for path, found in (("/", find), ("/declared", find_declared), ("/loader", find_by_session)):
-            view = etag_resource(found)(lambda page: {page: session.get("user")})
-            pages.add_url_rule(path, path, view)
-        pages.get("/without", endpoint="without")(etag_resource(find)(lambda page: page))
+        pages.get("/")(etag_resource(find)(cached(view) if set_by == "decorator" else view))
         client = pages.test_client()
-        for path in ("/", "/", "/declared", "/loader", "/without"):
-            answer = client.get(path)
-            unchanged = client.get(path, headers={"If-None-Match": '"v1"'})
-            assert unchanged.status_code == 304
-            if path != "/":
-                assert answer.headers.get("Vary") == unchanged.headers.get("Vary")
+        for _ in range(2):
+            client.open("/", method=method)
+            assert client.open("/?other", method=method, headers={"If-None-Match": '"v1"'}).status_code == 304
+        assert not caplog.messages  # that is another page, for all that anybody knows
+        for _ in range(2):
+            client.open("/", method=method)
+            assert client.open("/", method=method, headers={"If-None-Match": '"v1"'}).status_code == 304
         [told] = caplog.messages
-        assert told.startswith("/: it reads the session")
+        assert f"its 200 has {named}" in told
+
+    def test_what_both_have_is_not_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        pages = served(SECRET_KEY="secret")
+        versions = iter(["v1", "v1", "v1", "v2"])
+        declared = {"vary": "cookie", "Cache-Control": "max-age=1"}
+        changing = resource(etag=lambda page: page)(lambda: next(versions))
+        for path, find in {
+            "/declared": resource(etag=lambda page: page, headers=declared)(lambda: "v1"),
+            "/loader": resource(etag=lambda page: page)(lambda: session.get("page", "v1")),
+            "/nothing": resource(etag=lambda page: page)(lambda: "v1"),
+            "/changing": changing,
+        }.items():
+            reads = path != "/nothing"
+            pages.get(path, endpoint=path)(
+                etag_resource(find)(lambda page, reads=reads: {page: reads and session.get("user")})
+            )
+        pages.get("/body", endpoint="body")(etag_resource(lambda: {"user": session.get("user")}))
+        client = pages.test_client()
+        for path in ("/declared", "/loader", "/nothing", "/body"):
+            answer = client.get(path)
+            unchanged = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+            assert unchanged.status_code == 304
+            assert answer.headers.get("Vary") == unchanged.headers.get("Vary")
+        assert client.get("/changing").status_code == 200
+        assert client.get("/changing", headers={"If-None-Match": '"v2"'}).status_code == 200
+        assert not caplog.messages
+
+    def test_a_field_that_is_named_already_is_named_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        pages = served()
+        find = resource(etag=lambda page: page)(lambda: "v1")
+        pages.get("/")(etag_resource(find)(lambda page: (page, {"Vary": "Accept"})))
+        client = pages.test_client()
+        assert client.get("/").headers["Vary"] == "Accept"
+        assert client.get("/", headers={"If-None-Match": '"v1"'}).status_code == 304
+        [told] = caplog.messages
+        assert "the view sets Vary" in told
 
     def test_a_tag_that_something_above_has_dropped_is_named_once(self, caplog: pytest.LogCaptureFixture) -> None:
         pages = served()

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import flask_smorest  # type: ignore[import-untyped]
 import pytest
@@ -538,6 +538,58 @@ def test_webargs_below_ours_reads_the_content_of_what_was_judged() -> None:
         answer = client.put(path, headers=current, json={"text": "one"})
         assert (answer.status_code, answer.text) == (200, text)
         assert answer.headers["ETag"] == f'"v{version + 1}"'
+
+
+def behind(page: Page, name: str, language: str, content: Any) -> str:
+    return f"{name} {language} {content['text']}"
+
+
+def behind_defaults(page: Page, name: str, language: str = "its own", content: Any = None) -> str:
+    return f"{name} {language} {content['text']}"
+
+
+def among_all(page: Page, name: str, language: str, *contents: Any) -> str:
+    return f"{name} {language} {contents[0]['text']}"
+
+
+def by_position(page: Page, name: str, language: str, content: Any, /) -> str:
+    return f"{name} {language} {content['text']}"
+
+
+def before(page: Page, content: Any, name: str, language: str) -> str:
+    return f"{name} {language} {content['text']}"
+
+
+def between(page: Page, name: str, content: Any, *, language: str) -> str:
+    return f"{name} {language} {content['text']}"
+
+
+def with_required_alone(page: Page, name: str, content: Any) -> str:
+    return f"{name} en {content['text']}"
+
+
+@pytest.mark.parametrize("is_smorest", [False, True])
+@pytest.mark.parametrize(
+    "view", [behind, behind_defaults, among_all, by_position, before, between, with_required_alone]
+)
+def test_what_is_parsed_below_goes_together_with_the_defaults_of_a_loader(
+    view: Callable[..., str], is_smorest: bool
+) -> None:
+    @resource(lock=lambda name, **_: lock_page(name))
+    def find(name: str, language: str = "en") -> Page | None:
+        return find_page(name)
+
+    wiki_app, _, blueprint = smorest()
+    parses = blueprint.arguments(PageSchema) if is_smorest else use_args({"text": fields.String()})
+    write = cast("Any", require_if_match(find))(parses(view))
+    wiki_app.add_url_rule("/<name>", "by_default", write, methods=["PUT"])
+    wiki_app.add_url_rule("/<language>/<name>", "given", write, methods=["PUT"])
+    client = wiki_app.test_client()
+    by_default = "its own" if view is behind_defaults else "en"
+    for path, told in [("/home", f"home {by_default} new"), ("/en/home", "home en new")]:
+        answer = client.put(path, headers={"If-Match": '"v1"'}, json={"text": "new"})
+        assert (answer.status_code, answer.text) == (200, told)
+        assert client.put(path, headers={"If-Match": '"v0"'}, json={"text": "new"}).status_code == 412
 
 
 def test_webargs_above_ours_is_told_the_order() -> None:

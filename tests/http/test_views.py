@@ -212,6 +212,17 @@ def test_a_view_that_takes_keywords_gets_the_resource_alone() -> None:
     assert pages.test_client().get("/named/home").text == "home home {}"
 
 
+def test_a_view_may_take_all_by_position_alone() -> None:
+    pages = served()
+
+    @pages.get("/<name>")
+    @etag_resource(find_page)  # type: ignore[arg-type] # its type says that they are passed by name
+    def read(page: Page, name: str, /) -> str:
+        return f"{page.name} by {name}"
+
+    assert pages.test_client().get("/home").text == "home by home"
+
+
 class TestDefaultsOfALoader:
     """A parameter with a default is no variable of the URL, unless the URL has it."""
 

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 from flask import Flask, request
-from sqlalchemy import delete, insert, update
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import delete, event, insert, update
+from sqlalchemy.orm import Session
 
 from flask_etag import EntityTag, ETag, require_if_match, resource
 from flask_etag.conformity import main
+from flask_etag.sqlalchemy import Versioned
 from flask_etag.testing import Case, assert_protected, conformance, unguarded_writes
 from sample_app import create_app
 from tests import ROOT
@@ -226,6 +229,58 @@ def test_writes_without_a_guard_are_named(url: str) -> None:
         for write in writes:
             with pytest.raises(AssertionError, match=r"Kept \(outside of a request\)$"):
                 write()
+
+
+def test_what_does_not_count_needs_no_guard(shop_app: Flask, tmp_path: Path) -> None:
+    """Of a change of columns that are ``__unversioned__`` nobody's tag says anything."""
+    app = Flask("seen")
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'seen.db'}"
+    db = SQLAlchemy(app)
+
+    class Seen(Versioned, db.Model):  # type: ignore[name-defined,misc]
+        __unversioned__ = frozenset({"views", "stamped"})
+        id = db.Column(db.Integer, primary_key=True)
+        views = db.Column("view_count", db.Integer, default=0)
+        stamped = db.Column(db.Integer, default=0)
+        text = db.Column(db.Text)
+
+    def stamp(_mapper: object, _connection: object, target: Any) -> None:
+        target.stamped += 1
+
+    def look(_: Session) -> None:
+        db.session.get_one(Seen, 1).views += 1
+
+    of_one, table = update(Seen).where(Seen.id == 1), Seen.__table__
+    writes: dict[Callable[[Session], object], bool] = {
+        look: False,
+        lambda session: session.execute(of_one.values(views=Seen.views + 1, stamped=2)): False,
+        lambda session: session.execute(of_one.values({Seen.views: 3})): False,
+        lambda session: session.execute(of_one.values({"views": 3})): False,
+        lambda session: session.execute(of_one, {"view_count": 4}): False,
+        lambda session: session.query(Seen).update({"views": 5, Seen.stamped: 2}): False,
+        lambda session: session.query(Seen).update({"views": 5, "text": ""}): True,
+        lambda session: session.execute(of_one, {"view_count": 4, "text": ""}): True,
+        lambda session: session.execute(of_one.ordered_values((Seen.views, 1), (Seen.text, ""))): True,
+        lambda session: session.execute(of_one.ordered_values((Seen.views, 1), (Seen.stamped, 1))): False,
+        lambda session: setattr(session.get(Seen, 1), "text", "mine"): True,
+        lambda session: session.execute(delete(Seen).where(table.c.view_count == 77)): True,
+    }
+    event.listen(Seen, "before_update", stamp)
+    with app.app_context():
+        db.create_all()
+        db.session.add(Seen(id=1))
+        db.session.commit()
+        told = []
+        for write in writes:
+            try:
+                with unguarded_writes(app):
+                    write(db.session())
+                    db.session.commit()
+                told.append(False)
+            except AssertionError:
+                told.append(True)
+        assert told == list(writes.values())
+        db.engine.dispose()
 
 
 def test_without_sqlalchemy_nothing_is_seen_and_that_is_said(

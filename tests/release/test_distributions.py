@@ -18,7 +18,7 @@ from tests.release.conftest import build
 
 _PRIVATE = tuple(
     f"flask_etag.sqlalchemy.{module}."
-    for module in ("backend", "claims", "creation", "creations", "holds", "transactions", "unit")
+    for module in ("backend", "claims", "creation", "creations", "holds", "plans", "transactions", "unit")
 )
 """What is said of SQLAlchemy's events alone, where some types are read off the values."""
 

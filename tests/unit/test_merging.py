@@ -16,7 +16,7 @@ from flask_etag.merging import (
     patched,
     reads_as,
     same,
-    shows_mark,
+    uuids_in,
 )
 
 JSON = st.recursive(
@@ -41,6 +41,12 @@ JSON = st.recursive(
         ([1, {"a": 1, "added": 2}], [1, {"a": 1}]),
         (None, None),
         (True, True),
+        ("0B5E1F6E52D54C5E9F6A0D3C6D6C1A2B", "0b5e1f6e-52d5-4c5e-9f6a-0d3c6d6c1a2b"),
+        ({}, {}),
+        ("7.00", 7),
+        ("-0.00", 0),
+        (7.5, "7.50"),
+        (7, " 7.00 "),
     ],
 )
 def test_what_may_be_the_same_spelt_otherwise(stored: Any, sent: Any) -> None:
@@ -49,7 +55,28 @@ def test_what_may_be_the_same_spelt_otherwise(stored: Any, sent: Any) -> None:
 
 @pytest.mark.parametrize(
     ("stored", "sent"),
-    [("8", "7"), (True, 1), ("A", "a"), (None, ""), ({}, {"a": 1}), ([1, 2], [1]), ("Infinity", "NaN"), ([], {})],
+    [
+        ("8", "7"),
+        (True, 1),
+        ("A", "a"),
+        (None, ""),
+        ({}, {"a": 1}),
+        ([1, 2], [1]),
+        ("Infinity", "NaN"),
+        ([], {}),
+        ({"a": 1}, {}),
+        ("1.1", "1.10"),
+        ("1.10", "1.1"),
+        ("7", "007"),
+        ("7", "7.00"),
+        ("7.5", 7),
+        ("7.50", "7.5"),
+        ("7.50", 7.5),
+        (7, True),
+        ("1e2", "100"),
+        ("20261127", "2026-11-27"),
+        ("2026-11-27T00:00:00", "2026-11-27T00:00:00Z"),
+    ],
 )
 def test_what_is_not_the_same(stored: Any, sent: Any) -> None:
     assert not reads_as(stored, sent)
@@ -76,22 +103,23 @@ def test_what_is_there_shows_all_that_was_changed(base: Any, mine: Any, theirs: 
     assert is_there(base, mine, theirs) is there
 
 
+ID = "0b5e1f6e-52d5-4c5e-9f6a-0d3c6d6c1a2b"
+PLAIN = ID.replace("-", "")
+
+
 @pytest.mark.parametrize(
-    ("mine", "again", "theirs", "shown"),
+    ("content", "ids"),
     [
-        ({"n": 2}, {"n": 2}, {"n": 2}, None),
-        ({"id": "x"}, {"id": "y"}, {"id": "x"}, True),
-        ({"id": "x"}, {"id": "y"}, {"id": "z"}, None),  # a later write has its own there
-        ({"l": [1, "x"]}, {"l": [1, "y"]}, {"l": ["z", "x", 1]}, True),
-        ({"l": [1, "x"]}, {"l": [1, "y"]}, {"l": [1, "z"]}, False),
-        ({"l": [1, "x"]}, {"l": [1, "y"]}, {}, False),
-        ({"m": {"x": 1}}, {"m": {"y": 1}}, {"m": {"x": 1, "z": 1}}, True),
-        ({"m": {"x": 1}}, {"m": {"y": 1}}, {"m": []}, False),
-        ({"l": ["x"], "n": 2}, {"l": ["y"], "n": 2}, {"l": [], "n": 2}, False),
+        ({"a": [{"id": ID}]}, {PLAIN}),
+        ({ID.upper(): 1, "b": PLAIN}, {PLAIN}),
+        (f"of order-{ID}, \xe9", {PLAIN}),
+        ([ID, ID.replace("b", "c")], {PLAIN, PLAIN.replace("b", "c")}),
+        (f"{PLAIN}{PLAIN}", set()),  # a digest
+        (["2026-11-27T05:30:00.123456+00:00", 1764221400123456789, None], set()),
     ],
 )
-def test_a_mark_of_its_own(mine: Any, again: Any, theirs: Any, shown: bool | None) -> None:
-    assert shows_mark(mine, again, theirs) is shown
+def test_9562_the_ids_that_nobody_else_can_know(content: Any, ids: set[str]) -> None:
+    assert uuids_in(content) == ids
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from apiflask import APIBlueprint, APIFlask, Schema
+from apiflask import APIBlueprint, APIFlask, HTTPError, Schema
 from apiflask.fields import String
 
-from flask_etag import etag_resource, require_if_match
+from flask_etag import ConditionalRequestError, etag_resource, require_if_match
 from flask_etag.openapi import describe
 from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
@@ -57,3 +57,14 @@ def create_app(folder: Path) -> APIFlask:
     app.spec_processor(describe)
     # [end]
     return app
+
+
+def answer_in_its_format(app: APIFlask) -> None:
+    # [errors]
+    @app.errorhandler(ConditionalRequestError)
+    def answer_refusal(error):
+        members = {name: error.problem().get(name) for name in ("reason", "etag", "items")}
+        fields = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+        return app.error_callback(HTTPError(error.code, error.name, error.description, fields, members))
+
+    # [end]

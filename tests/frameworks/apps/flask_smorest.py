@@ -5,7 +5,7 @@ from flask.views import MethodView
 from flask_smorest import Api, Blueprint
 from marshmallow import Schema, fields
 
-from flask_etag import etag_resource, require_if_match
+from flask_etag import ConditionalRequestError, etag_resource, require_if_match
 from flask_etag.openapi import describe
 from tests.frameworks.board import Note, find_note, make, prepare, remove, save
 
@@ -57,4 +57,19 @@ def create_app(folder: Path) -> Flask:
     finished = api.spec.to_dict
     api.spec.to_dict = lambda: describe(finished())
     # [end]
+    app.extensions["api"] = api
     return app
+
+
+def answer_in_its_format(app: Flask) -> None:
+    api = app.extensions["api"]
+
+    # [errors]
+    @app.errorhandler(ConditionalRequestError)
+    def answer_refusal(error):
+        body, status, _ = api.handle_http_exception(error)
+        members = {name: error.problem().get(name) for name in ("reason", "etag", "items")}
+        fields = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+        return body | members, status, fields
+
+    # [end]
