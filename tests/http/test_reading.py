@@ -416,7 +416,7 @@ class TestAFileBelowAResourceWithoutATag:
         return files.test_client()
 
     @pytest.mark.parametrize("last_modified", [None, datetime(2023, 11, 15)])
-    def test_its_own_tag_is_judged(self, tmp_path: Path, last_modified: datetime | None) -> None:
+    def test_13_1_its_own_tag_is_judged(self, tmp_path: Path, last_modified: datetime | None) -> None:
         client = self.client(tmp_path, last_modified=lambda _: last_modified)
         whole = client.get("/", buffered=True)
         etag = whole.headers["ETag"]
@@ -475,7 +475,7 @@ class TestWhatIsAddedAfterTheView:
         ],
     )
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
-    def test_a_field_that_only_the_200_has_is_named_once(
+    def test_1_7_a_field_that_only_the_200_has_is_named_once(
         self, set_by: str, named: str, method: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         pages = served(SECRET_KEY="secret")
@@ -517,7 +517,7 @@ class TestWhatIsAddedAfterTheView:
         [told] = caplog.messages
         assert f"its 200 has {named}" in told
 
-    def test_what_both_have_is_not_named(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_1_7_what_both_have_is_not_named(self, caplog: pytest.LogCaptureFixture) -> None:
         pages = served(SECRET_KEY="secret")
         versions = iter(["v1", "v1", "v1", "v2"])
         declared = {"vary": "cookie", "Cache-Control": "max-age=1"}
