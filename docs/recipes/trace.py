@@ -16,7 +16,7 @@ def at(line):
     return datetime.strptime(line["time"], "[%d/%b/%Y:%H:%M:%S %z]")
 
 def state(tag):
-    return tag.strip('W/"').partition(".")[0]
+    return re.sub(r"(\..*)?([-:]+(gzip|br|zstd|deflate))?$", "", tag.strip('W/"'))
 
 lines = [line for text in sys.stdin for line in read(text)]
 lost = next((line for line in lines if line["id"] == sys.argv[1]), None) or sys.exit("No request of that id is in the log.")
@@ -28,6 +28,8 @@ writes = [line for line in here if line["status"] < 300 and line["method"] not i
 later = before[before.index(given[-1]) + 1 :] if given else []
 # Two that race are logged in any order: the winner is known by the tag that it made.
 since = [line for line in writes if line in later or state(line["etag"]) == state(lost["etag"]) != "-"]
+if state(lost["sent"]) == state(lost["etag"]) != "-":
+    sys.exit(f"Nobody was first: {lost['sent']} is {lost['etag']}, and was altered on its way to the client, or back.")
 
 print("refused  ", lost["time"], lost["client"], lost["id"], lost["method"], lost["path"])
 for told, found in (("copy from", copies[-1:]), ("overtaken", since[:1])):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_etag import Decision, decided
@@ -264,6 +265,15 @@ def test_json_logs_have_each_decision_with_its_request(monkeypatch: pytest.Monke
         "etag_resource": "find_page",
     }
     assert (accepted["level"], accepted["etag_outcome"]) == ("DEBUG", "accepted")
+
+    def fail(_: Flask, decision: Decision) -> None:
+        raise LookupError(decision.outcome)
+
+    with decided.connected_to(fail, client.application):
+        client.put("/page", headers=STALE)
+    told = json.loads(output.getvalue().splitlines()[-1])
+    assert told["message"].startswith("A receiver of flask_etag.decided has failed")
+    assert told["message"].endswith("LookupError: refused")
 
 
 # Sentry.

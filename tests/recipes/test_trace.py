@@ -55,6 +55,21 @@ def test_the_winner_of_a_race_is_found_wherever_it_is_logged(winner_is_logged: s
     assert since == 'since then 1 write(s); now "new"'
 
 
+@pytest.mark.parametrize("sent", ['W/"now"', '"now-gzip"', '"now.german:br"'])
+def test_where_a_proxy_has_altered_the_tag_nobody_was_first(sent: str) -> None:
+    about = {"time": "[26/Nov/2026:09:10:41 +0000]", "client": "10.0.0.7", "path": "/notes/1"}
+    lines = [
+        {**about, "id": "r-1", "method": "PUT", "status": 200, "sent": '"old"', "etag": '"now"'},
+        {**about, "id": "r-2", "method": "GET", "status": 200, "sent": "-", "etag": '"now"'},
+        {**about, "id": "r-3", "method": "PUT", "status": 412, "sent": sent, "etag": '"now"'},
+    ]
+    command = [sys.executable, str(RECIPES / "trace.py"), "r-3"]
+    log = "\n".join(map(json.dumps, lines))
+    ran = subprocess.run(command, input=log, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert f'Nobody was first: {sent} is "now"' in ran.stderr
+
+
 def test_a_412_is_traced_to_its_cause(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
