@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from flask import Flask, Response, after_this_request, g, request, send_file, session
 from flask.testing import FlaskClient
-from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.http import http_date
 from werkzeug.test import TestResponse
 
@@ -320,11 +319,11 @@ def test_an_error_of_the_view_s_own_is_for_the_application(has_resource: bool) -
         return Page()
 
     def read_page(*_: Page) -> str:
-        raise StaleDataError
+        raise ConnectionError
 
     pages = served()
     pages.get("/")(etag_resource(find_page)(read_page) if has_resource else etag_resource(read_page))
-    pages.register_error_handler(StaleDataError, lambda _: ("later", 503))
+    pages.register_error_handler(ConnectionError, lambda _: ("later", 503))
     assert pages.test_client().get("/").status_code == 503
 
 
