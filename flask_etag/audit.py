@@ -246,18 +246,48 @@ def _check_answer(response: Response) -> Response:
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or request.method in ("OPTIONS", "TRACE"):
         return response
-    if protection_of(_answering(view, request.method)) is None:
-        return response
-    if status == 304 and not is_answered_by_304(request.environ, response.headers.get("ETag")):
+    is_answer = status != 304 or is_answered_by_304(request.environ, response)
+    if not is_answer and any(protection_of(_answering(each, request.method)) for each in (view, *_within(view))):
         raise RuntimeError(
             f"{request.endpoint}: a 304 that was stored for another request is no answer to this one. Let what "
             "stores answers above etag_resource store what is 200 alone. See the docs, 'Caching on the server'."
         )
-    log.once(
-        "something above has answered for it, a cache, say: it was not reached, and the request was not judged. "
-        "See the docs, 'Caching on the server'."
-    )
+    if protection_of(_answering(view, request.method)):
+        log.once(
+            "something above has answered for it, a cache, say: it was not reached, and the request was not "
+            "judged. See the docs, 'Caching on the server'."
+        )
     return response
+
+
+def _within(view: Any) -> list[Any]:
+    """Return what a view may call, also where a decorator has not told by ``functools.wraps`` what it wraps.
+
+    A view of the application's own may hold another one as well, and not answer for it: of such a one it is only
+    to be asked what is wrong whoever answers.
+    """
+    found: list[Any] = []
+    to_see = [view]
+    while to_see and len(found) < _ENOUGH:
+        each = to_see.pop()
+        cells: Any = getattr(each, "__closure__", None) or ()
+        held = [cell.cell_contents for cell in cells if cell != types.CellType()]  # one may be empty
+        held += [getattr(each, name, None) for name in ("__wrapped__", "__func__", "__self__", "func")]
+        held += vars(each).values() if hasattr(each, "__dict__") else ()
+        new = [one for one in held if _may_hold_a_view(one) and not any(one is known for known in found)]
+        found += new
+        to_see += new
+    return found
+
+
+_ENOUGH = 50  # functions, looked at for one view: a decorator holds a few
+
+
+def _may_hold_a_view(held: object) -> bool:
+    """Tell whether something is a function, or an object of the application's own that can be called as one."""
+    if isinstance(held, types.FunctionType | types.MethodType | partial):
+        return True
+    return callable(held) and not isinstance(held, type | types.BuiltinFunctionType | Flask)
 
 
 # Warnings in debug and testing mode.
@@ -312,7 +342,7 @@ def _tell_of_conflict(_: Flask, exception: Exception, **__: Any) -> None:
     if store is not None and store.is_stale(exception):
         log.once(
             "another writer was first, and a StaleDataError has left this view. Its model has a version, so that "
-            "SQLAlchemy refuses the second of two writers; without one he would have overwritten the first. "
+            "SQLAlchemy refuses the second of two writers; without one it would have overwritten the first. "
             "Decorate the view; or name the columns that it writes in __unversioned__, if they do not count; or "
             "let app.errorhandler(StaleDataError) answer 409. See the docs, 'Beside code that is not decorated'."
         )

@@ -62,8 +62,8 @@ _ADVICE = {
     ),
     "busy": (
         "The resource is being written",
-        "Another request is writing it, and was waited for in vain. Nobody has changed anything, and nothing of "
-        "this request was done. Repeat it in a moment.",
+        "Somebody else is writing it, and was waited for in vain. Nothing of this request was done. Repeat it in "
+        "a moment.",
     ),
     "partial": (
         "Only a part was done",

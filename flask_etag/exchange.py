@@ -116,13 +116,7 @@ class Exchange:
 
     def preconditions(self) -> Preconditions:
         """Return the conditions of the request, as they came: Werkzeug's own reading of them loses some."""
-        fields = self.environ
-        return Preconditions(
-            fields.get("HTTP_IF_MATCH"),
-            fields.get("HTTP_IF_NONE_MATCH"),
-            fields.get("HTTP_IF_MODIFIED_SINCE"),
-            fields.get("HTTP_IF_UNMODIFIED_SINCE"),
-        )
+        return _preconditions_in(self.environ)
 
     def is_conditional(self) -> bool:
         """Tell whether the request sets any conditions: most set none."""
@@ -284,19 +278,28 @@ class Exchange:
             again.append(finish)
 
 
-def is_answered_by_304(environ: WSGIEnvironment, etag: str | None) -> bool:
+def is_answered_by_304(environ: WSGIEnvironment, response: BaseResponse) -> bool:
     """Tell whether a 304 can be the answer to a request: whether that has the representation which the 304 names.
 
-    :param etag: the value of the field ETag of the 304.
+    By a date, it names one with Last-Modified, as ours do (RFC 9110 section 15.4.5).
     """
-    asked = environ.get("HTTP_IF_NONE_MATCH")
-    if asked is None:
-        return "HTTP_IF_MODIFIED_SINCE" in environ
     try:
-        [named] = TagList.parse(etag or "").members
+        [named] = TagList.parse(response.headers.get("ETag", "")).members
     except ValueError:
-        return False
-    return Preconditions(if_none_match=asked).evaluate("GET", Representation(named)) == "not modified"
+        named = None
+    current = Representation(named, response.last_modified)
+    accept_weakened = settings_of(current_app).accept_weakened
+    verdict = _preconditions_in(environ).evaluate("GET", current, accept_weakened=accept_weakened)
+    return verdict == "not modified"
+
+
+def _preconditions_in(fields: WSGIEnvironment) -> Preconditions:
+    return Preconditions(
+        fields.get("HTTP_IF_MATCH"),
+        fields.get("HTTP_IF_NONE_MATCH"),
+        fields.get("HTTP_IF_MODIFIED_SINCE"),
+        fields.get("HTTP_IF_UNMODIFIED_SINCE"),
+    )
 
 
 class Unmade(Response):

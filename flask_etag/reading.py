@@ -9,11 +9,12 @@ from typing import Any
 
 from flask import Response, current_app
 
+from flask_etag import log
 from flask_etag.audit import serve_watched
-from flask_etag.backend import Terms, owner_of
+from flask_etag.backend import Terms, backend, owner_of
 from flask_etag.decisions import tell_answer, tell_refusal
 from flask_etag.entity_tags import TagList, field_of
-from flask_etag.errors import ConditionalRequestError
+from flask_etag.errors import ConditionalRequestError, WriteConflict
 from flask_etag.exchange import Exchange, Unmade, names_in, without_content
 from flask_etag.fingerprints import LENGTH, digest_of_body
 from flask_etag.preconditions import Representation
@@ -27,6 +28,7 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     """Answer GET or HEAD: 304 where the sender has the current representation, or else the view's answer.
 
     :raises PreconditionFailed: if a condition of the request does not hold.
+    :raises WriteConflict: if the view writes something all the same, and the store refuses that.
     """
     target = resource.load(exchange.url_arguments)
     settings = exchange.settings
@@ -51,8 +53,12 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
             judged = exchange.conditions_hidden(current)
     if is_unchanged:
         return exchange.not_modified(etag, fields)
-    with judged:
-        response, etag = _served(exchange, resource, target, etag)
+    try:
+        with judged:
+            response, etag = _served(exchange, resource, target, etag)
+    except Exception as error:
+        _refuse_behind(error)
+        raise
     if response.status_code == 304 and opaque is None:  # by the tag that what answers below gives it
         exchange.outcome = "unchanged"
     if response.status_code // 100 == 2 or exchange.outcome is not None:
@@ -65,8 +71,8 @@ def _served(
 ) -> tuple[Response, str | None]:
     """Run the view; return its answer, and the tag of what it has left."""
     serve = serve_watched if exchange.settings.is_watched else _serve
-    backend = owner_of(target)
-    if backend is None:
+    store = owner_of(target)
+    if store is None:
         return serve(exchange, resource, target), etag
     terms = Terms(
         _nothing,
@@ -75,9 +81,27 @@ def _served(
         depends_on_more=resource.validator.depends_on_more,
         shows_more=resource.shows_more,
     )
-    with backend.watch(target, terms) as watch:
+    with store.watch(target, terms) as watch:
         response = serve(exchange, resource, target)
     return response, watch.etag_after(etag)
+
+
+def _refuse_behind(error: Exception) -> None:
+    """Refuse a read whose view has written something, and met another writer; what it was about to write is lost.
+
+    :raises WriteConflict: if the store says so by an error that leaves the view.
+    """
+    store = backend()
+    cause = None if store is None else store.let_go(error)
+    if store is None or cause is None:
+        return
+    if store.is_stale(error):
+        log.once(
+            "a read that writes a row which has a version has met another writer there, so that it was answered "
+            "409. Name the columns that it writes in __unversioned__, if they do not count. See the docs, 'Beside "
+            "code that is not decorated'."
+        )
+    raise WriteConflict(cause) from error
 
 
 def _serve(exchange: Exchange, _: Resource[..., Any], target: Any) -> Response:
@@ -95,8 +119,13 @@ def read_body(exchange: Exchange) -> Response:
     a 200.
 
     :raises PreconditionFailed: if a condition of the request does not hold.
+    :raises WriteConflict: as :func:`read`.
     """
-    response = exchange.serve()
+    try:
+        response = exchange.serve()
+    except Exception as error:
+        _refuse_behind(error)
+        raise
     if isinstance(response, Unmade):
         exchange.once_made(partial(_once_made, exchange))
         return response

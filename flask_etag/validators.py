@@ -69,8 +69,11 @@ class Found(Validator):
 
 
 def _is_query(kind: type) -> bool:
-    """Tell whether a class is one of SQLAlchemy's queries, or of Flask-SQLAlchemy's paginations."""
-    return any(each.__name__ in {"Pagination", "Query", "Select"} for each in kind.__mro__)
+    """Tell whether a class is one of SQLAlchemy's queries or results, or of Flask-SQLAlchemy's paginations."""
+    return any(each.__name__ in _QUERIES for each in kind.__mro__)
+
+
+_QUERIES = {"Pagination", "Query", "Select", "CompoundSelect", "ResultInternal"}
 
 
 class VersionColumn(Validator):

@@ -7,7 +7,7 @@ class JSONFormatter(logging.Formatter):
         told = {name: value for name, value in vars(record).items() if name.startswith("etag_")}
         asked = request.headers.get("X-Request-ID") if has_request_context() else None
         about = {"time": self.formatTime(record), "logger": record.name, "level": record.levelname}
-        return json.dumps({**about, "message": record.getMessage(), "request_id": asked, **told})
+        return json.dumps({**about, "message": super().format(record), "request_id": asked, **told})
 
 def install(app):
     (handler := logging.StreamHandler()).setFormatter(JSONFormatter())

@@ -21,7 +21,7 @@ from flask_etag.sqlalchemy.models import (
     uncovered,
     version_of,
 )
-from flask_etag.sqlalchemy.unit import ReadUnit, SessionUnit
+from flask_etag.sqlalchemy.unit import ReadUnit, SessionUnit, note_what_to_write, refused_by
 
 
 class SQLAlchemyBackend:
@@ -49,6 +49,14 @@ class SQLAlchemyBackend:
     def cause_of(self, error: Exception) -> Cause | None:
         """Tell why the database refused; ``None`` for an error that is no refusal."""
         return databases.cause_of(error)
+
+    def let_go(self, error: Exception) -> Cause | None:
+        """Tell why the database refused, of an error that leaves the view of a read; roll back the session."""
+        note_what_to_write(error)
+        cause = refused_by(error)
+        if cause is not None:
+            self.unit().roll_back()
+        return cause
 
     def is_stale(self, error: Exception) -> bool:
         """Tell whether an error says that a row has not the version any more that was loaded."""

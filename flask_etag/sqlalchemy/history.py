@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import inspect
+from sqlalchemy import Column, Enum, Integer, String, Uuid, inspect
 from sqlalchemy.orm import Mapper
 
 from flask_etag.entity_tags import EntityTag
@@ -24,7 +24,9 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
     :param model: a model with a version.
     :param key: the primary key of the row; a tuple of its parts, where it has several.
     :param version: what the history has kept of the column of the version.
-    :raises TypeError: if the model has no version, or the key has another number of parts.
+    :raises TypeError: if the model has no version, the key has another number of parts, or one of these or the
+        version is of another type than its column: the tag would be no row's.
+    :raises ValueError: if the version or a part of the key is ``None``: then there was no tag.
     :raises RuntimeError: outside of an application context: the configuration says how tags are made.
     """
     mapper: Mapper[Any] = inspect(model)
@@ -32,10 +34,26 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
     parts = key if isinstance(key, tuple) else (key,)
     if len(parts) != len(mapper.primary_key):
         raise TypeError(f"The key of {model.__name__} has {len(mapper.primary_key)} parts, and {key!r} was given.")
-    kinds = [getattr(column.type, "as_uuid", False) for column in mapper.primary_key]
-    typed = [
-        UUID(part) if is_uuid and isinstance(part, str) else part
-        for is_uuid, part in zip(kinds, parts, strict=True)
-    ]
+    columns: list[Any] = [*mapper.primary_key, mapper.version_id_col]
+    *typed, version = [_as_loaded(*each) for each in zip(columns, (*parts, version), strict=True)]
     scope = (mapper.base_mapper.class_.__qualname__, *typed)
     return EntityTag.trusted(fingerprint_of(*scope, version).digest(settings_of(current_app).key), weak=False)
+
+
+def _as_loaded(column: Column[Any], value: Any) -> Any:
+    """Return a value as an object has it that is loaded: a tag is made of that, and 1 is another than "1"."""
+    if value is None:
+        raise ValueError(
+            f"The {column.name} is None, so that there was no ETag: of a history's entry of before the table had "
+            "a version, say. Leave such an entry without one."
+        )
+    if isinstance(column.type, Uuid) and column.type.as_uuid and isinstance(value, str):
+        return UUID(value)
+    kind: Any = next((each for sort, each in _KINDS if isinstance(column.type, sort)), object)
+    if not isinstance(value, kind):
+        raise TypeError(f"The {column.name} is of type {kind.__name__}, and {value!r} was given.")
+    return value
+
+
+_KINDS = ((Integer, int), (Enum, object), (String, str))
+"""What is loaded of a column, for types of which that is known; to SQLAlchemy, an ``Enum`` is a ``String``."""

@@ -243,6 +243,12 @@ class RowClaim(Claim):
         self._columns_before = None
         self._note_version()
 
+    @property
+    def is_in_another_s(self) -> bool:
+        """Whether the session was given a connection, and no engine: the transaction there may be another's."""
+        shard = {} if self.row.shard is None else {"shard_id": self.row.shard}
+        return isinstance(self.session.get_bind(self.row.mapper, **shard), Connection)
+
     # How it is held.
 
     def connection_of_session(self) -> Connection:

@@ -86,8 +86,8 @@ class SessionUnit:
         try:
             if isinstance(error, Stale) and self._has_committed:
                 raise Refused("partial") from error
-            if isinstance(error, InvalidRequestError) and databases.is_begun_already(error):
-                error.add_note(_BEGUN_ALREADY)
+            if error is not None:
+                note_what_to_write(error)
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
                 self._read_back_all()
@@ -257,8 +257,11 @@ class SessionUnit:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some of the write is still to be committed."""
-        return any(claim.is_pending for claim in self._claims)
+        """Whether some of the write is still to be committed, and nobody else is to do that.
+
+        A session that was given a connection may write in the transaction of who gave it: of a test, say.
+        """
+        return any(claim.is_pending and not claim.is_in_another_s for claim in self._claims)
 
     # What the events tell.
 
@@ -757,7 +760,11 @@ class ReadUnit(SessionUnit):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _units.reset(self._token)  # a read is not refused
+        _units.reset(self._token)  # its claim refuses nothing; but what met another writer elsewhere is given up
+        if isinstance(error, Exception) and refused_by(error) is not None:
+            if self._awaited is not None:
+                self._note_session(session_of(self._awaited[0]))
+            self.roll_back()
 
     def etag_after(self, etag: str | None) -> str | None:
         """Return the tag of what the view has left.
@@ -799,10 +806,26 @@ def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | No
 
 
 _BEGUN_ALREADY = (
-    "The loader of a guarded view has begun the transaction that the view writes in, by its SELECT. In place "
+    "The loader of a decorated view has begun the transaction that the view writes in, by its SELECT. In place "
     "of `with session.begin():`, end the view with session.commit(); or write `with session.begin_nested():`, and "
     "then that."
 )
+
+
+def refused_by(error: Exception) -> Cause | None:
+    """Tell why the database refused what the view of a read was to write; ``None`` where it did not.
+
+    Within a write, that is for the story of the write to tell.
+    """
+    if units_in_force() or (isinstance(error, StaleDataError) and databases.is_of_merge(error)):
+        return None
+    return databases.cause_of(error)
+
+
+def note_what_to_write(error: BaseException) -> None:
+    """Say beside an error that leaves a view what to write, where SQLAlchemy's own words do not."""
+    if isinstance(error, InvalidRequestError) and databases.is_begun_already(error):
+        error.add_note(_BEGUN_ALREADY)
 
 
 def session_of(target: object) -> Session:

@@ -554,7 +554,7 @@ def test_the_tests_of_the_page_pass_as_they_are_saved(tmp_path: Path) -> None:
 def test_a_document_is_described_once(page: Page) -> None:
     shown = page("openapi")
     item = shown.document["paths"]["/notes/{note_id}"]
-    assert set(item["get"]["responses"]) == {"200", "304"}
+    assert set(item["get"]["responses"]) == {"200", "304", "412"}
     assert set(item["put"]["responses"]) == {"200", "409", "412", "428"}
     [link] = item["get"]["responses"]["200"]["links"].values()
     assert link["parameters"]["header.If-Match"] == "$response.header.ETag"
@@ -615,7 +615,7 @@ def test_errors_are_answered_by_the_handlers_of_the_page(page: Page) -> None:
         app.put("/")(require_if_match(find_page)(lambda page: ""))
     client, other = shown.app.test_client(), shown.other.test_client()
     refused = client.put("/", headers=if_match('"v0"'))
-    assert refused.json == {"message": "Somebody else was faster.", "reason": "stale"}
+    assert refused.json == {"message": "Somebody else was faster.", "etag": '"v1"'}
     problem = client.put("/")
     assert problem.content_type == "application/problem+json"
     assert problem.headers["Cache-Control"] == "no-store"
@@ -635,7 +635,8 @@ def test_errors_are_answered_by_the_handlers_of_the_page(page: Page) -> None:
     shown.api.add_resource(PageView, "/page")
     restx = shown.api.app.test_client()
     refused = restx.put("/page", headers=if_match('"v0"'))
-    assert (refused.status_code, refused.json.keys()) == (412, {"code", "message", "reason"})
+    assert (refused.status_code, refused.json.keys()) == (412, {"code", "message", "reason", "etag"})
+    assert refused.json["etag"] == '"v1"'
     assert (refused.headers["ETag"], refused.headers["Cache-Control"]) == ('"v1"', "no-store")
     assert restx.get("/page").json.keys() == {"code", "message"}
 

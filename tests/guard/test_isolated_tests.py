@@ -94,7 +94,7 @@ def joined(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Joined]:
     assert joined.count() == 0
 
 
-def test_saves_good_and_stale_are_answered_as_ever(joined: Joined) -> None:
+def test_saves_good_and_stale_are_answered_as_ever(joined: Joined, caplog: pytest.LogCaptureFixture) -> None:
     for body in ("one", "two", "three"):
         seen = joined.get().headers["ETag"]
         saved = joined.put(body, seen)
@@ -102,6 +102,7 @@ def test_saves_good_and_stale_are_answered_as_ever(joined: Joined) -> None:
         assert saved.headers["ETag"] == joined.get().headers["ETag"] != seen
         assert joined.put("stale", seen).status_code == 412
         assert joined.get().text == body
+    assert "is not committed" not in caplog.text
 
 
 def test_a_save_that_names_no_state_takes_what_is_there(joined: Joined) -> None:

@@ -216,10 +216,29 @@ class TestTheTagOfAVersion:
 
             id: Mapped[int] = mapped_column(primary_key=True)
 
+        class Numbered(Apart):
+            __tablename__ = "numbered"
+
+            id: Mapped[int] = mapped_column(primary_key=True)
+            revision: Mapped[int] = mapped_column()
+            __mapper_args__ = {"version_id_col": revision}  # noqa: RUF012
+
         with pytest.raises(TypeError, match="Plain has no version"):
             etag_of_version(Plain, 1, "a")
         with pytest.raises(TypeError, match="The key of Composite has 2 parts"):
             etag_of_version(Composite, 1, "a")
+        for model, key, version, message in (
+            (Named, "1", "a", "The number is of type int, and '1' was given"),
+            (Composite, (1, 2), "a", "The part is of type str, and 2 was given"),
+            (Numbered, 1, "1", "The revision is of type int, and '1' was given"),
+            (Named, 1, 5, "The version is of type str, and 5 was given"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                etag_of_version(model, key, version)
+        nothing: Any = None
+        for number, given, name in ((1, nothing, "version"), (nothing, "a", "number")):
+            with pytest.raises(ValueError, match=f"The {name} is None, so that there was no ETag"):
+                etag_of_version(Named, number, given)
 
 
 def test_a_concrete_class_that_would_have_no_version_of_its_own_is_refused() -> None:

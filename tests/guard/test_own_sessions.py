@@ -10,6 +10,7 @@ from sqlalchemy import ForeignKey, event, insert, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
+from flask_etag import etag_resource, resource
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Base, Memo
@@ -43,6 +44,25 @@ def test_to_begin_what_the_loader_has_begun_is_refused_with_what_to_write(world_
     assert "with session.begin_nested():" in note
     assert board.get().text == "first"
     board.close()
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_so_it_is_in_a_read(board_on: Callable[..., Board], is_list: bool) -> None:
+    board = board_on("sqlite", Checked)
+
+    def load() -> Any:
+        found = board.db.session.scalars(select(Checked)).all()
+        return found if is_list else found[0]
+
+    def view(_: object) -> None:
+        with board.db.session.begin():
+            pass
+
+    board.app.get("/begun")(etag_resource(resource(load))(view))
+    with pytest.raises(InvalidRequestError, match="already begun") as raised:
+        board.send("GET", "/begun", {})
+    [note] = raised.value.__notes__
+    assert "end the view with session.commit()" in note
 
 
 @pytest.mark.parametrize("has_rival", [False, True])

@@ -302,16 +302,22 @@ def test_a_page_is_told_by_an_offset_and_a_limit_as_well(listing: Listing) -> No
         assert [note.id for note in behind] == [4]
 
 
-@pytest.mark.parametrize("what", ["select", "query", "pagination"])
+QUERIES: dict[str, Callable[[Listing], Any]] = {
+    "select": lambda _: select(Note),
+    "union": lambda _: select(Note).union(select(Note)),
+    "query": lambda listing: listing.db.session.query(Note),
+    "pagination": lambda listing: listing.db.paginate(select(Note), per_page=2),
+    "scalars": lambda listing: listing.db.session.scalars(select(Note)),
+    "result": lambda listing: listing.db.session.execute(select(Note)),
+    "scalars of a result": lambda listing: listing.db.session.execute(select(Note)).unique().scalars(),
+    "mappings": lambda listing: listing.db.session.execute(select(Note.id)).mappings(),
+    "a result of a connection": lambda listing: listing.db.session.connection().execute(select(Note)),
+}
+
+
+@pytest.mark.parametrize("what", QUERIES)
 def test_a_loader_that_returns_a_query_is_told_of_pages(listing: Listing, what: str) -> None:
-    db = listing.db
-
-    @resource
-    def find_query() -> Any:
-        if what == "pagination":
-            return db.paginate(select(Note), per_page=2)
-        return select(Note) if what == "select" else db.session.query(Note)
-
+    find_query: Any = resource(lambda: QUERIES[what](listing))
     listing.app.get("/query")(etag_resource(find_query)(lambda _: ""))
     with pytest.raises(TypeError, match=r"let it return Page\(session, select"):
         listing.app.test_client().get("/query")

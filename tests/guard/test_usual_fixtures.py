@@ -220,13 +220,14 @@ def test_tables_that_are_made_for_each_test_in_memory(in_memory: Application, fi
 
 @pytest.mark.parametrize(("kind", "fixture"), ROLLED_BACK, ids=lambda each: each.__name__)
 def test_a_transaction_that_is_rolled_back_after_the_test(
-    url: str, model: Any, kind: Any, fixture: Fixture
+    url: str, model: Any, kind: Any, fixture: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     application = Application(kind, url, model)
     if url.startswith("sqlite"):
         begin_for_real(application.engine)
     with fixture(application):
         goes_as_without(application)
+    assert "is not committed" not in caplog.text  # the test never does
     with application.engine.connect() as other:
         assert other.scalar(select(func.count()).select_from(model)) == 0
     application.engine.dispose()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from dogpile.cache import make_region
 from dogpile.cache.api import NO_VALUE
-from flask import Flask, Response, request
+from flask import Flask, Response, make_response, request
 from flask.testing import FlaskClient
 from flask.views import MethodView
 from flask_caching import Cache
@@ -203,11 +204,99 @@ def test_a_304_that_was_stored_is_never_the_answer_to_a_request_that_has_another
         caplog.clear()
     for conditions in ({"If-None-Match": f'"other", W/{tag}'}, {"If-None-Match": "*"}):
         assert board.client.get("/notes/1", headers=conditions).status_code == 304, conditions
-    dated = {"If-Modified-Since": "Sun, 06 Nov 1994 08:49:37 GMT"}
-    assert board.client.get("/notes/1", headers=dated).status_code == 304
+    long_ago, now = "Sun, 06 Nov 1994 08:49:37 GMT", "Fri, 27 Nov 2026 06:00:00 GMT"
+    for dated, named, answered in (
+        (long_ago, None, 500),  # nothing tells of which date the 304 is
+        ("no date", None, 500),
+        (long_ago, "Tue, 15 Nov 1994 12:45:26 GMT", 500),
+        (now, "Tue, 15 Nov 1994 12:45:26 GMT", 304),
+    ):
+        body, status, fields = stored["/notes/1"]
+        stored["/notes/1"] = body, status, {**fields, **({"Last-Modified": named} if named else {})}
+        answer = board.client.get("/notes/1", headers={"If-Modified-Since": dated})
+        assert answer.status_code == answered, dated
+    both = {"If-None-Match": tag, "If-Match": '"other"'}
+    assert board.client.get("/notes/1", headers=both).status_code == 500
     body, status, fields = stored["/notes/1"]
     stored["/notes/1"] = body, status, {name: text for name, text in fields.items() if name != "ETag"}
     assert board.client.get("/notes/1", headers={"If-None-Match": tag}).status_code == 500
+
+
+class Caching:
+    """A cache above that keeps what was answered in bytes, whatever that is: none that pickles."""
+
+    def __init__(self, view: Callable[..., Any]) -> None:
+        self.view = view
+        self.stored: tuple[bytes, int, dict[str, str]] | None = None
+
+    def __call__(self, **given: Any) -> Response:
+        if self.stored is None:
+            made = make_response(self.view(**given))
+            self.stored = made.get_data(), made.status_code, dict(made.headers)
+        return Response(*self.stored)
+
+    def answer(self, **given: Any) -> Response:
+        return self(**given)
+
+
+def bare(view: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(**given: Any) -> Any:
+        return view(**given)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "cached",
+    [
+        Caching,
+        lambda view: Caching(view).answer,
+        lambda view: bare(bare(Caching(bare(view)))),
+        lambda view: functools.partial(Caching(functools.partial(view))),
+    ],
+    ids=["an object", "a method", "through others", "partial"],
+)
+@pytest.mark.parametrize("is_class", [False, True])
+@pytest.mark.parametrize("board", ["SimpleCache"], indirect=True)
+def test_a_decorator_above_that_does_not_tell_what_it_wraps_is_seen_through(
+    board: Board, caplog: pytest.LogCaptureFixture, cached: Any, is_class: bool
+) -> None:
+    view: Any = etag_resource(resource(board.load))(board.show)
+    if is_class:
+
+        @etag_resource(resource(board.load))
+        class NoteView(MethodView):
+            def get(self, note: Note) -> dict[str, str]:
+                return board.show(note)
+
+        view = NoteView.as_view("note")
+    board.app.add_url_rule("/notes/<int:note_id>", "read", bare(cached(view)))
+    board.app.add_url_rule("/tag/<int:note_id>", "tag", view)
+    tag = board.client.get("/tag/1").headers["ETag"]
+    for _ in range(2):
+        assert board.client.get("/notes/1", headers={"If-None-Match": tag}).status_code == 304
+    assert board.client.get("/notes/1").status_code == 500
+    assert "read: a 304 that was stored for another request is no answer to this one" in caplog.text
+
+
+@pytest.mark.parametrize("board", ["SimpleCache"], indirect=True)
+def test_a_view_that_holds_another_answers_for_itself(board: Board, caplog: pytest.LogCaptureFixture) -> None:
+    """It may call that one, as a decorator would, and has a 304 of its own; what is in no cell yet is nothing."""
+    read = etag_resource(resource(board.load))(board.show)
+
+    @board.app.get("/latest")
+    def latest() -> Any:
+        if request.args:
+            return read(note_id=1)
+        made = Response("latest")
+        made.set_etag("own")
+        return made.make_conditional(request) if request.if_none_match else later
+
+    assert board.client.get("/latest", headers={"If-None-Match": '"own"'}).status_code == 304
+    later = "later"
+    assert board.client.get("/latest").text == "later"
+    assert board.client.get("/latest?note").json == {"body": "first"}
+    assert "something above" not in caplog.text
 
 
 def test_other_answers_of_hooks_are_their_own(board: Board, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_etag import Decision, decided
@@ -95,8 +96,11 @@ def test_prometheus_adds_up_what_several_processes_have_counted(tmp_path: Path) 
     found = {
         tuple(re.findall(r'(\w+)="(.*?)"', labels)): float(value) for labels, value in re.findall(pattern, body)
     }
-    counts = {(dict(labels)["outcome"], dict(labels)["reason"]): value for labels, value in found.items()}
+    counts = {(dict(labels)["outcome"], dict(labels)["reason"]): value for labels, value in found.items() if value}
     assert counts == {("accepted", ""): sent / 3, ("refused", "stale"): sent * 2 / 3}
+    # The alarms that go off at the first one are told of none before it.
+    begun = {(dict(labels)["endpoint"], dict(labels)["reason"]) for labels, value in found.items() if not value}
+    assert {("replace", "weakened"), ("replace", "partial")} <= begun
     assert {name for labels in found for name, _ in labels} == {"endpoint", "outcome", "reason", "raced"}
 
 
@@ -131,6 +135,32 @@ def test_the_dashboard_asks_prometheus_what_it_can_answer(tmp_path: Path) -> Non
     assert {name for each in expressions for name in re.findall(r"\w+_total", each)} == {
         "flask_etag_decisions_total"
     }
+
+
+def test_a_share_of_nothing_is_shown_as_0_and_not_left_out(tmp_path: Path) -> None:
+    """What has not happened yet has no counter: the share that raced, is 304, or is not ready."""
+    dashboard = json.loads((RECIPES / "grafana.json").read_text())
+    expressions = {panel["title"]: panel["targets"][0]["expr"] for panel in dashboard["panels"]}
+    shares = {title: expr for title, expr in expressions.items() if title.startswith("Share of")}
+    expected = {
+        "Share of writes that raced": 0,
+        "Share of reads that are 304": 0,
+        "Share of writes that are ready": 1,
+    }
+    assert shares.keys() == expected.keys()
+    counted = 'flask_etag_decisions_total{endpoint="replace",outcome="%s",reason="",raced="false"}'
+    asked = [
+        {
+            "expr": shares[title].replace("$__rate_interval", "5m").replace("$endpoint", ".*"),
+            "eval_time": "30m",
+            "exp_samples": [{"labels": '{endpoint="replace"}', "value": value}],
+        }
+        for title, value in expected.items()
+    ]
+    series = [{"series": counted % outcome, "values": "0+60x60"} for outcome in ("accepted", "served")]
+    file = tmp_path / "shares.yml"
+    file.write_text(json.dumps({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]}))
+    assert "SUCCESS" in promtool("test", "rules", str(file))
 
 
 # OpenTelemetry.
@@ -235,6 +265,15 @@ def test_json_logs_have_each_decision_with_its_request(monkeypatch: pytest.Monke
         "etag_resource": "find_page",
     }
     assert (accepted["level"], accepted["etag_outcome"]) == ("DEBUG", "accepted")
+
+    def fail(_: Flask, decision: Decision) -> None:
+        raise LookupError(decision.outcome)
+
+    with decided.connected_to(fail, client.application):
+        client.put("/page", headers=STALE)
+    told = json.loads(output.getvalue().splitlines()[-1])
+    assert told["message"].startswith("A receiver of flask_etag.decided has failed")
+    assert told["message"].endswith("LookupError: refused")
 
 
 # Sentry.

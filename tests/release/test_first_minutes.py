@@ -17,6 +17,7 @@ from tests.docs import pages
 from tests.release import console
 
 EXAMPLES = ROOT / "examples"
+TESTING = ROOT / "docs" / "testing.md"
 
 
 @pytest.fixture
@@ -43,7 +44,10 @@ def test_the_quickstart_runs_as_it_is_shown(environment: dict[str, str], tmp_pat
     folder = tmp_path / "notes"
     folder.mkdir()
     (folder / "app.py").write_text((ROOT / shown).read_text("utf-8"))
-    printed = dict(console.run(console.commands_of(page), folder, environment))
+    commands = [*console.commands_of(page), ". .venv/bin/activate", *console.commands_of(TESTING)]
+    printed = dict(console.run(commands, folder, environment))
+    [counted] = [output for command, output in printed.items() if "flask_etag.testing" in command]
+    assert counted in TESTING.read_text("utf-8")
     [refusal] = [output for command, output in printed.items() if "# 412" in command]
     problem = page.read_text("utf-8").partition("```json\n")[2].partition("```")[0]
     for member in re.findall(r'"(?:type|title|detail|reason)": "[^"]*"', problem):
