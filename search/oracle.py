@@ -530,6 +530,16 @@ def what_comes_again_is_known_by_what_it_has_left(of: Evidence) -> Iterator[Viol
 
 
 @rule
+def what_was_done_in_part_is_not_taken_for_done(of: Evidence) -> Iterator[Violation]:
+    """Rule 2.15: nor where the guard gives advice, as that a view commits once."""
+    again = of.outcome.again
+    if again is None or of.outcome.status < 400 or of.outcome.changed_later or of.trial.later:
+        return
+    if again.status // 100 == 2 and not again.runs:
+        yield Violation("done in part is taken for done", str(of.outcome.status))
+
+
+@rule
 def nobody_hangs(of: Evidence) -> Iterator[Violation]:
     """All that wait are bounded."""
     if of.outcome.seconds > LAST:

@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, Response, request
@@ -170,9 +171,22 @@ class World:
             app.add_url_rule(path, path, decorated, methods=METHODS)
         if kind.can_be_replayed:  # of a resource that no view reads: the one view writes, whatever the method
             find_only = resource(etag=kind.etag)(self._load)
-            insist: Callable[..., Any] = require_if_match(find_only, replay=True)(view)
             path = path_of(name, "insist")
-            app.add_url_rule(path, path, insist, methods=METHODS[1:])
+            app.add_url_rule(path, path, self._insisting(find_only, view), methods=METHODS[1:])
+
+    @staticmethod
+    def _insisting(find_only: Any, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a view under ``replay=True`` which is another for each request.
+
+        It stands for many views: of one that was seen to commit twice, no request is known again.
+        """
+
+        @wraps(require_if_match(find_only, replay=True)(view))
+        def insist(**arguments: Any) -> Any:
+            decorated: Callable[..., Any] = require_if_match(find_only, replay=True)(view)
+            return decorated(**arguments)
+
+        return insist
 
     def _serve_rival(self, app: Flask, db: SQLAlchemy, name: str, kind: Kind) -> None:
         find = resource(etag=kind.etag)(lambda: db.session.get(kind.model, kind.identity))
