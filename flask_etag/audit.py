@@ -110,13 +110,14 @@ def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
             yield rule, method, _answering(view, method)
 
 
-def undecorated_views(app: Flask, method: str) -> dict[str, Callable[..., Any]]:
-    """Return, by their endpoints, the views of an application that are not decorated for a method."""
-    return {
-        endpoint: view
+def undecorated_views(method: str) -> list[tuple[Flask, str, Callable[..., Any]]]:
+    """Return the views that are not decorated for a method, of every application: one may be mounted in one."""
+    return [
+        (app, endpoint, view)
+        for app in _apps
         for endpoint, view in app.view_functions.items()
         if protection_of(_answering(view, method)) is None
-    }
+    ]
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:

@@ -222,7 +222,7 @@ def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:
     explanation = Explanation()
     environ = {**builder.get_environ(), EXPLANATION: explanation}
     status: str | None = None
-    with suppress(_Stopped), _none_of_the_others(app, builder.method, explanation):
+    with suppress(_Stopped), _none_of_the_others(builder.method, explanation):
         try:  # in an application context of its own
             _, status, _ = Context().run(run_wsgi_app, app.wsgi_app, environ)
         except Exception:  # in debug mode, an error leaves the application
@@ -233,14 +233,16 @@ def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _none_of_the_others(app: Flask, method: str, explanation: Explanation) -> Iterator[None]:
-    """Let no view of an application run that is not decorated: what it writes would be written."""
-    bare = undecorated_views(app, method)
-    app.view_functions.update({name: explanation.stop_before(view) for name, view in bare.items()})
+def _none_of_the_others(method: str, explanation: Explanation) -> Iterator[None]:
+    """Let no view run that is not decorated: what it writes would be written."""
+    bare = undecorated_views(method)
+    for app, endpoint, view in bare:
+        app.view_functions[endpoint] = explanation.stop_before(view)
     try:
         yield
     finally:
-        app.view_functions.update(bare)
+        for app, endpoint, view in bare:
+            app.view_functions[endpoint] = view
 
 
 @etag.command("explain")
