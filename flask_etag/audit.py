@@ -110,14 +110,18 @@ def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
             yield rule, method, _answering(view, method)
 
 
-def undecorated_views(method: str) -> list[tuple[Flask, str, Callable[..., Any]]]:
-    """Return the views that are not decorated for a method, of every application: one may be mounted in one."""
-    return [
-        (app, endpoint, view)
-        for app in _apps
+def all_apps() -> list[Flask]:
+    """Return all applications of this process that have an ``ETag``: one may be mounted in another."""
+    return list(_apps)
+
+
+def undecorated_views(app: Flask, method: str) -> dict[str, Callable[..., Any]]:
+    """Return, by their endpoints, the views of an application that are not decorated for a method."""
+    return {
+        endpoint: view
         for endpoint, view in app.view_functions.items()
         if protection_of(_answering(view, method)) is None
-    ]
+    }
 
 
 def _answering(view: Callable[..., Any], method: str) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from flask.globals import current_app
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_etag.audit import Guard, Protection, etag, field_given, guard_of, undecorated_views
+from flask_etag.audit import Guard, Protection, all_apps, etag, field_given, guard_of, undecorated_views
 from flask_etag.errors import TYPE_PREFIX, ConditionalRequestError
 from flask_etag.exchange import ANSWERED_AGAIN, EXPLANATION, Exchange
 from flask_etag.preconditions import Preconditions, Representation, http_date
@@ -235,14 +235,14 @@ def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:
 @contextmanager
 def _none_of_the_others(method: str, explanation: Explanation) -> Iterator[None]:
     """Let no view run that is not decorated: what it writes would be written."""
-    bare = undecorated_views(method)
-    for app, endpoint, view in bare:
-        app.view_functions[endpoint] = explanation.stop_before(view)
+    bare = [(app, undecorated_views(app, method)) for app in all_apps()]
+    for app, views in bare:
+        app.view_functions.update({name: explanation.stop_before(view) for name, view in views.items()})
     try:
         yield
     finally:
-        for app, endpoint, view in bare:
-            app.view_functions[endpoint] = view
+        for app, views in bare:
+            app.view_functions.update(views)
 
 
 @etag.command("explain")
