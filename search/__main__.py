@@ -12,6 +12,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -106,9 +107,9 @@ def described(finding: Finding) -> str:
 def search(
     names: list[str], seconds: float, seed: int, count: int | None = None, without: Sequence[str] = ()
 ) -> Search:
-    """Look for ways around the guard, on one database after the other."""
+    """Look for ways around the guard, on one database after the other, until it is interrupted."""
     found = Search()
-    with opened(names) as databases:
+    with suppress(KeyboardInterrupt), opened(names) as databases:
         for database in databases:
             world = World(database)
             # Where each statement commits by itself, a sentence is all that there is to find.

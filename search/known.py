@@ -249,6 +249,24 @@ KNOWN: dict[str, Trial] = {
     "versioned at autocommit": Trial(
         "sqlite, autocommit", steps=["set num", "flush", "rival fresh", "refresh", "set text", "commit"]
     ),
+    "version of what takes a deleted row's place": Trial(WAL, steps=["delete add", "set version", "commit"]),
+    "made again under a plan": Trial(WAL, form="insist", steps=["delete", "flush", "add", "commit"]),
+    "made again, and the database counts anew": Trial(
+        MARIADB, "triggered", steps=["delete", "flush", "core insert", "commit"]
+    ),
+    "made elsewhere, past a loader that cannot see": Trial(
+        "sqlite, wal, real begins", form="create", steps=["second add", "rival plain", "second merge"]
+    ),
+    "kept until another session's commit": Trial(PG, "xmin", steps=["upsert nothing", "second target"]),
+    "commit in a savepoint's block, of a column": Trial(
+        WAL, "column", steps=[{"savepoint rollback": ["upsert update", "commit"]}], ending="raise"
+    ),
+    "commit in a savepoint's block, and the object after it": Trial(
+        WAL, "hashed", steps=["set text", {"savepoint rollback": ["commit"]}, "bulk save"], expire=False
+    ),
+    "refused while a view that another calls gives up": Trial(
+        "mariadb, repeatable read, snapshot isolation", form="nested", steps=["rival delete"], ending="abort 404"
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

@@ -96,6 +96,15 @@ class Evidence:
                 more.append(mishap)
         return more
 
+    @property
+    def went_another_way(self) -> bool:
+        """Say whether the view has not met an error that it swallows where nothing guards it.
+
+        The guard lets it go on from what the request itself has left, where SQLAlchemy alone finds that stale.
+        """
+        names = [Counter(mishap.name for mishap in each.swallowed) for each in (self.control, self.outcome)]
+        return bool(names[0] - names[1])
+
 
 Rule = Callable[[Evidence], Iterator[Violation]]
 RULES: list[Rule] = []
@@ -188,7 +197,7 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
     writes = [head for head in heads(of.trial.steps) if not head.startswith(QUIET)]
     if writes and all(head.startswith("part ") for head in writes):
         return  # it has read what belongs to the row after the rival, and there was nothing left to be written
-    if any(mishap.is_refusal for mishap in more):
+    if any(mishap.is_refusal and not mishap.is_of_merge for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
     elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the unique violation was swallowed")
@@ -236,12 +245,18 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     if of.had_rivals or of.outcome.has_advice or of.control.status >= 500 or _is_for_the_application(of):
         return
     outcome, control = of.outcome, of.control
+    if of.went_another_way and not (outcome.error is not None and outcome.error.is_ours):
+        return
     if outcome.is_refused:
+        if _meets_itself(of):
+            return
         if not (_may_be_refused_alone(of.trial) or _waits_for_itself(of) or _is_by_chance(of.trial)):
             yield Violation("refused, and there was nobody", f"{outcome.status}")
     elif outcome.status != control.status:
         if _is_stale_to_itself(of):
             return  # the guard's page says so: a statement moves the version, so that what was kept is older
+        if _sets_what_cannot_be_set(of):
+            return  # the view sets it, and commits nothing: only the guard sends what is left unsent
         if outcome.status >= 500:
             yield Violation("5xx", _named(outcome))
         else:
@@ -289,7 +304,21 @@ def _waits_for_itself(of: Evidence) -> bool:
 def _is_stale_to_itself(of: Evidence) -> bool:
     """Say whether merge() was given an older version, and nobody else has made another one."""
     error = of.outcome.error
-    return error is not None and error.name == "StaleDataError" and "on merged state" in error.text
+    return error is not None and error.is_of_merge
+
+
+def _meets_itself(of: Evidence) -> bool:
+    """Say whether the view writes on what it has deleted, or changed where its own transaction cannot see it."""
+    changes = of.outcome.changes
+    if of.outcome.reason != "partial" or not changes:
+        return False
+    is_by_two = any(head.startswith(("second ", "raw ")) for head in heads(of.trial.steps))
+    return changes[-1].kind == "D" or (is_by_two and "read committed" not in of.trial.database)
+
+
+def _sets_what_cannot_be_set(of: Evidence) -> bool:
+    """Say whether the view gives a version to a row whose versions are PostgreSQL's own."""
+    return of.outcome.error is not None and "cannot assign to system column" in of.outcome.error.text
 
 
 def _may_be_refused_alone(trial: Trial) -> bool:
@@ -299,6 +328,7 @@ def _may_be_refused_alone(trial: Trial) -> bool:
     return (
         kind.by_hand
         or trial.early == "unsent"  # it is judged by what the hook has made of it, in memory or by autoflush
+        or (trial.kind == "triggered" and any("delete" in head for head in heads(trial.steps)))  # counts anew
         or (trial.kind == "column" and bool(words & (BRINGS_NO_VERSION | {"set", "merge"})))
         or (kind.version not in (None, "version") and bool(SET_BACK & set(heads(trial.steps))))
     )
@@ -363,7 +393,11 @@ def _would_fail_anyway(of: Evidence) -> bool:
         return True  # nothing is said of a GET that writes, and meets another writer
     if of.outcome.met_siblings_only and of.trial.form != "batch":
         return True
+    if of.foreign and of.foreign[-1].kind == "D":
+        return True  # no report can let pass a write of what is not there
     error = of.raced.error
+    if error is not None and "database-loaded version" in error.text:
+        return True  # SQLAlchemy's refusal to read a row anew under a lock, as the page on the roll-out says
     tables = [f" on table '{table.name}' " for table in KINDS[of.trial.kind].tables]
     if error is not None and " on table '" in error.text and not any(table in error.text for table in tables):
         return True  # a part or a link, which has no version that a report could let pass
@@ -402,6 +436,8 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
         return
     if of.trial.form == "get" and (of.trial.later or "autocommit" in of.trial.database):
         return  # nothing has been committed, nor even sent, when a read is answered; or a ROLLBACK undoes nothing
+    if of.trial.early == "unsent" and "rollback" in heads(of.trial.steps):
+        return  # it was judged by what a hook has changed, which the view has undone with the transaction
     if outcome.is_pending or outcome.changed_later:
         return  # it is of what was flushed: the application may commit that in after_request, and the log says so
     if any(rival.waited and 200 <= rival.status < 300 for rival in outcome.rivals):
@@ -436,6 +472,8 @@ def another_state_has_another_tag(of: Evidence) -> Iterator[Violation]:
     changes = [change for change in outcome.changes if not change.is_of_sibling]
     if not changes or changes[-1].actor != VIEW:
         return  # what others make anew may count from the first version on
+    if "set key" in heads(of.trial.steps) and changes[-1].kind == "I":
+        return  # nor is it looked at under the old key, as the documentation says
     if outcome.last_etag == outcome.first_etag and outcome.last_content != outcome.first_content:
         yield Violation("the tag has not moved", f"answered {outcome.status // 100}xx")
 
@@ -450,7 +488,7 @@ def all_is_written_or_nothing(of: Evidence) -> Iterator[Violation]:
     dies = _dies_by_itself(of.trial.steps)
     if dies and not of.trial.is_enforced:
         return  # PostgreSQL answers COMMIT by a ROLLBACK, and nothing is refused where nothing protects
-    if of.more_swallowed and not dies:
+    if of.went_another_way or (of.more_swallowed and not dies):
         return
     if of.outcome.last_content != of.control.last_content:
         yield Violation("accepted, and half of it is lost")

@@ -42,6 +42,11 @@ class Mishap:
     is_ours: bool = False
     is_of_commit: bool = False
 
+    @property
+    def is_of_merge(self) -> bool:
+        """Say whether ``merge()`` was given an older version: it compares in memory, and sends nothing."""
+        return self.name == "StaleDataError" and "on merged state" in self.text
+
 
 @dataclass
 class RivalOutcome:

@@ -303,4 +303,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # its servers and clients have ended by now
+        sys.exit(130)

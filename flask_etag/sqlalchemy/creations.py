@@ -75,7 +75,9 @@ class Creations:
         for creation in list(self.unmade):
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             if creation.has_made_elsewhere(state):
-                self.claim(creation, creation.find())
+                self._look_from_elsewhere(creation, connection, None, _tables_of(mapper))
+                if creation.claim is None:
+                    self.claim(creation, creation.find())
             if creation.claim is None:
                 creation.replacing(connection, state)
 
@@ -228,6 +230,7 @@ class Creations:
         """Let a loader see what a statement may overwrite that another connection than the loader's executes.
 
         :param connection: the one that executes it, or commits it.
+        :param statement: ``None`` for what a flush is going to send.
         :raises RuntimeError: if the transaction of the loader cannot be let see that.
         :raises StaleDataError: if another has made what the URL names.
         """
@@ -263,6 +266,10 @@ class Creations:
             return False
         session.rollback()
         return True
+
+
+def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
+    return frozenset(str(table.name) for table in mapper.tables)
 
 
 _UNSEEN = (

@@ -38,6 +38,7 @@ from flask_etag.sqlalchemy.models import (
     names_of_columns,
     names_of_other_rows,
     next_version,
+    planned_after,
     put_version_back,
     random_version,
     version_key,
@@ -73,7 +74,7 @@ class RowClaim(Claim):
     """Whether a try to write the row failed, and it is still to be seen whether another writer is the reason."""
 
     lost: BaseException | None = None
-    """What a COMMIT has ended with that nobody knows the end of: it was done, or it was not."""
+    """What a commit has ended with, since the server was lost: it was not done, or nobody knows whether it was."""
 
     misuse: RuntimeError | None = None
     """Why the row cannot be guarded at all."""
@@ -90,10 +91,9 @@ class RowClaim(Claim):
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_ours_alone = True  # whether nobody else can have written the row when it is read back
-    _may_show_another = False  # whether another may have written it since it was loaded, and is not refused
+    _is_tag_known = True  # whether the URL still names it, and the answer cannot show what another has overwritten
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
-    _is_renamed = False  # whether the request has changed the key: the URL names another row, if any
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
     _columns_before: dict[str, Any] | None = (
         None  # the columns of the base, once a statement may have changed some of them
@@ -127,7 +127,7 @@ class RowClaim(Claim):
 
     def note_another(self) -> None:
         """Note that another may have written the row since it was loaded; the answer may show it as it was."""
-        self._may_show_another = True
+        self._is_tag_known = False
 
     def leave_unread(self) -> None:
         """Take whatever the row has for expected, and do not look at it before something is written."""
@@ -239,9 +239,13 @@ class RowClaim(Claim):
 
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
+        is_of_it = self.connection is connection
+        if is_of_it and self.base.fingerprint is not UNREAD:  # of a COMMIT, nobody knows even now
+            self.lost = None
         super().commit(connection)
-        self._columns_before = None
-        self._note_version()
+        if is_of_it:
+            self._columns_before = None
+            self._note_version()
 
     @property
     def is_in_another_s(self) -> bool:
@@ -535,7 +539,7 @@ class RowClaim(Claim):
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
         key = key_of(state)
         if key != self.row.key or state.mapper is not self.row.mapper:
-            self.row, self._is_renamed = Row(state.mapper, key, state.identity_token), True
+            self.row, self._is_tag_known = Row(state.mapper, key, state.identity_token), False
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known
@@ -546,8 +550,7 @@ class RowClaim(Claim):
             expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
-        is_known = self._is_ours_alone and not (self._is_renamed or self._may_show_another)
-        is_tagged = has_moved and is_known and not self._may_show_old_parts()
+        is_tagged = has_moved and self._is_tag_known and self._is_ours_alone and not self._may_show_old_parts()
         return Known(known.fingerprint, etag if is_tagged else None)
 
     def _may_show_old_parts(self) -> bool:
@@ -615,20 +618,25 @@ class RowClaim(Claim):
         return Known(version)
 
     def _is_behind(self, version: object) -> bool:
-        """Tell whether a row that was deleted and made again has begun to count anew."""
-        return self._is_made_again and self._latest is not ABSENT and not is_newer(version, self._latest)
+        """Tell whether a row that was deleted and made again has begun to count anew, or departs from the plan."""
+        if not self._is_made_again or self._latest is ABSENT:
+            return False
+        return not is_newer(version, self._latest) or planned_after(self._latest) not in (None, version)
 
     def _set_version(self, version: object) -> object:
-        """Give the row a version, in memory too; return it as it is stored."""
+        """Give the row a version, in memory too; return it as it is stored.
+
+        :param version: ``None`` where the database makes one by any UPDATE.
+        """
         connection: Any = self.connection
         column: Any = self.row.mapper.version_id_col
         where = self.row.where()
         if self._is_made_again and databases.is_seen_twice(connection, self.row):
             where.append(databases.is_made_here())
-        move = update(column.table).values({column: version}).where(*where)
+        move = update(column.table).values({column: column if version is None else version}).where(*where)
         connection.execute(move, execution_options={OWN: True})
         name = version_key(self.row.mapper)
-        if not is_stored_as_sent(column, version):
+        if version is None or not is_stored_as_sent(column, version):
             version = (databases.read(connection, self.row, (name,)) or {}).get(name)
         self._put_into_memory(version)
         return version
@@ -662,9 +670,7 @@ class RowClaim(Claim):
         is_given = issubclass(mapper.class_, Versioned) and version != state.dict.get(name)
         is_behind = self._latest is not ABSENT and not is_newer(version, self._latest)
         if is_behind or is_given:  # of Versioned, no statement gives the version
-            following = next_version(mapper, self._latest if is_behind else version)
-            if following is not None:
-                return Known(self._set_version(following))
+            version = self._set_version(next_version(mapper, self._latest if is_behind else version))
         self._put_into_memory(version)
         return Known(version)
 
@@ -679,8 +685,7 @@ class RowClaim(Claim):
         if self.is_versioned:
             did_move, name = is_newer(fingerprint, self.base.fingerprint), version_key(mapper)
         else:
-            did_move = self.terms.column is None or etag is None or etag != self.base.etag
-            name = str(self.terms.column)
+            did_move, name = self._has_column_moved(fingerprint, etag), str(self.terms.column)
         if did_move:
             return True
         log.logger.warning(
@@ -693,12 +698,29 @@ class RowClaim(Claim):
             self.refuse()
         return False
 
+    def _has_column_moved(self, fingerprint: object, etag: str | None) -> bool:
+        """Tell whether the column that the tag is made of has another value, if by the tag or by the row."""
+        name, before = self.terms.column, self.base.fingerprint
+        if name is None or etag is not None:
+            return name is None or etag != self.base.etag
+        if not (isinstance(before, dict) and isinstance(fingerprint, dict)) or name not in fingerprint:
+            return True
+        return bool(fingerprint[name] != before.get(name))
+
 
 def _refresh(session: Session, state: InstanceState[Any]) -> None:
     """Read an object anew, except what has an unsent change, which would lose it."""
     names = [name for name in loaded_names(state) if name not in state.committed_state]
-    if names:  # of no name at all, SQLAlchemy reads everything
+    if not names:  # SQLAlchemy would read everything
+        return
+    values = {name: state.dict[name] for name in names if name in state.dict}
+    try:
         session.refresh(state.obj(), names)
+    except InvalidRequestError as error:
+        if not databases.is_gone(error):  # nothing can be loaded now, and SQLAlchemy has let go of it before
+            state.dict.update(values)
+            state.expired_attributes.difference_update(values)
+        raise
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:

@@ -92,8 +92,13 @@ is_followed = False
 
 
 def _next_version(version: str | None) -> str:
-    planned = following.get().get(version) if is_followed else None
+    planned = planned_after(version) if is_followed else None
     return random_version() if planned is None else planned
+
+
+def planned_after(version: Any) -> str | None:
+    """Return the version that is to follow another; ``None`` where no request has said which."""
+    return following.get().get(version)
 
 
 def random_version() -> str:
@@ -105,6 +110,14 @@ def random_version() -> str:
 def _ignore_what_was_set(_mapper: Mapper[Any], _: Connection, target: object) -> None:
     """SQLAlchemy would store the version that was set, and make none."""
     put_version_back(instance_state(target))
+
+
+@event.listens_for(Versioned, "before_insert", propagate=True)
+def _forget_what_was_set(mapper: Mapper[Any], _: Connection, target: object) -> None:
+    """Where the flush also deletes what had the key before, SQLAlchemy makes an UPDATE of both, and stores it."""
+    state = instance_state(target)
+    for values in (state.dict, state.committed_state):
+        values.pop(version_key(mapper), None)
 
 
 def put_version_back(state: InstanceState[Any]) -> None:

@@ -68,7 +68,7 @@ class SessionUnit:
         self._transactions: defaultdict[Connection, Transaction] = defaultdict(Transaction)
         self._begun: dict[Session, Connection] = {}  # the connection of each one's last transaction
         self._creations = Creations(self._transactions, self._begun, self._claims)
-        self._executing: _Executing | None = None
+        self._executing: dict[object, _Executing] = {}  # by its context; by its connection, what covering.py sends
         self._commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
         self._commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
@@ -91,8 +91,10 @@ class SessionUnit:
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 self._refuse_behind(error)
                 self._read_back_all()
-        except StaleDataError as stale:
-            self._raise_if_refused(stale)
+        except (StaleDataError, DBAPIError) as refused:
+            if databases.cause_of(refused) is None:
+                raise
+            self._raise_if_refused(refused)
         finally:
             _units.reset(self._token)
             if self._plan is not None:
@@ -107,6 +109,8 @@ class SessionUnit:
         session = session_of(target)
         self._note_session(session)
         claim = RowClaim(terms, target, session)
+        if session not in self._begun and session.in_transaction():  # it had begun before the request
+            self._begun[session] = claim.connection_of_session()
         claim.is_judged = False
         self._claims.append(claim)
         return claim
@@ -320,7 +324,7 @@ class SessionUnit:
         compiled = context.compiled
         if OWN in context.execution_options:
             return
-        self._executing = self._commit_sent_on = None
+        self._commit_sent_on = None
         if compiled is None:
             return
         tables = statements.tables_written_by(compiled)
@@ -356,15 +360,14 @@ class SessionUnit:
                 see_to(connection, transaction.depth)
         if not is_of_flush:
             concerned += self._creations.executing(connection, statement, tables, context.compiled_parameters)
-        # Only now: what was asked for meanwhile is none of it.
-        self._executing = _Executing(connection, concerned, "flush" if is_of_flush else "statement")
+        self._executing[context] = _Executing(concerned, "flush" if is_of_flush else "statement")
 
     def after_cursor_execute(
         self, connection: Connection, cursor: Any, _sql: str, _parameters: object, context: Any, _: bool
     ) -> None:
         """Note that what is claimed may have been written."""
-        executing = self._executing
-        if executing is None or executing.connection is not connection or OWN in context.execution_options:
+        executing = self._executing.pop(context, None)
+        if executing is None:
             return
         transaction = self._transactions[connection]
         transaction.wrote(counts=not leaves_every_version(context.compiled))
@@ -388,17 +391,28 @@ class SessionUnit:
             return
         cause = databases.cause_of(error)
         self._last_cause = cause or self._last_cause
-        executing, self._executing = self._executing, None
+        executing = self._executing.pop(context.execution_context, None) or self._executing.pop(connection, None)
         if context.statement is None and self._commit_sent_on is connection:
             self._commit_failed(connection, error)
             if databases.leaves_transaction_open(connection):
                 context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
-        elif executing is not None and executing.connection is connection:
+        elif executing is not None:
             for claim in executing.claims:
                 claim.note(error)
+        if context.is_disconnect and self._is_committing(connection):
+            for claim in self._claims:
+                if claim.connection is connection and claim.is_pending:
+                    claim.lost = error
         if self._creations.unmade:
             self._creations.note(error)
         self._note_end(connection, error)
+
+    def _is_committing(self, connection: Connection) -> bool:
+        """Tell whether a session's commit is going on, on a connection, and COMMIT is still to be sent."""
+        committing = self._commit_going_on
+        if committing is None or committing.session.get_transaction() is not committing:
+            return False
+        return self._begun.get(committing.session) is connection
 
     def _note_end(self, connection: Connection, error: BaseException) -> None:
         """Note that an error has ended a transaction, or leaves nothing to do but to roll back."""
@@ -494,7 +508,7 @@ class SessionUnit:
             claim.refuse_what_cannot_hold(connection)
             claim.refuse_to_wait(connection, is_row=True)
         moving = [claim for claim in claims if claim.expected.fingerprint is not ABSENT]
-        self._executing = _Executing(connection, moving, "flush")  # by a statement of ours, which may fail
+        self._executing[connection] = _Executing(moving, "flush")  # by a statement of ours, which may fail
         return moving
 
     def moved(self, claim: RowClaim, connection: Connection, target: object | None, *, is_moved: bool) -> None:
@@ -503,7 +517,7 @@ class SessionUnit:
         :param target: the object of the row in the session that has moved it, if it is there.
         :raises StaleDataError: if it is another.
         """
-        self._executing = None
+        self._executing.pop(connection, None)
         if target is not None:
             claim.target, claim.session = target, instance_state(target).session or claim.session
         if not is_moved:
@@ -617,9 +631,9 @@ class SessionUnit:
         try:
             return claim.connection_of_session()
         except InvalidRequestError:
-            begun = self._begun.get(claim.session)
-            if begun is None or begun.closed:
-                raise  # pragma: no cover - the session had begun before the request
+            begun = self._begun[claim.session]
+            if begun.closed:
+                raise
             return begun
 
     def _has_written_by(self, session: Session) -> bool:
@@ -736,12 +750,10 @@ class SessionUnit:
 class _Executing:
     """A statement that is executed.
 
-    :param connection: the connection that executes it.
     :param claims: the claims to the rows that it may write.
     :param by: who sends it.
     """
 
-    connection: Connection
     claims: list[RowClaim]
     by: Writer
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Response, g, request
 from sqlalchemy import String, Uuid, event, select, text, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
 
@@ -432,3 +432,31 @@ def test_p4_a_session_whose_own_transaction_is_over_does_not_matter_to_another_c
     left.clear()
     assert (answer.status_code, board.get().text) == (200, "mine again")
     assert answer.headers.get("ETag") in (None, board.get().headers["ETag"])
+
+
+@pytest.mark.parametrize("model", [Memo, Checked])
+@pytest.mark.parametrize("has_rival", [False, True])
+def test_p4_a_commit_in_a_savepoint_s_block_holds_what_was_judged_in_a_session_that_had_begun_before(
+    board_on: Callable[..., Board], model: type[Any], has_rival: bool
+) -> None:
+    """Such a session gives no connection any more until the block ends."""
+    board = board_on("postgresql", model)
+
+    @board.app.before_request
+    def begin() -> None:
+        if request.path.startswith("/mine"):
+            board.db.session.scalars(select(Player)).all()
+
+    def view(found: Any) -> None:
+        session = board.db.session
+        if has_rival:
+            board.let_go()
+            board.meanwhile("PUT", If_Match="*")
+        with suppress(InvalidRequestError), session.begin_nested():
+            session.add(Player(id=7, name="beside it"))
+            session.commit()
+
+    assert board.save(view).status_code == (412 if has_rival else 200)
+    with board.engine.connect() as connection:
+        names = connection.scalars(select(Player.name).where(Player.id == 7)).all()
+    assert names == ([] if has_rival else ["beside it"])
