@@ -18,7 +18,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_etag.audit import Guard, Protection, etag, field_given, guard_of, undecorated_views
 from flask_etag.errors import TYPE_PREFIX, ConditionalRequestError
-from flask_etag.exchange import EXPLANATION, Exchange
+from flask_etag.exchange import ANSWERED_AGAIN, EXPLANATION, Exchange
 from flask_etag.preconditions import Preconditions, Representation, http_date
 
 _FIELDS = {
@@ -46,6 +46,7 @@ class Explanation:
     :ivar facts: what is told of it: a heading and a sentence each.
     :ivar is_reached: whether the request has got to a decorated view.
     :ivar is_loaded: whether the loader has run, and the tag is made, without an error.
+    :ivar is_replayed: whether it was done before, and is answered without its view.
     :ivar refusal: the refusal that it is answered with, if that is so.
     :ivar stopped: what would happen now, and the page that has more of it, if its view would run.
     """
@@ -53,6 +54,7 @@ class Explanation:
     facts: list[tuple[str, str]] = field(default_factory=list)
     is_reached: bool = False
     is_loaded: bool = False
+    is_replayed: bool = False
     refusal: ConditionalRequestError | None = None
     stopped: tuple[str, str] = "", ""
     _guard: Guard | None = None
@@ -62,6 +64,9 @@ class Explanation:
 
         :raises _Stopped: where the view would run.
         """
+        if ANSWERED_AGAIN in exchange.environ:  # by what a GET gives
+            self.is_replayed = True
+            raise _Stopped
         self.is_reached = True
         self._look(exchange, protection)
 
@@ -73,7 +78,9 @@ class Explanation:
 
         exchange.view = stop
         try:
-            return answer(exchange)
+            response = answer(exchange)
+            self.is_replayed = exchange.outcome == "replayed"
+            return response
         except ConditionalRequestError as refusal:
             self.refusal = refusal
             self.facts.extend(_items(refusal))
@@ -137,6 +144,7 @@ class Explanation:
         @wraps(view)
         def stop(*_: object, **__: object) -> None:
             what = "the view runs: it is not decorated for this method, so that no condition is judged"
+            self.is_replayed = self.is_reached  # by what a GET gives, of a class of its own
             self.stopped = what, "configuration#the-audit"
             raise _Stopped
 
@@ -147,7 +155,10 @@ class Explanation:
 
         :param status: of the answer; ``None`` where the view would run.
         """
-        if status is None:
+        if self.is_replayed:
+            told = "this very request was done before, and is known again. It is not done twice"
+            what, page = f"{status or '200 OK'}: {told}", "lost-answers"
+        elif status is None:
             what, page = self.stopped
         elif self.refusal is not None:
             what, page = f"{status}: {self.refusal.reason}. {self.refusal.title}", f"errors#{self.refusal.reason}"

@@ -18,12 +18,11 @@ from inspect import iscoroutinefunction
 from io import BytesIO
 from os import urandom
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
-from werkzeug.urls import iri_to_uri
 
 from flask_etag import log
 from flask_etag.audit import Unprotected, protection_of
@@ -330,18 +329,29 @@ def _is_one_tag(field: str | None) -> bool:
 
 
 def _body() -> bytes | None:
-    """Return the body of the request, which the view can read again; ``None`` if it is not to be had."""
-    environ, length = request.environ, request.content_length
+    """Return the body of the request, which is left as it was found; ``None`` if it is not to be had.
+
+    What the application would refuse to read is not read either: the view may know what it does.
+    """
+    environ, length, limit = request.environ, request.content_length, request.max_content_length
     if length is None:
         is_empty = environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
         return b"" if is_empty and "HTTP_TRANSFER_ENCODING" not in environ else None
-    if length > MAX_BODY:
+    if length > MAX_BODY or (limit is not None and length > limit):
         return None
-    body: bytes = request.get_data()
-    if len(body) != length:
-        return None  # something above has consumed it
-    vars(request)["stream"] = BytesIO(body)
-    return body
+    if "stream" in vars(request):  # something above has begun to read it, and may have kept it
+        body: bytes = vars(request).get("_cached_data") or b""
+    else:
+        body = b"".join(_read_from(environ["wsgi.input"], length))
+        environ["wsgi.input"] = BytesIO(body)
+    return body if len(body) == length else None
+
+
+def _read_from(stream: Any, length: int) -> Iterator[bytes]:
+    """Yield what is read from a stream, up to a length: as much as it gives at once, until it gives no more."""
+    while length > 0 and (read := stream.read(length)):
+        yield read
+        length -= len(read)
 
 
 # The answer.
@@ -350,39 +360,57 @@ def _body() -> bytes | None:
 def _answer(exchange: Exchange, resource: Resource[..., Any], etag: EntityTag) -> Response:
     """Answer a request that was done before: what a GET gives, or else 204 and the tag.
 
+    What a GET gives is not shown if it is something else by now: somebody has written it in this very moment.
+
     :param etag: the tag of what it has left.
-    :raises PreconditionFailed: if another has written the target in this very moment.
     """
-    path = _path_to_read(exchange, resource)
-    read = None if path is None else _read(exchange, path)
-    if read is None:
+    url = _url_to_read(exchange, resource)
+    read = None if url is None else _read(exchange, url)
+    if read is None or read[1].opaque[:LENGTH] != etag.opaque[:LENGTH]:
         response = current_app.response_class(status=204, content_type="")
         exchange.tag(response, str(etag), names_in(response.headers))
     else:
-        response, shown = read
-        if shown.opaque[:LENGTH] != etag.opaque[:LENGTH]:
-            raise PreconditionFailed("stale", shown)
-    response.headers["Content-Location"] = path or iri_to_uri(request.script_root + request.path)
+        response = read[0]
+    response.headers["Content-Location"] = url or _own_url()
     exchange.outcome = "replayed"
     return response
 
 
-def _path_to_read(exchange: Exchange, resource: Resource[..., Any]) -> str | None:
-    """Return the path by which a resource is read: the request's own, or another; ``None`` where none is known."""
+def _own_url() -> str:
+    """Return the URL of the request, from its path on."""
+    path = (request.environ.get("SCRIPT_NAME", "") + request.environ["PATH_INFO"]).encode("latin-1")
+    return quote(path, safe="/:@!$&'()*+,;=") + _query()
+
+
+def _query() -> str:
+    query = request.query_string.decode("latin-1")
+    return f"?{query}" if query else ""
+
+
+def _url_to_read(exchange: Exchange, resource: Resource[..., Any]) -> str | None:
+    """Return the URL by which what was written is read: the request's own, or another; ``None`` if none is known.
+
+    The loader has to be given what it was given for the request. Where the URL's variables do not tell it what to
+    load, the query may.
+    """
     adapter: Any = current_app.create_url_adapter(request)
+    given = exchange.url_arguments
     try:
         endpoint, arguments = adapter.match(method="GET")
-        if _reads(endpoint, resource):
-            return str(adapter.build(endpoint, arguments, "GET"))
+        if _reads(endpoint, resource) and given.items() <= arguments.items():
+            return _own_url()
     except HTTPException:
         pass  # the URL is not for GET
-    for rule in current_app.url_map.iter_rules():
-        if "GET" in (rule.methods or ()) and rule.arguments and _reads(rule.endpoint, resource):
+    rules = sorted(current_app.url_map.iter_rules(), key=lambda rule: len(given.keys() - rule.arguments))
+    for rule in rules:  # those first that leave out the least of it
+        if "GET" in (rule.methods or ()) and _reads(rule.endpoint, resource):
+            arguments = {name: given[name] for name in rule.arguments if name in given}
+            current_app.inject_url_defaults(rule.endpoint, arguments)
             try:
-                arguments = {name: exchange.url_arguments[name] for name in rule.arguments}
-                return str(adapter.build(rule.endpoint, arguments, "GET"))
-            except (BuildError, KeyError):
+                url = str(adapter.build(rule.endpoint, arguments, "GET"))
+            except BuildError:
                 continue  # it needs more than the request has
+            return url if given else url + _query()
     return None
 
 
@@ -393,22 +421,30 @@ def _reads(endpoint: str, resource: Resource[..., Any]) -> bool:
     return protection is not None and protection.resource is resource
 
 
-def _read(exchange: Exchange, path: str) -> tuple[Response, EntityTag] | None:
-    """Return what a GET of a path is answered, and its tag; ``None`` where it has none of a whole content."""
+def _read(exchange: Exchange, url: str) -> tuple[Response, EntityTag] | None:
+    """Return what a GET of a URL is answered, and its tag; ``None`` where it has none of a whole content."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     left_out = {*_CONDITIONS, *_OF_CONTENT, "werkzeug.request"}
     environ = {name: value for name, value in exchange.environ.items() if name not in left_out}
     finishing: list[Callable[[Response], Response]] = []
     environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO(), ANSWERED_AGAIN: finishing}
-    if unquote(path) != request.script_root + request.path:
+    if url != _own_url():
+        path, _, query = url.partition("?")
         below = unquote_to_bytes(path).decode("latin-1").removeprefix(environ.get("SCRIPT_NAME", ""))
-        environ |= {"PATH_INFO": below, "QUERY_STRING": ""}
+        environ |= {"PATH_INFO": below, "QUERY_STRING": query}
     with app.request_context(environ):
         try:
             response = app.make_response(app.preprocess_request() or app.dispatch_request())
             for finish in finishing:
                 response = finish(response)
         except HTTPException:
+            return None
+        except Exception:
+            log.logger.exception(
+                "%s has failed to read what a request under replay= has written before: that is answered without "
+                "content.",
+                request.endpoint,
+            )
             return None
         if response.status_code != 200 or not response.is_sequence or "ETag" not in response.headers:
             return None

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapper, Session, object_session
 from werkzeug.exceptions import NotFound
 
 from flask_etag import etag_resource
-from flask_etag.sqlalchemy import etag_of_version
+from flask_etag.sqlalchemy import etag_of_version, is_etag_of_version
 from sample_app.models import Product, ProductState, session
 from sample_app.schemas import ProductSchema
 
@@ -97,9 +97,7 @@ def _tag(state: ProductState) -> str | None:
 
 
 def _had(state: ProductState, etag: str) -> bool:
-    """Tell whether a state had an ETag: what a representation adds to the state's own comes behind it."""
-    tag = _tag(state)
-    return tag is not None and etag.startswith(tag.removesuffix('"'))
+    return state.version is not None and is_etag_of_version(etag, Product, state.sku, state.version)
 
 
 def _change(before: ProductState | None, after: ProductState) -> Change:

@@ -10,7 +10,8 @@ from sqlalchemy import Column, Enum, Integer, String, Uuid, inspect
 from sqlalchemy.orm import Mapper
 
 from flask_etag.entity_tags import EntityTag
-from flask_etag.fingerprints import fingerprint_of
+from flask_etag.fingerprints import Fingerprint, fingerprint_of
+from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.settings import settings_of
 from flask_etag.sqlalchemy.models import version_key
 
@@ -29,6 +30,34 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
     :raises ValueError: if the version or a part of the key is ``None``: then there was no tag.
     :raises RuntimeError: outside of an application context: the configuration says how tags are made.
     """
+    return EntityTag.trusted(_fingerprint(model, key, version).digest(settings_of(current_app).key), weak=False)
+
+
+def is_etag_of_version(etag: str, model: type[Any], key: Any, version: Any) -> bool:
+    """Return whether a row had an ETag, as somebody has kept it or sends it, when it had a certain version.
+
+    It is compared as the If-Match of a save is: of whatever representation, made by the key or by one of
+    ``ETAG_KEY_FALLBACKS``, in whatever epoch; and altered by a proxy, where ``ETAG_ACCEPT_WEAKENED`` says so.
+
+    :param etag: the value of the field, quotes included; of a list, one is enough. ``*`` is none.
+    :param model: a model with a version.
+    :param key: the primary key of the row, as of :func:`etag_of_version`.
+    :param version: what the history has kept of the column of the version; with ``None``, there was no ETag.
+    :raises TypeError: as :func:`etag_of_version`.
+    :raises RuntimeError: outside of an application context: the configuration says how tags are made.
+    """
+    if version is None:
+        return False
+    settings, fingerprint = settings_of(current_app), _fingerprint(model, key, version)
+    state = fingerprint.digest(settings.key)
+    former = tuple(fingerprint.digest(key) for key in settings.former_keys)
+    had = Representation(EntityTag.trusted(state, weak=False), state=state, former_states=former)
+    conditions = Preconditions(if_match=etag)
+    verdict = conditions.evaluate("PUT", had, accept_weakened=settings.accept_weakened)
+    return verdict == "proceed" and not conditions.take_any_state
+
+
+def _fingerprint(model: type[Any], key: Any, version: Any) -> Fingerprint:
     mapper: Mapper[Any] = inspect(model)
     version_key(mapper)  # or there is none
     parts = key if isinstance(key, tuple) else (key,)
@@ -36,8 +65,7 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
         raise TypeError(f"The key of {model.__name__} has {len(mapper.primary_key)} parts, and {key!r} was given.")
     columns: list[Any] = [*mapper.primary_key, mapper.version_id_col]
     *typed, version = [_as_loaded(*each) for each in zip(columns, (*parts, version), strict=True)]
-    scope = (mapper.base_mapper.class_.__qualname__, *typed)
-    return EntityTag.trusted(fingerprint_of(*scope, version).digest(settings_of(current_app).key), weak=False)
+    return fingerprint_of(mapper.base_mapper.class_.__qualname__, *typed, version)
 
 
 def _as_loaded(column: Column[Any], value: Any) -> Any:

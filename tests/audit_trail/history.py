@@ -1,25 +1,17 @@
 """An audit trail: SQLAlchemy-Continuum keeps each state of a note, and the signal who has made it of which."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from flask import Flask, abort, g, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import DateTime, String, Text, select
-from sqlalchemy.orm import (
-    DeclarativeBase,
-    Mapped,
-    Session,
-    configure_mappers,
-    make_transient_to_detached,
-    mapped_column,
-)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column
 from sqlalchemy_continuum import make_versioned, version_class
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
 from flask_etag.decisions import Decision, decided
-from flask_etag.sqlalchemy import Versioned
+from flask_etag.sqlalchemy import Versioned, etag_of_version, is_etag_of_version
 
 make_versioned(user_cls=None)
 
@@ -41,13 +33,12 @@ class Note(Versioned, Base):
 
 
 class Edge(Base):
-    """Who has made one state of another, by which request."""
+    """Who has made one state of another, by which request: by versions, which no new key or epoch changes."""
 
     __tablename__ = "edge"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    before: Mapped[str | None] = mapped_column(String(100))  # If-Match, as it came
-    after: Mapped[str] = mapped_column(String(100), index=True)
+    version: Mapped[str] = mapped_column(String(36), primary_key=True)
+    before: Mapped[str | None] = mapped_column(String(36))
     user: Mapped[str | None] = mapped_column(String(100))
     request: Mapped[str] = mapped_column(String(200))
     at: Mapped[datetime] = mapped_column(DateTime)
@@ -62,40 +53,48 @@ def find_note(note_id: int) -> Note | None:
     return db.session.get(Note, note_id)
 
 
-def dump(note: Note) -> dict[str, Any]:
+def dump(note: Any) -> dict[str, Any]:
     return {"title": note.title, "body": note.body}
 
 
-def states_of(note_id: int) -> Iterator[tuple[str, Note, datetime]]:
-    """Yield the tag, the note as it was, and since when, of each state, the oldest first."""
+def states_of(note_id: int) -> list[Any]:
+    """Return what the library has kept of each state, the oldest first."""
     kept = select(NoteVersion).filter_by(id=note_id).order_by(NoteVersion.transaction_id)
-    for row in db.session.scalars(kept):
-        if row.operation_type != 2:  # not a deletion
-            past = Note(id=row.id, title=row.title, body=row.body, version=row.version)
-            make_transient_to_detached(past)  # as one that was loaded: it has its key, and so a tag
-            yield str(find_note.etag_of(past)), past, row.transaction.issued_at
+    return [state for state in db.session.scalars(kept) if state.operation_type != 2]  # not a deletion
 
 
-def state_named(note_id: int, etag: str) -> Note:
-    """Return the note as it was under a tag, of whatever representation: the first half is the state's."""
-    named = [past for tag, past, _ in states_of(note_id) if tag[:33] == etag[:33]]
+def index_of(etag: str, states: list[Any]) -> int:
+    """Return which of the states a tag names, as a client has kept it."""
+    named = [n for n, state in enumerate(states) if is_etag_of_version(etag, Note, state.id, state.version)]
     return named[-1] if named else abort(404, "No state of it has had this ETag.")
+
+
+def edges_to(states: list[Any]) -> dict[str, Edge]:
+    """Return who has made each of the states, by their versions and in their order, as far as it is known."""
+    versions = [state.version for state in states]
+    edges = {edge.version: edge for edge in db.session.scalars(select(Edge).where(Edge.version.in_(versions)))}
+    return {version: edges[version] for version in versions if version in edges}
 
 
 def keep_edge(app: Flask, decision: Decision) -> None:
     """Note who has made what of what; in a transaction of its own, since the write is committed already."""
-    has_changed = decision.etag not in (None, decision.sent)  # what was saved as it was has no new author
-    if decision.outcome == "accepted" and has_changed and decision.resource == "find_note":
-        with Session(db.engine) as session:
-            edge = Edge(before=decision.sent, after=decision.etag, user=g.get("user"), at=datetime.now(UTC))
-            edge.request = f"{request.method} {request.path}"
+    if decision.outcome != "accepted" or decision.resource != "find_note" or decision.etag is None:
+        return
+    states = states_of((request.view_args or {})["note_id"])
+    made = index_of(decision.etag, states)
+    with Session(db.engine) as session:
+        if session.get(Edge, states[made].version) is None:  # what was saved as it was has no new author
+            edge = Edge(version=states[made].version, user=g.get("user"), at=datetime.now(UTC))
+            if request.headers.get("If-None-Match") != "*":  # it was not made anew
+                edge.before = states[made - 1].version
+            edge.request = f"{request.method} {request.path}"[:200]
             session.add(edge)
             session.commit()
 
 
-def create_app(url: str) -> Flask:
+def create_app(url: str, **config: Any) -> Flask:
     app = Flask(__name__)
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config.update(config, SQLALCHEMY_DATABASE_URI=url)
     db.init_app(app)
     ETag(app)
     decided.connect(keep_edge, app)
@@ -122,37 +121,34 @@ def create_app(url: str) -> Flask:
     @app.get("/notes/<int:note_id>/history")
     def read_history(note_id: int) -> list[dict[str, Any]]:
         """Answer each state with its tag, and who has made it."""
-        edges = {edge.after: edge for edge in db.session.scalars(select(Edge))}
+        states = states_of(note_id)
+        edges = edges_to(states)
         return [
             {
-                "etag": tag,
-                **dump(past),
-                "at": since.isoformat(),
-                "by": edges[tag].user if tag in edges else None,
-                "request": edges[tag].request if tag in edges else None,
+                "etag": str(etag_of_version(Note, note_id, state.version)),
+                **dump(state),
+                "at": state.transaction.issued_at.isoformat(),
+                "by": edges[state.version].user if state.version in edges else None,
+                "request": edges[state.version].request if state.version in edges else None,
             }
-            for tag, past, since in states_of(note_id)
+            for state in states
         ]
 
     @app.get("/notes/<int:note_id>/as-of")
     def read_as_of(note_id: int) -> dict[str, Any]:
         """Answer the note as it was under a tag."""
-        return dump(state_named(note_id, request.args["etag"]))
+        states = states_of(note_id)
+        return dump(states[index_of(request.args["etag"], states)])
 
     @app.get("/notes/<int:note_id>/changes")
     def read_changes(note_id: int) -> dict[str, Any]:
         """Answer what has changed since a tag that was refused, and by whom: all that a three-way merge needs."""
-        states = list(states_of(note_id))
-        tags = [tag[:33] for tag, _, _ in states]
-        since = request.args["since"][:33]
-        if since not in tags:
-            abort(404, "No state of it has had this ETag.")
-        later = [tag for tag, _, _ in states[tags.index(since) + 1 :]]
-        base, (etag, now, _) = dump(states[tags.index(since)][1]), states[-1]
-        theirs = dump(now)
-        edges = db.session.scalars(select(Edge).where(Edge.after.in_(later)).order_by(Edge.id))
+        states = states_of(note_id)
+        since = index_of(request.args["since"], states)
+        base, theirs = dump(states[since]), dump(states[-1])
+        edges = edges_to(states[since + 1 :]).values()
         return {
-            "etag": etag,
+            "etag": str(etag_of_version(Note, note_id, states[-1].version)),
             "base": base,
             "theirs": theirs,
             "changed": [name for name in base if base[name] != theirs[name]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -83,6 +84,52 @@ def test_who_is_refused_is_told_what_has_changed_and_merges(saved: tuple[FlaskCl
     merged = {**told["theirs"], **{name: mine[name] for name in mine if mine[name] != told["base"][name]}}
     assert put(client, "late", {"If-Match": told["etag"]}, **merged).get_json() == {"title": "b", "body": "mine"}
     assert client.get("/notes/1/changes", query_string={"since": '"other"'}).status_code == 404
+
+
+def test_a_new_key_and_a_new_epoch_lose_nobody_s_name(
+    app: Flask, saved: tuple[FlaskClient, list[str]], empty_url: str
+) -> None:
+    """What a client kept under the key of before is found, as long as a save by it is."""
+    _, tags = saved
+    for config in ({"ETAG_KEY": "new", "ETAG_KEY_FALLBACKS": [None]}, {"ETAG_EPOCH": "2"}):
+        now = history.create_app(empty_url, **config)
+        client = now.test_client()
+        told = client.get("/notes/1/history").get_json()
+        assert [state["by"] for state in told][:3] == ["ann", "bob", "eve"]
+        changes = client.get("/notes/1/changes", query_string={"since": tags[0]}).get_json()
+        assert (changes["base"], changes["changed"]) == ({"title": "a", "body": "first"}, ["title", "body"])
+        assert [each["user"] for each in changes["by"]][:2] == ["bob", "eve"]
+        current = client.get("/notes/1").headers["ETag"]
+        assert client.get("/notes/1/as-of", query_string={"etag": current}).get_json() == changes["theirs"]
+        assert put(client, "zoe", {"If-Match": current}, title="b", body="second").headers["ETag"] == current
+        assert client.get("/notes/1/history").get_json()[-1]["by"] == told[-1]["by"]  # nothing was changed
+        saved_again = put(client, f"ian {config}", {"If-Match": current}, title="c")
+        assert client.get("/notes/1/history").get_json()[-1]["by"] == f"ian {config}"
+        reset = put(client, "eve", {"If-Match": saved_again.headers["ETag"]}, title="b")
+        assert reset.status_code == 200
+        decided.disconnect(history.keep_edge, now)
+        with now.app_context():
+            history.db.engine.dispose()
+    lost = history.create_app(empty_url, ETAG_KEY="new")
+    assert lost.test_client().get("/notes/1/changes", query_string={"since": tags[0]}).status_code == 404
+    decided.disconnect(history.keep_edge, lost)
+    with lost.app_context():
+        history.db.engine.dispose()
+
+
+def test_the_edge_names_both_states_however_long_the_field_is(
+    app: Flask, saved: tuple[FlaskClient, list[str]]
+) -> None:
+    client, tags = saved
+    many = ", ".join([*(f'"{"x" * 60}{n}"' for n in range(9)), tags[-1]])
+    assert put(client, "zoe", {"If-Match": many}, body="third").status_code == 200
+    with app.app_context():
+        versions = [state.version for state in history.states_of(1)]
+        edges = history.edges_to(history.states_of(1))
+        assert [(edge.before, edge.version) for edge in edges.values()] == [
+            (None, versions[0]),
+            *pairwise(versions),
+        ]
 
 
 def test_of_many_at_once_those_that_are_accepted_are_the_history(app: Flask) -> None:

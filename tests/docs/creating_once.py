@@ -23,6 +23,7 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 class Note(Versioned, Base):
     __tablename__ = "note"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLite would give a deleted id to the next note
 
     id: Mapped[int] = mapped_column(primary_key=True)
     body: Mapped[str] = mapped_column(Text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, update
+from sqlalchemy import delete, event, update
 
 from tests.docs import creating_once, dry_runs
 from tests.world.racing import Racer, in_thread
@@ -113,6 +113,18 @@ def test_what_is_sent_twice_is_created_once(creating: Flask) -> None:
         creating_once.db.session.delete(creating_once.db.session.get_one(creating_once.Note, 1))
         creating_once.db.session.commit()
     assert create(creating, "k1").status_code == (410 if first.headers["Location"].endswith("/1") else 200)
+
+
+def test_what_was_deleted_is_not_answered_with_what_somebody_else_made_after_it(creating: Flask) -> None:
+    """Whether the database minds foreign keys or not; and it gives no id once more."""
+    mine = create(creating, "k1", "mine")
+    with creating.app_context():
+        creating_once.db.session.execute(delete(creating_once.Note))
+        creating_once.db.session.commit()
+    theirs = create(creating, "k1", "theirs", user="bob")
+    assert theirs.headers["Location"] != mine.headers["Location"]
+    assert create(creating, "k1", "mine").status_code == 410
+    assert create(creating, "k1", "theirs", user="bob").get_json() == {"body": "theirs"}
 
 
 def test_of_six_at_once_one_creates(creating: Flask) -> None:

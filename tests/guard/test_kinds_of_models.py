@@ -25,7 +25,7 @@ from sqlalchemy.orm import (
 from sqlmodel import Field, SQLModel
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
-from flask_etag.sqlalchemy import Versioned, etag_of_version
+from flask_etag.sqlalchemy import Versioned, etag_of_version, is_etag_of_version
 from tests.world.racing import in_thread
 
 
@@ -188,7 +188,10 @@ def test_the_tag_of_a_version_is_the_one_that_the_row_had(kind: Any, client: Fla
     engine.dispose()
     with client.application.app_context():
         for tag, version in versions:
-            assert str(etag_of_version(kind, (1, "a") if kind is Composite else 1, version)) == tag
+            key = (1, "a") if kind is Composite else 1
+            assert str(etag_of_version(kind, key, version)) == tag
+            named = [is_etag_of_version(tag, kind, key, each) for _, each in versions]
+            assert named == [each == version for _, each in versions]
 
 
 class TestTheTagOfAVersion:
@@ -206,6 +209,42 @@ class TestTheTagOfAVersion:
         with app.app_context():
             tags = {etag_of_version(Ticket, key, "a") for key in (UUID(int=7), str(UUID(int=7)), UUID(int=7).hex)}
         assert len(tags) == 1
+
+    def test_is_named_as_a_save_names_it(self) -> None:
+        """By a key of before, of another epoch or representation; by one of a list; altered where it may be."""
+
+        class Apart(DeclarativeBase):
+            pass
+
+        class Ticket(Versioned, Apart):
+            __tablename__ = "ticket_that_is_named"
+
+            id: Mapped[int] = mapped_column(primary_key=True)
+
+        def app_with(**config: Any) -> Flask:
+            app = Flask("named")
+            app.config.update(config)
+            ETag(app)
+            return app
+
+        def named(field: str, app: Flask) -> bool:
+            with app.app_context():
+                return is_etag_of_version(field, Ticket, 1, "a")
+
+        with app_with().app_context():
+            old = str(etag_of_version(Ticket, 1, "a"))
+            other = str(etag_of_version(Ticket, 1, "b"))
+        new_key = app_with(ETAG_KEY="new", ETAG_KEY_FALLBACKS=[None], ETAG_EPOCH="2")
+        shown = old[:-1] + "." + other[1:]
+        for field in (old, shown, f'"x", {old}', f"{other},{shown}"):
+            assert named(field, app_with())
+            assert named(field, new_key)
+            assert not named(field, app_with(ETAG_KEY="new"))
+        for field in ("*", "", other, old[1:-1], old[:-1], f"W/{old}", old[:-1] + '-gzip"'):
+            assert not named(field, app_with())
+        assert named(f"W/{old}", app_with(ETAG_ACCEPT_WEAKENED=True))
+        with app_with().app_context():
+            assert not is_etag_of_version(old, Ticket, 1, None)
 
     def test_of_a_model_without_one_or_by_half_a_key_is_refused(self) -> None:
         class Apart(DeclarativeBase):

@@ -731,6 +731,54 @@ def test_the_body_is_read_once_and_left_for_the_view(sqlite: Desk) -> None:
         assert sqlite.post(path, old, data="body=other").status_code == 412
 
 
+def test_the_view_reads_of_the_body_what_it_reads_without_replay(sqlite: Desk) -> None:
+    """Whatever was read above, whatever the application would refuse, and by whatever the view reads it."""
+    sqlite.app.config["MAX_CONTENT_LENGTH"] = 9
+
+    @sqlite.app.before_request
+    def read_above() -> None:
+        taken = int(request.args.get("raw", "0")), int(request.args.get("wrapped", "0"))
+        request.environ["wsgi.input"].read(taken[0])
+        if taken[1]:
+            request.stream.read(taken[1])
+        if "kept" in request.args:
+            request.get_data()
+
+    def take(note: Note) -> tuple[str, int]:
+        request.max_content_length = 99
+        if "by" not in request.args:
+            read = b""
+        elif request.args["by"] == "stream":
+            read = request.stream.read()
+        elif request.args["by"] == "data":
+            read = request.get_data()
+        else:
+            read = request.environ["wsgi.input"].read(int(request.headers["Content-Length"]))
+        note.body, note.writes = read.decode(), note.writes + 1
+        sqlite.db.session.commit()
+        return note.body, 200
+
+    def write(path: str, query: str) -> list[tuple[int, str]]:
+        old = sqlite.tag()
+        return [
+            (answer.status_code, answer.text if answer.status_code == 200 else "")
+            for _ in range(2)
+            for answer in [
+                sqlite.post(path, old, data=b"1234567890" if "long" in query else b"123456", query_string=query)
+            ]
+        ]
+
+    sqlite.view("/notes/<int:note_id>/take", take)
+    plain = require_if_match(sqlite.find_note)(take)
+    sqlite.app.post("/notes/<int:note_id>/plain", endpoint="plain")(plain)
+    for by in ("", "&by=stream", "&by=data", "&by=input"):
+        for above in ("", "kept", "raw=6", "raw=2", "wrapped=2", "wrapped=6", "long"):
+            with_replay, without = (write(f"/notes/1/{kind}", above + by) for kind in ("take", "plain"))
+            assert with_replay[0] == without[0], (above, by)
+            is_whole = above in ("", "kept") and with_replay[0][0] == 200
+            assert with_replay[1][0] == (200 if is_whole else without[1][0]), (above, by)
+
+
 def test_a_body_that_is_too_long_streamed_or_gone_is_not_known(
     sqlite: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -858,7 +906,7 @@ def test_a_url_that_is_not_ascii_is_read_all_the_same(sqlite: Desk, read_at: str
     is_same = read_at.startswith("/named")
     at = "/named" if is_same else "/shown"
     assert again.get_json() == {"path": f"{at}/ä b/%c", "writes": 1, "query": {"a": "1"} if is_same else {}}
-    assert again.headers["Content-Location"] == f"{at}/%C3%A4%20b/%25c"
+    assert again.headers["Content-Location"] == f"{at}/%C3%A4%20b/%25c" + ("?a=1" if is_same else "")
 
 
 def test_who_may_write_and_not_read_is_204(sqlite: Desk) -> None:
@@ -907,7 +955,7 @@ def test_a_class_that_makes_the_responses_itself_makes_that_of_the_read(sqlite: 
         assert (answer.status_code, answer.json, answer.headers["ETag"]) == (200, expected, sqlite.tag())
 
 
-def test_2_15_what_another_writes_before_the_answer_is_read_is_412(sqlite: Desk) -> None:
+def test_2_15_what_another_writes_before_the_answer_is_read_is_not_shown(sqlite: Desk) -> None:
     """Else the client would take the tag of the other's state for that of its own."""
 
     @sqlite.app.before_request
@@ -918,9 +966,133 @@ def test_2_15_what_another_writes_before_the_answer_is_read_is_412(sqlite: Desk)
             sqlite.db.session.commit()
 
     old = sqlite.tag()
-    assert sqlite.put("second", old).status_code == 200
-    answer = sqlite.open("PUT", json={"body": "second"}, headers={"If-Match": old, "Overtake": "1"})
-    assert (answer.status_code, answer.headers["ETag"]) == (412, sqlite.tag())
+    first = sqlite.put("second", old)
+    again = sqlite.open("PUT", json={"body": "second"}, headers={"If-Match": old, "Overtake": "1"})
+    assert (again.status_code, again.data, again.headers["ETag"]) == (204, b"", first.headers["ETag"])
+    assert first.headers["ETag"] != sqlite.tag()
+    assert sqlite.put("second", old).status_code == 412
+
+
+def test_a_loader_that_goes_by_the_query_or_by_the_body(sqlite: Desk) -> None:
+    """The query is part of the URL that is named. What the body names, no GET can show."""
+
+    @resource
+    def find_by_query() -> Note | None:
+        return sqlite.db.session.get(Note, request.args["id"])
+
+    @resource
+    def find_by_body() -> Note | None:
+        return sqlite.db.session.get(Note, (request.get_json(silent=True) or {"id": 1})["id"])
+
+    def write(note: Note) -> str:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return ""
+
+    for name, found in (("query", find_by_query), ("body", find_by_body)):
+        read = etag_resource(found)(lambda note: {"id": note.id, "writes": note.writes})
+        sqlite.app.get(f"/by-{name}", endpoint=f"read_by_{name}")(read)
+        for rule in (f"/by-{name}", f"/by-{name}/write"):
+            protected = require_if_match(found, replay=True)(write)
+            sqlite.app.put(rule, endpoint=f"write {rule}")(protected)
+
+    for number, path in enumerate(("/by-query?id=2&x=%C3%A4", "/by-query/write?id=2&x=%C3%A4"), 1):
+        headers = {"If-Match": sqlite.tag("/notes/2")}
+        assert sqlite.open("PUT", path, headers=headers).status_code == 200
+        again = sqlite.open("PUT", path, headers=headers)
+        assert (again.status_code, again.json) == (200, {"id": 2, "writes": number})
+        assert again.headers["Content-Location"] == "/by-query?id=2&x=%C3%A4"
+        assert again.headers["ETag"] == sqlite.tag(again.headers["Content-Location"]) == sqlite.tag("/notes/2")
+
+    headers = {"If-Match": sqlite.tag("/notes/2")}
+    assert sqlite.open("PUT", "/by-body", json={"id": 2}, headers=headers).status_code == 200
+    again = sqlite.open("PUT", "/by-body", json={"id": 2}, headers=headers)
+    assert (again.status_code, again.headers["ETag"]) == (204, sqlite.tag("/notes/2"))
+
+
+def test_a_read_that_fails_is_none(sqlite: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    @resource
+    def find_broken(note_id: int) -> Note | None:
+        return sqlite.db.session.get(Note, note_id)
+
+    @sqlite.app.get("/broken/<int:note_id>")
+    @etag_resource(find_broken)
+    def read_broken(note: Note) -> str:
+        raise LookupError(note.body)
+
+    @sqlite.app.put("/broken/<int:note_id>")
+    @require_if_match(find_broken, replay=True)
+    def write_broken(note: Note) -> str:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return ""
+
+    headers = {"If-Match": sqlite.tag()}
+    assert sqlite.open("PUT", "/broken/1", headers=headers).status_code == 200
+    again = sqlite.open("PUT", "/broken/1", headers=headers)
+    assert (again.status_code, again.headers["ETag"]) == (204, sqlite.tag())
+    assert again.headers["Content-Location"] == "/broken/1"
+    assert "read_broken has failed to read" in caplog.text
+    assert "LookupError: first" in caplog.text
+
+
+def test_it_is_read_by_the_rule_that_gives_the_loader_the_same(sqlite: Desk) -> None:
+    """The URL itself is another resource's for GET; another rule leaves a variable to what loads by default."""
+
+    @resource
+    def find_named(name: str = "other", page: int = 1) -> Note | None:
+        return sqlite.db.session.get(Note, {"mine": page, "other": 2}.get(name, 0))
+
+    def read_named(note: Note) -> dict[str, Any]:
+        return {"path": request.path, "language": g.language}
+
+    def write_named(note: Note) -> str:
+        note.writes += 1
+        sqlite.db.session.commit()
+        return ""
+
+    @sqlite.app.url_value_preprocessor
+    def take_language(_: str | None, arguments: dict[str, Any] | None) -> None:
+        g.language = (arguments or {}).pop("language", None)
+
+    @sqlite.app.url_defaults
+    def give_language(endpoint: str, arguments: dict[str, Any]) -> None:
+        if sqlite.app.url_map.is_endpoint_expecting(endpoint, "language"):
+            arguments.setdefault("language", g.language)
+
+    reading, writing = etag_resource(find_named), require_if_match(find_named, replay=True)
+    sqlite.app.get("/<language>/named", endpoint="default")(reading(read_named))
+    sqlite.app.get("/<language>/named/<path:name>", defaults={"page": 1})(reading(read_named))
+    sqlite.app.put("/<language>/named/<path:name>/write")(writing(write_named))
+
+    headers = {"If-Match": sqlite.tag()}
+    assert sqlite.open("PUT", "/de/named/mine/write", headers=headers).status_code == 200
+    again = sqlite.open("PUT", "/de/named/mine/write", headers=headers)
+    assert (again.status_code, again.json) == (200, {"path": "/de/named/mine", "language": "de"})
+    assert again.headers["Content-Location"] == "/de/named/mine"
+    assert again.headers["ETag"] == sqlite.tag()
+
+
+def test_what_was_renamed_is_not_known_again(sqlite: Desk) -> None:
+    """Its URL names nothing any more; or it does, and the key is another one, of which the version was made."""
+
+    @resource
+    def find_by_body(body: str) -> Note | None:
+        return sqlite.db.session.query(Note).filter_by(body=body).one_or_none()
+
+    @sqlite.app.post("/named/<body>")
+    @require_if_match(find_by_body, replay=True)
+    def rename(note: Note) -> str:
+        setattr(note, request.args["what"], request.args["to"])
+        sqlite.db.session.commit()
+        return ""
+
+    sqlite.put("mine", sqlite.tag())
+    headers = {"If-Match": sqlite.tag()}
+    for query, status in (("what=id&to=3", 412), ("what=body&to=yours", 404)):
+        assert sqlite.open("POST", "/named/mine", query_string=query, headers=headers).status_code == 200
+        assert sqlite.open("POST", "/named/mine", query_string=query, headers=headers).status_code == status
+        headers = {"If-Match": sqlite.tag("/notes/3")}
 
 
 def test_the_signal_says_that_it_was_replayed(sqlite: Desk) -> None:

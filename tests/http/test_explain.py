@@ -291,3 +291,61 @@ def test_a_write_of_several_is_explained_by_its_items(world: World) -> None:
     passed = sent(current, current)
     assert passed["Items"] == "the condition of each of the 2 holds"
     assert passed["Answer"].startswith("the view runs")
+
+
+@pytest.mark.parametrize(("kind", "status"), [("function", 200), ("class", 200), ("none", 204), ("batch", 200)])
+def test_a_write_that_was_done_before_is_explained_as_such(
+    kind: str, status: int, world_on: Callable[[str], str]
+) -> None:
+    """It is answered by what a GET gives, whose view does not run either; or by its tag alone, or its items."""
+    world = World(world_on("sqlite"), config={"ETAG_KEY": "a secret"})
+    ran: list[str] = []
+
+    @resource
+    def find_note(note_id: int) -> Note | None:
+        return world.db.session.get(Note, note_id)
+
+    def read(_: Note) -> str:
+        ran.append("GET")
+        return "read"
+
+    class Reading(MethodView):
+        @etag_resource(find_note)
+        def get(self, note: Note) -> str:
+            return read(note)
+
+    def replace(note: Note) -> str:
+        note.body = "second"
+        world.db.session.commit()
+        return "done"
+
+    def replace_each(notes: list[Note]) -> str:
+        return replace(notes[0])
+
+    def each() -> list[Item]:
+        return [(request.get_json(), {"note_id": 1})]
+
+    url = "/other/<int:note_id>"
+    if kind == "function":
+        world.app.get(url, endpoint="read other")(etag_resource(find_note)(read))
+    if kind == "class":
+        world.app.add_url_rule(url, view_func=Reading.as_view("reading"))
+    if kind == "batch":
+        world.app.patch("/other/1")(require_if_match(find_note, each=each, replay=True)(replace_each))
+    else:
+        world.app.patch(url)(require_if_match(find_note, replay=True)(replace))
+
+    tag = world.etag()
+    fields = {"Content-Type": "application/json"} | ({} if kind == "batch" else {"If-Match": tag})
+    options = [part for name, value in fields.items() for part in ("--header", f"{name}: {value}")]
+    body = json.dumps(tag)
+    client = world.app.test_client()
+    assert client.patch("/other/1", data=body, headers=fields).text == "done"
+    ran.clear()
+    facts = explained(world.app, "PATCH", "/other/1", "--data", body, *options)
+    assert ran == []
+    assert facts["Answer"].startswith(f"{status} ")
+    assert "this very request was done before" in facts["Answer"]
+    assert facts["See"].endswith("/lost-answers")
+    assert client.patch("/other/1", data=body, headers=fields).status_code == status
+    world.close()

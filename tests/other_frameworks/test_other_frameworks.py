@@ -20,10 +20,10 @@ Send = Callable[..., httpx.Response]
 
 
 def _to_asgi(app: Any) -> Send:
-    def send(method: str, body: Any = None, *fields: tuple[str, str]) -> httpx.Response:
+    def send(method: str, body: Any = None, *fields: tuple[str, str], url: str = URL) -> httpx.Response:
         async def ask() -> httpx.Response:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
-                return await client.request(method, URL, json=body, headers=list(fields))
+                return await client.request(method, url, json=body, headers=list(fields))
 
         return asyncio.run(ask())
 
@@ -31,9 +31,9 @@ def _to_asgi(app: Any) -> Send:
 
 
 def _to_wsgi(app: Any) -> Send:
-    def send(method: str, body: Any = None, *fields: tuple[str, str]) -> httpx.Response:
+    def send(method: str, body: Any = None, *fields: tuple[str, str], url: str = URL) -> httpx.Response:
         with httpx.Client(transport=httpx.WSGITransport(app)) as client:
-            return client.request(method, URL, json=body, headers=list(fields))
+            return client.request(method, url, json=body, headers=list(fields))
 
     return send
 
@@ -74,6 +74,29 @@ def test_it_answers_as_the_rfc_says(request: pytest.FixtureRequest, framework: s
     assert send("PUT", {"body": "x"}, ("If-None-Match", "*")).json() == {"reason": "exists"}
     read = send("GET")
     assert (read.headers["ETag"], read.json()) == (new, {"body": "second"})
+
+
+@pytest.mark.parametrize("framework", ["starlette", "quart", "django"])
+def test_what_it_does_not_serve_it_refuses_and_does_not_do(request: pytest.FixtureRequest, framework: str) -> None:
+    """Neither GET nor PUT; OPTIONS, which is never judged; and content that makes no sense, once it is judged."""
+    send: Send = request.getfixturevalue(framework)
+    before = send("GET")
+    tag = ("If-Match", before.headers["ETag"])
+    assert [send(method, {"body": "x"}, tag).status_code for method in ("POST", "PATCH", "DELETE")] == [405] * 3
+    assert send("OPTIONS").status_code in (200, 405)
+    assert send("OPTIONS").headers["Allow"]
+    head = send("HEAD")
+    assert (head.status_code, head.headers["ETag"]) == (200, before.headers["ETag"])  # its content is the server's
+    assert send("HEAD", None, ("If-None-Match", before.headers["ETag"])).status_code == 304
+    senseless: list[Any] = [None, {}, [], 5]
+    assert [send("PUT", body, tag).status_code for body in senseless] == [400] * 4
+    assert send("PUT", None, ("If-Match", '"old"')).status_code == 412
+    assert send("PUT", {"body": "x"}, ("If-Match", "")).status_code == 412
+    assert send("PUT", {"body": "x"}, ("If-None-Match", '"other"')).status_code == 428
+    assert send("PUT", {"body": "x"}, ("If-Unmodified-Since", "Thu, 01 Jan 2099 00:00:00 GMT")).status_code == 428
+    after = send("GET")
+    assert (after.headers["ETag"], after.json()) == (before.headers["ETag"], before.json())
+    assert [send(method, {"body": "x"}, tag, url=f"{URL}9").status_code for method in ("GET", "PUT")] == [404, 404]
 
 
 @pytest.mark.parametrize("framework", ["starlette", "quart"])

@@ -15,10 +15,12 @@ import django  # noqa: E402 - Django reads its settings first
 django.setup()
 import json  # noqa: E402
 
+from django.core.exceptions import BadRequest  # noqa: E402
 from django.db import models  # noqa: E402
 from django.http import HttpRequest, HttpResponse, JsonResponse  # noqa: E402
 from django.shortcuts import get_object_or_404  # noqa: E402
 from django.urls import path  # noqa: E402
+from django.views import View  # noqa: E402
 
 from flask_etag import EntityTag  # noqa: E402
 from flask_etag.preconditions import Preconditions, Representation  # noqa: E402
@@ -45,16 +47,26 @@ def judged(request: HttpRequest, etag: EntityTag) -> Any:
     return JsonResponse({"reason": verdict}, status=412, headers={"ETag": str(etag)})
 
 
-def note(request: HttpRequest, note_id: int) -> Any:
-    found = get_object_or_404(Note, pk=note_id)
-    if refusal := judged(request, EntityTag(found.version)):
-        return refusal
-    if request.method == "PUT":
-        new = {"version": uuid4().hex, "body": json.loads(request.body)["body"]}
-        if not Note.objects.filter(pk=note_id, version=found.version).update(**new):
-            return note(request, note_id)  # another was first: it is judged again, by what that has left
-        found.version, found.body = new["version"], new["body"]
-    return JsonResponse({"body": found.body}, headers={"ETag": str(EntityTag(found.version))})
+def shown(note: Note) -> Any:
+    return JsonResponse({"body": note.body}, headers={"ETag": str(EntityTag(note.version))})
 
 
-urlpatterns = [path("notes/<int:note_id>", note)]
+class NoteView(View):  # type: ignore[misc]
+    def get(self, request: HttpRequest, note_id: int) -> Any:
+        note = get_object_or_404(Note, pk=note_id)
+        return judged(request, EntityTag(note.version)) or shown(note)
+
+    def put(self, request: HttpRequest, note_id: int) -> Any:
+        note = get_object_or_404(Note, pk=note_id)
+        if refusal := judged(request, EntityTag(note.version)):
+            return refusal
+        try:
+            new = {"version": uuid4().hex, "body": str(json.loads(request.body)["body"])}
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadRequest from error
+        if not Note.objects.filter(pk=note_id, version=note.version).update(**new):
+            return self.put(request, note_id)  # another was first: it is judged again, by what that has left
+        return shown(Note(id=note_id, **new))
+
+
+urlpatterns = [path("notes/<int:note_id>", NoteView.as_view())]

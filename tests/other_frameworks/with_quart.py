@@ -1,9 +1,10 @@
 """A conditional resource in Quart."""
 
+import json
 from typing import Any
 from uuid import uuid4
 
-from quart import Quart, request
+from quart import Quart, abort, request
 
 from flask_etag import EntityTag
 from flask_etag.preconditions import Preconditions, Representation
@@ -28,15 +29,19 @@ def judged(etag: EntityTag) -> Any:
 
 @app.get("/notes/<int:note_id>")
 async def read_note(note_id: int) -> Any:
-    note = notes[note_id]
+    note = notes.get(note_id) or abort(404)
     etag = EntityTag(note["version"])
     return judged(etag) or ({"body": note["body"]}, {"ETag": str(etag)})
 
 
 @app.put("/notes/<int:note_id>")
 async def replace_note(note_id: int) -> Any:
-    sent, note = await request.get_json(), notes[note_id]
+    sent = await request.get_data()
+    note = notes.get(note_id) or abort(404)
     if refusal := judged(EntityTag(note["version"])):
         return refusal
-    note.update(version=uuid4().hex, body=sent["body"])  # no await since the check: nobody else here has run
+    try:  # no await since the check: nobody else here has run
+        note.update(version=uuid4().hex, body=str(json.loads(sent)["body"]))
+    except (ValueError, KeyError, TypeError):
+        abort(400)
     return {"body": note["body"]}, {"ETag": str(EntityTag(note["version"]))}

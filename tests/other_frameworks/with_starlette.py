@@ -1,8 +1,10 @@
 """A conditional resource in Starlette."""
 
+import json
 from uuid import uuid4
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,13 +30,18 @@ def judged(request: Request, etag: EntityTag) -> Response | None:
 
 
 async def note(request: Request) -> Response:
-    sent = await request.json() if request.method == "PUT" else None
-    stored = notes[request.path_params["note_id"]]
+    sent = await request.body()
+    stored = notes.get(request.path_params["note_id"])
+    if stored is None:
+        raise HTTPException(404)
     refusal = judged(request, EntityTag(stored["version"]))
     if refusal is not None:
         return refusal
-    if sent is not None:  # no await since the check: nobody else in this process has run
-        stored.update(version=uuid4().hex, body=sent["body"])
+    if request.method == "PUT":  # no await since the check: nobody else in this process has run
+        try:
+            stored.update(version=uuid4().hex, body=str(json.loads(sent)["body"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise HTTPException(400) from error
     return JSONResponse({"body": stored["body"]}, headers={"ETag": str(EntityTag(stored["version"]))})
 
 

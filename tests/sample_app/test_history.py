@@ -76,6 +76,17 @@ def test_who_is_refused_can_ask_what_has_changed_since_their_etag(shop: FlaskCli
     assert shop.get(CHANGES, query_string={"since": '"never"'}).status_code == 404
 
 
+def test_what_was_seen_under_a_key_of_before_is_found(empty_database: Callable[[str], str]) -> None:
+    url = empty_database("sqlite")
+    with opened(url) as shop:
+        seen = save(shop)
+        save(shop, "Ann", stock=2)
+    config = {"ETAG_KEY": "new", "ETAG_KEY_FALLBACKS": [None], "ETAG_EPOCH": "2"}
+    app = create_app({"SQLALCHEMY_DATABASE_URI": url, "TESTING": True, **config})
+    assert [(who, members) for who, _, members in told(app.test_client(), seen)] == [("Ann", {"stock": [3, 2]})]
+    engine_of(app).dispose()
+
+
 def test_of_two_that_race_only_the_one_that_is_saved_is_in_it(any_shop: FlaskClient) -> None:
     seen = save(any_shop)
 
