@@ -87,7 +87,7 @@ def test_a_version_that_the_database_makes_is_read_back_by_one_select_more(
 
     with statements_of(board.engine) as statements:
         assert board.save(view).status_code == 200
-        assert verbs(statements) == ["SELECT", "SELECT", "UPDATE", "SELECT"]  # the first is the GET's
+        assert verbs(statements) == ["SELECT", "SELECT", "UPDATE", "SELECT"]  # the first is that of the GET
 
 
 def test_a_view_that_writes_nothing_costs_a_versioned_row_nothing_more(world: World) -> None:
