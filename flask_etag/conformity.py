@@ -127,6 +127,23 @@ def _told(method: str, fields: Mapping[str, str]) -> str:
     return " ".join([method, *(f"{name}: {value}" for name, value in fields.items())])
 
 
+def _near(tag: str, *, of_state: bool = False) -> list[tuple[str, str]]:
+    """Return tags that are nearly a strong one, and how they differ.
+
+    :param of_state: whether only to alter what tells the state. Some have a part for the representation after it,
+        behind a dot, and let a write name any representation of the state.
+    """
+    inner = tag[1:-1]
+    first, last = ("x" if inner[place : place + 1] != "x" else "y" for place in (0, -1))
+    begun = [
+        ("with another beginning", f'"{first}{inner[1:]}"'),
+        ("that is only begun", f'"{inner[: len(inner) // 3]}"'),
+    ]
+    if of_state and "." in inner:
+        return begun
+    return [*begun, ("with another end", f'"{inner[:-1]}{last}"'), ("with a longer end", f'"{inner}x"')]
+
+
 def _reads(asked: _Asked) -> Iterator[Case]:
     """Ask what a read with conditions is answered."""
     first, second = asked.get(), asked.get()
@@ -141,7 +158,16 @@ def _reads(asked: _Asked) -> Iterator[Case]:
         ("the current tag is not modified", "13.1.2", "GET", {"If-None-Match": etag}, 304),
         ("another tag is modified", "13.1.2", "GET", {"If-None-Match": _OTHER}, 200),
         ("one tag of several is enough", "13.1.2", "GET", {"If-None-Match": f"{_OTHER}, {etag}"}, 304),
+        ("the first of several as well", "13.1.2", "GET", {"If-None-Match": f'{etag}, {_OTHER}, "nor-this"'}, 304),
+        ("and one in the middle", "13.1.2", "GET", {"If-None-Match": f'{_OTHER}, {etag}, "nor-this"'}, 304),
         ("* is any state", "13.1.2", "GET", {"If-None-Match": "*"}, 304),
+        ("a tag without quotes names no state", "13.1.2", "GET", {"If-None-Match": _OTHER.strip('"')}, 200),
+        ("a tag that does not end names no state", "13.1.2", "GET", {"If-None-Match": _OTHER[:-1]}, 200),
+        ("an empty list names no state", "13.1.2", "GET", {"If-None-Match": ","}, 200),
+        *(
+            (f"a tag {how} is another", "8.8.3.2", "GET", {"If-None-Match": near}, 200)
+            for how, near in _near(strong)
+        ),
         ("If-None-Match compares weakly", "8.8.3.2", "GET", {"If-None-Match": weak}, 304),
         ("it is the same for HEAD", "13.1.2", "HEAD", {"If-None-Match": etag}, 304),
         ("a comma may be a part of a tag", "8.8.3", "GET", {"If-None-Match": f'"a,b", {etag}'}, 304),
@@ -174,6 +200,7 @@ def _reads(asked: _Asked) -> Iterator[Case]:
     if is_strong:
         table += [
             ("If-Match of the current tag holds", "13.1.1", "GET", {"If-Match": etag}, 200),
+            ("and that of one of several", "13.1.1", "GET", {"If-Match": f"{etag}, {_OTHER}"}, 200),
             ("If-Match compares strongly", "8.8.3.2", "GET", {"If-Match": weak}, 412),
         ]
     for name, clause, method, fields, status in table:
@@ -246,7 +273,7 @@ def _writes(asked: _Asked) -> Iterator[Case]:
     swapped = strong.swapcase()
     refused: list[tuple[str, str, dict[str, str]]] = [
         ("of another state is refused", "13.1.1", {"If-Match": _OTHER}),
-        ("of several other states is refused", "13.1.1", {"If-Match": f'{_OTHER}, "nor this"'}),
+        ("of several other states is refused", "13.1.1", {"If-Match": f'{_OTHER}, "nor-this"'}),
         ("by a weak tag is refused", "8.8.3.2", {"If-Match": weak}),
         ("by an empty list is refused", "13.1.1", {"If-Match": ""}),
         ('by "*" in quotes is refused', "13.1.1", {"If-Match": '"*"'}),
@@ -255,7 +282,16 @@ def _writes(asked: _Asked) -> Iterator[Case]:
             "8.8.3.2",
             {"If-Match": swapped if swapped != strong else _OTHER},
         ),
+        *(
+            (f"by a tag {how} is refused", "8.8.3.2", {"If-Match": near})
+            for how, near in _near(strong, of_state=True)
+        ),
         ("by If-None-Match: * is refused where something is", "13.1.2", {"If-None-Match": "*"}),
+        (
+            "by If-None-Match of several is refused",
+            "13.1.2",
+            {"If-Match": "*", "If-None-Match": f"{etag}, {_OTHER}"},
+        ),
         ("by If-None-Match of the current tag is refused", "13.1.2", {"If-None-Match": etag}),
         ("is refused where one of two conditions fails", "13.2.2", {"If-Match": "*", "If-None-Match": etag}),
         (
@@ -295,6 +331,11 @@ def _writes(asked: _Asked) -> Iterator[Case]:
     done: list[tuple[str, str, Callable[[str], dict[str, str]]]] = [
         ("of the current state is done", "13.1.1", lambda tag: {"If-Match": tag}),
         ("of one of several states is done", "13.1.1", lambda tag: {"If-Match": f"{_OTHER}, {tag}"}),
+        (
+            "of the first of several states is done",
+            "13.1.1",
+            lambda tag: {"If-Match": f'{tag}, {_OTHER}, "nor-this"'},
+        ),
         ("of a list with empty members is done", "5.6.1", lambda tag: {"If-Match": f", {tag} , ,"}),
         ("by If-Match: * is done where something is", "13.1.1", lambda _: {"If-Match": "*"}),
         (

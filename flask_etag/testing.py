@@ -24,7 +24,7 @@ from flask import Flask, Response, current_app, has_app_context, request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_etag.audit import unprotected_routes
+from flask_etag.audit import undecorated_views, unprotected_routes
 from flask_etag.conformity import Case, conformance, main
 from flask_etag.exchange import Exchange
 
@@ -44,24 +44,30 @@ class CannotRace(Exception):
     """As the application is set up, or as the requests are, two of them cannot meet: nothing was tried."""
 
 
-def race(app: Flask, first: Send, second: Send, *, wait: float = 1) -> tuple[TestResponse, TestResponse]:
+def race(
+    app: Flask, first: Send, second: Send, *, wait: float = 1, at: Any = None
+) -> tuple[TestResponse, TestResponse]:
     """Send two requests at the same moment; return both responses.
 
     The first request is stopped when it has been judged, before its view runs: between "the tag is right" and
     "write". Then the second one runs as a whole, or until it waits for a lock that the first one holds; then the
-    first one goes on. A view that is not decorated is stopped at its first write, which has to go through
-    SQLAlchemy. Each request has a thread, an application context and so a connection of its own, and a new client,
-    which has no cookies: to send as somebody, have ``first`` and ``second`` close over clients of their own.
+    first one goes on. A view that is not decorated is stopped at the first write to a table that it has read,
+    since what it compares, it has read before; both have to go through SQLAlchemy. Each request has a thread, an
+    application context and so a connection of its own, and a new client, which has no cookies: to send as
+    somebody, have ``first`` and ``second`` close over clients of their own.
 
     :param app: the application that answers them.
     :param first: sends one request by the client that it is given, and returns the response.
     :param second: the same, for the request that comes in between.
     :param wait: seconds, for which the second request may wait for the first.
+    :param at: the model, or the name of the table, at whose write a view that is not decorated is to be stopped.
     :return: the response to the first, and that to the second.
     :raises CannotRace: if both requests use one connection, as with SQLite in memory, or with a transaction around
-        the test; or the first one is answered before it comes to its view.
+        the test; or the first one is answered before it comes to its view; or it was stopped at a write of
+        something else, as far as can be told, and compared afterwards.
+    :raises TypeError: if ``first`` or ``second`` returns no response.
     """
-    with _Race() as run:
+    with _Race(None if at is None else str(getattr(at, "__tablename__", at))) as run:
         one = _Runner(run, app, first, is_first=True)
         one.start()
         one.wait_for(run.reached)
@@ -75,14 +81,22 @@ def race(app: Flask, first: Send, second: Send, *, wait: float = 1) -> tuple[Tes
             other.join(_LONGEST)
     run.complain()
     if not run.reached.is_set():
-        raise CannotRace(_NOT_REACHED.format(_told(one)))
-    return one.answer(), other.answer()
+        raise CannotRace(_NOT_REACHED.format(one.answer().status_code))
+    answers = one.answer(), other.answer()
+    missed = other.wrote - one.wrote
+    if run.is_guess and missed and answers[0].status_code >= 400:
+        raise CannotRace(_STOPPED_BEFORE.format(_named(one.wrote), _named(missed), sorted(missed)[0]))
+    return answers
 
 
 _NOT_REACHED = (
-    "The first request was {}, and came to no view that is decorated, and to no write through SQLAlchemy: nothing "
-    "was tried. Is its ETag the current one? If a transaction around the test has made the data, no other "
-    "connection sees it: commit it."
+    "The first request was answered {}, and came to no view that is decorated, and through SQLAlchemy to no write "
+    "of what it had read: nothing was tried. Is its ETag the current one? If it reads by other means, name the "
+    "model: at=Note. If a transaction around the test has made the data, no other connection sees it: commit it."
+)
+_STOPPED_BEFORE = (
+    "The first request was stopped at its write to {}, and was refused afterwards. The second one has written to "
+    '{} as well: if that is what is compared, nothing was tried. Say where to stop: at="{}", say.'
 )
 _SHARED = (
     "Both requests use the same connection to the database, so that one cannot meet the other: nothing was tried. "
@@ -102,7 +116,9 @@ class _Race:
 
     _one_at_a_time = Lock()
 
-    def __init__(self) -> None:
+    def __init__(self, at: str | None = None) -> None:
+        self.is_guess = False
+        self._at = at
         self.reached = Event()
         self.released = Event()
         self.complaints: list[str] = []
@@ -127,31 +143,51 @@ class _Race:
             self.reached.set()
             self.released.wait(_LONGEST)
 
-    def _hear(self, connection: object, writes: bool, is_in_memory: bool) -> None:
+    def _hear(self, statement: Any) -> None:
         runner = _lane.get()
         if runner is None:
             return
+        runner.wrote |= statement.written_of(runner.read)
         if runner.is_first:
-            self._first_used.append(connection)
-            if writes:
+            self._first_used.append(statement.connection)
+            if statement.written_of({self._at} if self._at else runner.read) and not _is_decorated():
+                self.is_guess = self.is_guess or not (self._at or self.reached.is_set())
                 self.stop_first()
-        elif not self.released.is_set() and any(connection is used for used in self._first_used):
+        elif not self.released.is_set() and any(statement.connection is used for used in self._first_used):
             self.complaints.append(_SHARED)
-        if is_in_memory:
+        if statement.is_in_memory:
             self.complaints.append(_IN_MEMORY)
+        runner.read |= statement.reads
 
     def complain(self) -> None:
         if self.complaints:
             raise CannotRace(self.complaints[0])
 
 
+def _is_decorated() -> bool:
+    """Tell whether the request that goes on comes to a decorated view, which is where it is stopped."""
+    if not request or request.endpoint is None:
+        return False
+    return request.endpoint not in undecorated_views(current_app, request.method)
+
+
+def _named(tables: set[str]) -> str:
+    return ", ".join(sorted(tables))
+
+
 class _Runner(Thread):
-    """A request in a thread, and so on a connection, of its own."""
+    """A request in a thread, and so on a connection, of its own.
+
+    :ivar read: the tables that it has read.
+    :ivar wrote: those of them that it has written to, or was about to.
+    """
 
     def __init__(self, run: _Race, app: Flask, send: Send, *, is_first: bool = False) -> None:
         super().__init__(daemon=True)
         self.is_first = is_first
         self._run, self._app, self._send = run, app, send
+        self.read: set[str] = set()
+        self.wrote: set[str] = set()
         self._answer: TestResponse | None = None
         self.error: BaseException | None = None
 
@@ -170,14 +206,12 @@ class _Runner(Thread):
     def answer(self) -> TestResponse:
         if self.error is not None:
             raise self.error
+        if self._answer is None and not self.is_alive():
+            which = "first" if self.is_first else "second"
+            raise TypeError(f"{which}() returned no response: it has to return that of the request that it sends.")
         if self._answer is None:
             raise TimeoutError(f"A request was not answered in {_LONGEST} seconds.")
         return self._answer
-
-
-def _told(runner: _Runner) -> str:
-    answer = runner.answer()
-    return f"answered {answer.status_code}"
 
 
 @contextmanager
@@ -212,8 +246,9 @@ def assert_protected(app: Flask) -> None:
 def unguarded_writes(app: Flask) -> Iterator[None]:
     """Fail where the application changes or deletes a row that has a version, and no decorated view guards that.
 
-    What the ORM flushes is seen, and bulk ``update()`` and ``delete()`` of a model; other statements are not. Rows
-    that are made count for nothing: nobody can have seen them before.
+    What the ORM flushes is seen, and each ``update()`` and ``delete()`` of a model or of its table, those of
+    ``bulk_update_mappings()`` and its like, too, and upserts. What is sent as a text is not. Rows that are made
+    count for nothing: nobody can have seen them before.
 
     :param app: the application whose requests, commands and contexts are listened to.
     :raises AssertionError: at the end of the ``with``, with the model and the request of each.

@@ -13,6 +13,7 @@ from os import urandom
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
+from weakref import WeakSet
 
 from sqlalchemy import (
     CHAR,
@@ -125,6 +126,16 @@ def put_version_back(state: InstanceState[Any]) -> None:
     name = version_key(state.mapper)
     if name in state.committed_state:
         set_committed_value(state.obj(), name, state.committed_state[name])
+
+
+versioned: WeakSet[Mapper[Any]] = WeakSet()
+"""The mappers of all models that have a version and are configured: SQLAlchemy tells of no statement's model."""
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _remember(mapper: Mapper[Any], _: type) -> None:
+    if mapper.version_id_col is not None:
+        versioned.add(mapper)
 
 
 @event.listens_for(Mapper, "mapper_configured")

@@ -2,37 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Compiled, Connection, Engine, event
+from sqlalchemy import (
+    Compiled,
+    CompoundSelect,
+    Connection,
+    Engine,
+    Insert,
+    Select,
+    TextClause,
+    TextualSelect,
+    event,
+)
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, PassiveFlag, Session
 from sqlalchemy.orm.attributes import get_history, instance_state
 from sqlalchemy.orm.base import object_mapper
 
-from flask_etag.sqlalchemy.models import covered_by
-from flask_etag.sqlalchemy.statements import tables_written_by, writes_by_its_text
+from flask_etag.sqlalchemy.databases import OWN
+from flask_etag.sqlalchemy.models import covered_by, versioned
+from flask_etag.sqlalchemy.statements import (
+    ANY_TABLE,
+    tables_read_by,
+    tables_written_by,
+    writes_by_its_text,
+)
 from flask_etag.sqlalchemy.unit import units_in_force
 from flask_etag.sqlalchemy.unversioned import changes_what_counts, leaves_version
 
 _IN_MEMORY = (None, "", ":memory:")
+_NONE: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, just before its database gets it.
+
+    :ivar connection: the driver's.
+    :ivar reads: the tables that it reads; :data:`ANY_TABLE` of a text.
+    :ivar writes: the tables that it may write to, where no guard is in force; :data:`ANY_TABLE` of a text.
+    :ivar is_in_memory: whether the database is one of SQLite's in memory, which ends with its connection.
+    """
+
+    connection: object
+    text: str
+    reads: frozenset[str]
+    writes: frozenset[str]
+    is_in_memory: bool
+
+    def written_of(self, tables: Set[str]) -> frozenset[str]:
+        """Return which of some tables it may write to; a text has to have the name of one in it."""
+        if not self.writes <= ANY_TABLE:
+            return self.writes if tables >= ANY_TABLE else self.writes & tables
+        named = {table for table in tables if self.writes and table.lower() in self.text.lower()}
+        return frozenset(named) or (self.writes & tables)
 
 
 @contextmanager
-def every_statement(hear: Callable[[object, bool, bool], None]) -> Iterator[None]:
-    """Hear of each statement, just before its database does.
-
-    :param hear: is told the driver's connection; whether the statement may write, and no guard is in force; and
-        whether the database is one of SQLite's in memory, which ends with its connection.
-    """
+def every_statement(hear: Callable[[Statement], None]) -> Iterator[None]:
+    """Hear of each statement, just before its database does."""
 
     def before(connection: Connection, _: Any, text: str, __: Any, context: Any, ___: bool) -> None:
         compiled = getattr(context, "compiled", None)
-        writes = writes_by_its_text(text) if compiled is None else bool(tables_written_by(compiled))
+        if compiled is None:
+            reads, writes = _read_by_its_text(text), ANY_TABLE if writes_by_its_text(text) else _NONE
+        else:
+            writes = tables_written_by(compiled) or _NONE
+            is_text = isinstance(compiled.statement, TextClause | TextualSelect)
+            reads = _read_by_its_text(text) if is_text else _read_by(compiled)
         url = connection.engine.url
         is_in_memory = url.get_backend_name() == "sqlite" and url.database in _IN_MEMORY
-        hear(connection.connection.dbapi_connection, writes and not units_in_force(), is_in_memory)
+        driver = connection.connection.dbapi_connection
+        hear(Statement(driver, text, reads, _NONE if units_in_force() else writes, is_in_memory))
 
     event.listen(Engine, "before_cursor_execute", before)
     try:
@@ -41,11 +86,20 @@ def every_statement(hear: Callable[[object, bool, bool], None]) -> Iterator[None
         event.remove(Engine, "before_cursor_execute", before)
 
 
+def _read_by(compiled: Compiled) -> frozenset[str]:
+    return tables_read_by(compiled) if isinstance(compiled.statement, Select | CompoundSelect) else _NONE
+
+
+def _read_by_its_text(text: str) -> frozenset[str]:
+    return ANY_TABLE if re.match(r"\W*(select|with)\b", text, re.IGNORECASE) else _NONE
+
+
 @contextmanager
 def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
     """Hear of each change of a row that moves its version, or should, where no guard is in force.
 
-    Changes that the ORM flushes are seen, and bulk ``update()`` and ``delete()`` of a model.
+    Changes that the ORM flushes are seen, and every ``update()``, ``delete()`` and upsert: of a model, of its
+    table, and those that ``bulk_update_mappings()`` and its like send. What is sent as a text is not.
     """
 
     def before_flush(session: Session, *_: Any) -> None:
@@ -60,13 +114,26 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
         if is_write and not units_in_force() and not leaves_version(mapper, _compiled(state)):
             _tell(mapper, hear)
 
+    def before_cursor(_: Connection, __: Any, ___: str, ____: Any, context: Any, _____: bool) -> None:
+        compiled = getattr(context, "compiled", None)
+        if compiled is None or OWN in context.execution_options or units_in_force():
+            return
+        statement: Any = compiled.statement
+        only_makes = isinstance(statement, Insert) and getattr(statement, "_post_values_clause", None) is None
+        written = () if only_makes else tables_written_by(compiled) or ()
+        for mapper in list(versioned):
+            if getattr(mapper.local_table, "name", None) in written and not leaves_version(mapper, compiled):
+                _tell(mapper, hear)
+
     event.listen(Session, "before_flush", before_flush)
     event.listen(Session, "do_orm_execute", on_execute)
+    event.listen(Engine, "before_cursor_execute", before_cursor)
     try:
         yield
     finally:
         event.remove(Session, "before_flush", before_flush)
         event.remove(Session, "do_orm_execute", on_execute)
+        event.remove(Engine, "before_cursor_execute", before_cursor)
 
 
 def _moves_version(state: InstanceState[Any]) -> bool:
@@ -87,4 +154,4 @@ def _compiled(state: ORMExecuteState) -> Compiled:
 
 def _tell(mapper: Mapper[Any], hear: Callable[[str], None]) -> None:
     if mapper.version_id_col is not None:
-        hear(mapper.class_.__name__)
+        hear(mapper.base_mapper.class_.__name__)

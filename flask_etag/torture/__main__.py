@@ -48,9 +48,8 @@ def state(client: Client, seconds: float) -> State:
         if answer.status == 200 and answer.etag is not None and answer.number is not None:
             return State(answer.number, answer.etag)
         if time.monotonic() > deadline:
-            sys.exit(
-                f"{answer}. It has to be 200, an ETag and a JSON object with an integer {client.plan.member}."
-            )
+            what = client.plan.format or f"an object with an integer {client.plan.member}"
+            sys.exit(f"{answer}. It has to be 200, an ETag and JSON of which the number can be read: {what}.")
         time.sleep(0.02)
 
 

@@ -60,7 +60,11 @@ class Format(Protocol):
     """How a state is read, and how the next one is made: what a resource's own format has to say."""
 
     def read(self, body: Any) -> int | None:
-        """Return the number of the state that an answer shows; ``None`` if it shows none."""
+        """Return the number of the state that the JSON of an answer shows.
+
+        It is given the answers of 2xx alone. Those of writes need not show a state: then it returns ``None``, or
+        raises a ``LookupError`` or ``TypeError``, such as a ``KeyError``.
+        """
 
     def write(self, body: Any, number: int) -> Any:
         """Return the content that makes the state of a number of what was read. No two calls make the same."""
@@ -170,7 +174,9 @@ class Client:
             time.sleep(0.1 * self.random.random())
         with suppress(ValueError):
             answer.body = json.loads(answer.content)
-            answer.number = self.format.read(answer.body)
+        if answer.status is not None and 200 <= answer.status < 300:
+            with suppress(LookupError, TypeError):
+                answer.number = self.format.read(answer.body)
         return answer
 
     def record(self, url: str, answer: Answer, number: int | None, **more: Any) -> None:

@@ -16,6 +16,7 @@ import pytest
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import delete, event, insert, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
 from flask_etag import EntityTag, ETag, require_if_match, resource
@@ -221,10 +222,36 @@ def test_writes_without_a_guard_are_named(url: str) -> None:
                 session.delete(session.get(Kept, 2))
                 session.commit()
 
+        table: Any = Kept.__table__
+        row = {"id": 1, "number": 1, "version": "of before"}
+
+        def bulk(write: Callable[[], object]) -> None:
+            with app.app_context():
+                session.merge(Kept(id=1, number=0))
+                session.commit()
+                row["version"] = session.get_one(Kept, 1).version
+                session.rollback()
+                with unguarded_writes(app):
+                    write()
+                    session.commit()
+
+        def of_another_session() -> Kept:
+            kept: Kept = session.get_one(Kept, 1)
+            session.expunge(kept)
+            kept.number += 3
+            return kept
+
         writes: list[Callable[[], None]] = [
             lambda: execute(update(Kept).values(number=1)),
             lambda: execute(delete(Kept).where(Kept.id == 3)),
             delete_one,
+            lambda: execute(update(table).values(number=1)),
+            lambda: execute(delete(table)),
+            lambda: execute(upsert(Kept).values(row).on_conflict_do_update(["id"], set_={"number": 9})),
+            lambda: bulk(lambda: session.bulk_update_mappings(Kept, [{**row, "number": 2}])),
+            lambda: bulk(lambda: session.bulk_save_objects([of_another_session()])),
+            lambda: bulk(lambda: session.execute(update(Kept), [{**row, "number": 4}])),
+            lambda: bulk(lambda: session.connection().execute(update(table).values(number=5))),
         ]
         for write in writes:
             with pytest.raises(AssertionError, match=r"Kept \(outside of a request\)$"):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
+from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.pool import StaticPool
 from werkzeug.test import TestResponse
 
+from flask_etag import decided
 from flask_etag.testing import CannotRace, race
 from tests.kit.counters import URL, counting, in_one_transaction
+from torture import peers
 
 RUNS = 5
+WAITS = {"versioned": 20, "async": 20, "unversioned": 0.2}  # only where its row is locked, the second one waits
 
 
 def saving(app: Flask, number: int, etag: str | None = None) -> Callable[[FlaskClient], TestResponse]:
@@ -44,7 +50,7 @@ def test_views_that_compare_and_then_write_lose_the_update_in_every_run(kind: st
 def test_of_two_that_meet_here_one_is_served_and_one_refused(kind: str, empty_url: str) -> None:
     with counting(kind, empty_url) as app:
         for run in range(1, RUNS * 2, 2):
-            first, second = race(app, saving(app, run), saving(app, run + 1), wait=0.2)
+            first, second = race(app, saving(app, run), saving(app, run + 1), wait=WAITS[kind])
             assert {first.status_code, second.status_code} == {200, 412}
             winner = first if first.status_code == 200 else second
             assert winner.json == {"number": number(app)}
@@ -148,3 +154,108 @@ def test_decorated_views_race_without_sqlalchemy(url: str, monkeypatch: pytest.M
     with counting("versioned", url) as app:
         first, second = race(app, saving(app, 1), saving(app, 2))
         assert {first.status_code, second.status_code} == {200, 412}
+
+
+class Editor(peers.Base):
+    """Who edits, and when they were seen last."""
+
+    __tablename__ = "editors"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seen: Mapped[int] = mapped_column(default=0)
+
+
+class Entry(peers.Base):
+    """A line of a log."""
+
+    __tablename__ = "entries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+def note_editor() -> None:
+    peers.db.session.get_one(Editor, 1).seen += 1
+    peers.db.session.commit()
+
+
+def write_log() -> None:
+    peers.db.session.add(Entry())
+    peers.db.session.commit()
+
+
+def by_text() -> None:
+    peers.db.session.execute(text("UPDATE editors SET seen = seen + 1"))
+    peers.db.session.commit()
+
+
+@contextmanager
+def busy(kind: str, url: str, *habits: Callable[[], None], after: bool = False) -> Iterator[Flask]:
+    """Serve a counter by an application that writes elsewhere, too, before or after it comes to the counter."""
+    with counting(kind, url) as app:
+        with app.app_context():
+            peers.db.session.add(Editor(id=1))
+            peers.db.session.commit()
+
+        def write() -> None:
+            if request.method == "PUT":
+                for habit in habits:
+                    habit()
+
+        def write_after(answer: Response) -> Response:
+            write()
+            return answer
+
+        (app.after_request(write_after) if after else app.before_request(write))
+        yield app
+
+
+@pytest.mark.parametrize("habits", [(write_log,), (by_text,), (write_log, by_text)])
+def test_what_is_written_unread_before_the_comparison_hides_no_lost_update(habits: Any, url: str) -> None:
+    with busy("Werkzeug", url, *habits) as app:
+        first, second = race(app, saving(app, 1), saving(app, 2))
+        assert (first.status_code, second.status_code) == (200, 200)
+
+
+@pytest.mark.parametrize("at", [None, "plain", peers.Plain])
+def test_who_may_have_been_stopped_before_the_comparison_is_not_said_to_be_protected(at: Any, url: str) -> None:
+    with busy("Werkzeug", url, note_editor) as app:
+        if at is None:
+            with pytest.raises(
+                CannotRace, match=r"stopped at its write to editors.* written to plain .*at=\"plain\""
+            ):
+                race(app, saving(app, 1), saving(app, 2))
+        else:
+            first, second = race(app, saving(app, 1), saving(app, 2), at=at)
+            assert (first.status_code, second.status_code) == (200, 200)
+
+
+@pytest.mark.parametrize("habits", [(note_editor,), (write_log, by_text)])
+@pytest.mark.parametrize("kind", ["versioned", "unversioned", "async"])
+def test_a_decorated_view_is_stopped_where_it_has_been_judged_whatever_is_written_before(
+    kind: str, habits: Any, url: str
+) -> None:
+    with busy(kind, url, *habits) as app:
+        judged: list[bool] = []
+        with decided.connected_to(lambda _, decision: judged.append(decision.raced), app):
+            first, second = race(app, saving(app, 1), saving(app, 2), wait=WAITS[kind])
+        assert {first.status_code, second.status_code} == {200, 412}
+        assert (True in judged) == (kind != "unversioned")  # there, the second one waits, and is judged afterwards
+
+
+def test_what_is_written_after_the_comparison_makes_nobody_doubt(url: str) -> None:
+    with busy("Werkzeug", url, write_log, after=True) as app:
+        first, second = race(app, saving(app, 1), saving(app, 2))
+        assert (first.status_code, second.status_code) == (200, 200)
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_function_that_returns_no_response_is_named(which: str, url: str) -> None:
+    with counting("versioned", url) as app:
+        good = saving(app, 1)
+
+        def forgets(client: FlaskClient) -> Any:
+            good(client)
+
+        sends = (forgets, good) if which == "first" else (good, forgets)
+        with pytest.raises(TypeError, match=rf"^{which}\(\) returned no response"):
+            race(app, *sends)

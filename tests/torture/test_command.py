@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -9,9 +10,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, Thread
+from pathlib import Path
+from threading import Barrier, Lock, Thread
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from flask import Flask, Response, jsonify, request
@@ -122,36 +123,40 @@ def test_each_write_can_be_told_from_the_others(store: Store, url: str) -> None:
     assert len(set(store.texts)) == 5
 
 
-class Nested:
-    """The number is the length of a list: what ``--format`` is for."""
-
-    def read(self, body: Any) -> int | None:
-        return len(body["items"])
-
-    def write(self, body: Any, number: int) -> Any:
-        assert number == len(body["items"]) + 1
-        return {"items": [*body["items"], str(uuid4())]}
-
-
-nested = Nested()
-
-
-def test_a_format_of_its_own_says_how_to_read_and_to_write(store: Store) -> None:
+@pytest.mark.parametrize("answers_state", [True, False])
+def test_a_format_of_its_own_as_the_page_has_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers_state: bool
+) -> None:
+    """Clients collide, and are refused in JSON, which is no state, as the answers of writes may be none."""
+    page = (ROOT / "docs" / "torture.md").read_text("utf-8")
+    [code] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_torture.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}")
     items: list[str] = []
+    refused: list[int] = []
+    both_have_read = Barrier(2)
 
     def view() -> Any:
         if request.method == "PUT":
             with store._lock:
                 if f"n{len(items)}" not in request.if_match:
-                    return Response(status=412)
+                    refused.append(len(items))
+                    return store.tagged({"status": 412, "reason": "stale"}, f"n{len(items)}"), 412
                 items[:] = request.get_json()["items"]
-        return store.tagged({"items": list(items)}, f"n{len(items)}")
+                return store.tagged({"items": items} if answers_state else {"ok": True}, f"n{len(items)}")
+        shown = store.tagged({"items": list(items)}, f"n{len(items)}")
+        store.reads["nested"] += 1
+        if store.reads["nested"] in (2, 3):  # each client's first
+            both_have_read.wait(WAIT)
+        return shown
 
     store.app.add_url_rule("/nested", view_func=view, methods=["GET", "PUT"])
     with store.serving() as url:
-        code, output = run(f"{url}nested", "--accepted", "5", "--format", "tests.torture.test_command:nested")
-    assert output.startswith("accepted 5, ")
-    assert (code, len(items), len(set(items))) == (0, 5, 5)
+        ended, output = run(f"{url}nested", "--accepted", "5", "--format", "my_torture:basket")
+    assert re.match("accepted [56], refused [1-9]", output)  # both may be at the last one
+    assert ended == 0
+    assert len(items) == len(set(items)) >= 5
+    assert refused
 
 
 @pytest.mark.parametrize(("key", "more"), [("409", []), ("500", ["--faults"])])
