@@ -20,6 +20,8 @@ from weakref import WeakSet, ref
 import click
 from flask import Flask, Response, current_app, got_request_exception, request, request_finished, request_started
 from flask.cli import with_appcontext
+from werkzeug.http import is_resource_modified
+from werkzeug.local import LocalProxy
 from werkzeug.routing import Rule
 
 from flask_etag import log
@@ -108,6 +110,11 @@ def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield rule, method, _answering(view, method)
+
+
+def all_apps() -> list[Flask]:
+    """Return all applications of this process that have an ``ETag``: one may be mounted in another."""
+    return list(_apps)
 
 
 def undecorated_views(app: Flask, method: str) -> dict[str, Callable[..., Any]]:
@@ -246,8 +253,7 @@ def _check_answer(response: Response) -> Response:
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or request.method in ("OPTIONS", "TRACE"):
         return response
-    is_answer = status != 304 or is_answered_by_304(request.environ, response)
-    if not is_answer and any(protection_of(_answering(each, request.method)) for each in (view, *_within(view))):
+    if status == 304 and _is_of_another(response, view):
         raise RuntimeError(
             f"{request.endpoint}: a 304 that was stored for another request is no answer to this one. Let what "
             "stores answers above etag_resource store what is 200 alone. See the docs, 'Caching on the server'."
@@ -258,6 +264,19 @@ def _check_answer(response: Response) -> Response:
             "judged. See the docs, 'Caching on the server'."
         )
     return response
+
+
+def _is_of_another(response: Response, view: Callable[..., Any]) -> bool:
+    """Tell whether a 304 was the answer of a decorated view to another request, and is none to this one."""
+    if is_answered_by_304(request.environ, response):
+        return False
+    if protection_of(_answering(view, request.method)):
+        return True
+    # A view of the application's own, which holds a decorated one, may read conditions more leniently.
+    named, modified = response.headers.get("ETag"), response.last_modified
+    return is_resource_modified(request.environ, named, last_modified=modified) and any(
+        protection_of(_answering(each, request.method)) for each in _within(view)
+    )
 
 
 def _within(view: Any) -> list[Any]:
@@ -285,9 +304,10 @@ _ENOUGH = 50  # functions, looked at for one view: a decorator holds a few
 
 def _may_hold_a_view(held: object) -> bool:
     """Tell whether something is a function, or an object of the application's own that can be called as one."""
-    if isinstance(held, types.FunctionType | types.MethodType | partial):
+    kind = type(held)  # not isinstance(), which would ask a proxy for what it stands for
+    if issubclass(kind, types.FunctionType | types.MethodType | partial):
         return True
-    return callable(held) and not isinstance(held, type | types.BuiltinFunctionType | Flask)
+    return callable(held) and not issubclass(kind, type | types.BuiltinFunctionType | Flask | LocalProxy)
 
 
 # Warnings in debug and testing mode.

@@ -167,10 +167,12 @@ class Backend(Protocol):
     def cause_of(self, error: Exception) -> Cause | None:
         """Tell why the store refused; ``None`` for an error that is no refusal."""
 
-    def let_go(self, error: Exception) -> Cause | None:
+    def let_go(self, error: Exception, target: object) -> Cause | None:
         """Tell why the store refused what the view of a read was to write, and give up what that has begun.
 
         ``None`` is for an error that is no refusal; one of the store's may get a note of what to write.
+
+        :param target: what the view was handed.
         """
 
     def is_stale(self, error: Exception) -> bool:

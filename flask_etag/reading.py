@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 
 from flask_etag import log
 from flask_etag.audit import serve_watched
@@ -57,7 +57,7 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         with judged:
             response, etag = _served(exchange, resource, target, etag)
     except Exception as error:
-        _refuse_behind(error)
+        _refuse_behind(error, target)
         raise
     if response.status_code == 304 and opaque is None:  # by the tag that what answers below gives it
         exchange.outcome = "unchanged"
@@ -86,13 +86,15 @@ def _served(
     return response, watch.etag_after(etag)
 
 
-def _refuse_behind(error: Exception) -> None:
+def _refuse_behind(error: Exception, target: object) -> None:
     """Refuse a read whose view has written something, and met another writer; what it was about to write is lost.
+
+    An error that the application has a handler for is the application's.
 
     :raises WriteConflict: if the store says so by an error that leaves the view.
     """
     store = backend()
-    cause = None if store is None else store.let_go(error)
+    cause = None if store is None or _is_handled(error) else store.let_go(error, target)
     if store is None or cause is None:
         return
     if store.is_stale(error):
@@ -102,6 +104,13 @@ def _refuse_behind(error: Exception) -> None:
             "code that is not decorated'."
         )
     raise WriteConflict(cause) from error
+
+
+def _is_handled(error: Exception) -> bool:
+    """Tell whether the application has a handler for an error, and not only for each ``Exception``."""
+    kinds = [kind for kind in type(error).__mro__ if kind not in Exception.__mro__]
+    handlers = [current_app.error_handler_spec[name][None] for name in (None, *request.blueprints)]
+    return any(kind in each for each in handlers for kind in kinds)
 
 
 def _serve(exchange: Exchange, _: Resource[..., Any], target: Any) -> Response:
@@ -124,7 +133,7 @@ def read_body(exchange: Exchange) -> Response:
     try:
         response = exchange.serve()
     except Exception as error:
-        _refuse_behind(error)
+        _refuse_behind(error, None)
         raise
     if isinstance(response, Unmade):
         exchange.once_made(partial(_once_made, exchange))

@@ -383,7 +383,7 @@ def _own_url() -> str:
 
 
 def _query() -> str:
-    query = request.query_string.decode("latin-1")
+    query = quote(request.query_string, safe="/?:@!$&'()*+,;=%")  # as it came, but for what is not ASCII
     return f"?{query}" if query else ""
 
 

@@ -50,12 +50,17 @@ class SQLAlchemyBackend:
         """Tell why the database refused; ``None`` for an error that is no refusal."""
         return databases.cause_of(error)
 
-    def let_go(self, error: Exception) -> Cause | None:
-        """Tell why the database refused, of an error that leaves the view of a read; roll back the session."""
+    def let_go(self, error: Exception, target: object) -> Cause | None:
+        """Tell why the database refused what the view of a read was to write, and roll back its sessions."""
         note_what_to_write(error)
         cause = refused_by(error)
         if cause is not None:
-            self.unit().roll_back()
+            sessions = {
+                _session_of_the_application(),
+                instance_state(target).session if self.owns(target) else None,
+            }
+            for session in sessions - {None}:
+                SessionUnit(session).roll_back()
         return cause
 
     def is_stale(self, error: Exception) -> bool:

@@ -772,11 +772,7 @@ class ReadUnit(SessionUnit):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _units.reset(self._token)  # its claim refuses nothing; but what met another writer elsewhere is given up
-        if isinstance(error, Exception) and refused_by(error) is not None:
-            if self._awaited is not None:
-                self._note_session(session_of(self._awaited[0]))
-            self.roll_back()
+        _units.reset(self._token)  # it refuses nothing
 
     def etag_after(self, etag: str | None) -> str | None:
         """Return the tag of what the view has left.

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import String, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -143,6 +144,19 @@ def test_a_read_that_writes_another_row_meets_no_server_error(
     [message] = [message for message in told if "has met another writer there" in message]
     assert message.startswith(f"{path[1:]}: a read that writes a row which has a version")
     assert "__unversioned__" in message
+
+
+@pytest.mark.parametrize("path", ["/one", "/all", "/body"])
+def test_where_the_application_handles_the_error_it_is_the_application_s(overtaken: Flask, path: str) -> None:
+    overtaken.register_error_handler(SQLAlchemyError, lambda error: (type(error).__name__, 503))
+    overtaken.register_error_handler(Exception, lambda _: ("any", 500))
+    answered = overtaken.test_client().get(path)
+    assert (answered.status_code, answered.text) == (503, "StaleDataError")
+
+
+def test_a_handler_for_each_exception_is_none_for_this(overtaken: Flask) -> None:
+    overtaken.register_error_handler(Exception, lambda _: ("any", 500))
+    assert overtaken.test_client().get("/one").status_code == 409
 
 
 def test_nor_where_it_waits_in_vain(overtaken: Flask, caplog: pytest.LogCaptureFixture) -> None:
