@@ -112,6 +112,11 @@ def views_of(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
             yield rule, method, _answering(view, method)
 
 
+def all_apps() -> list[Flask]:
+    """Return all applications of this process that have an ``ETag``: one may be mounted in another."""
+    return list(_apps)
+
+
 def undecorated_views(app: Flask, method: str) -> dict[str, Callable[..., Any]]:
     """Return, by their endpoints, the views of an application that are not decorated for a method."""
     return {

@@ -16,7 +16,7 @@ from flask.globals import current_app
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_etag.audit import Guard, Protection, etag, field_given, guard_of, undecorated_views
+from flask_etag.audit import Guard, Protection, all_apps, etag, field_given, guard_of, undecorated_views
 from flask_etag.errors import TYPE_PREFIX, ConditionalRequestError
 from flask_etag.exchange import ANSWERED_AGAIN, EXPLANATION, Exchange
 from flask_etag.preconditions import Preconditions, Representation, http_date
@@ -222,7 +222,7 @@ def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:
     explanation = Explanation()
     environ = {**builder.get_environ(), EXPLANATION: explanation}
     status: str | None = None
-    with suppress(_Stopped), _none_of_the_others(app, builder.method, explanation):
+    with suppress(_Stopped), _none_of_the_others(builder.method, explanation):
         try:  # in an application context of its own
             _, status, _ = Context().run(run_wsgi_app, app.wsgi_app, environ)
         except Exception:  # in debug mode, an error leaves the application
@@ -233,14 +233,16 @@ def explain(app: Flask, builder: EnvironBuilder) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _none_of_the_others(app: Flask, method: str, explanation: Explanation) -> Iterator[None]:
-    """Let no view of an application run that is not decorated: what it writes would be written."""
-    bare = undecorated_views(app, method)
-    app.view_functions.update({name: explanation.stop_before(view) for name, view in bare.items()})
+def _none_of_the_others(method: str, explanation: Explanation) -> Iterator[None]:
+    """Let no view run that is not decorated: what it writes would be written."""
+    bare = [(app, undecorated_views(app, method)) for app in all_apps()]
+    for app, views in bare:
+        app.view_functions.update({name: explanation.stop_before(view) for name, view in views.items()})
     try:
         yield
     finally:
-        app.view_functions.update(bare)
+        for app, views in bare:
+            app.view_functions.update(views)
 
 
 @etag.command("explain")

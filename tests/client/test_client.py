@@ -222,6 +222,12 @@ def write(url: str, server: str, **members: Any) -> None:
     ).raise_for_status()
 
 
+def delete(url: str, server: str) -> None:
+    there = requests.get(direct(url, server), timeout=20)
+    headers = {"If-Match": there.headers["ETag"]}
+    requests.delete(direct(url, server), headers=headers, timeout=20).raise_for_status()
+
+
 def numbers(urls: list[str], server: str) -> list[int]:
     return [requests.get(direct(each, server), timeout=20).json()["n"] for each in urls]
 
@@ -250,6 +256,25 @@ def test_a_batch_whose_answer_is_lost_is_not_done_twice(proxy: Proxy, server: st
             client.update_each(requests.Session(), proxy.url + "/papers", pair, plus_one, unique_tags=True)
         assert unknown.value.theirs is not None
         assert [content["n"] for content in unknown.value.theirs.content] == there == numbers(pair, server)
+
+
+def test_of_a_batch_without_attempts_left_is_told_what_each_is(proxy: Proxy, server: str, pair: list[str]) -> None:
+    def seven(contents: list[dict[str, Any]]) -> None:
+        for content in contents:
+            content["n"] = 7
+
+    send, url = requests.Session(), proxy.url + "/papers"
+    proxy.always = lambda method: "answer lost" if method == "PATCH" else None
+    answered = client.update_each(send, url, pair, seven, attempts=1)
+    assert [content["n"] for content in answered] == [7, 7]
+    with pytest.raises(client.Unknown) as unknown:
+        client.update_each(send, url, pair, plus_one, attempts=1)
+    assert unknown.value.theirs is not None
+    assert [content["n"] for content in unknown.value.theirs.content] == [8, 8]
+    proxy.rivals = {("PATCH", 3): lambda: delete(pair[0], server)}
+    with pytest.raises(client.Unknown) as unknown:
+        client.update_each(send, url, pair, plus_one)
+    assert unknown.value.theirs == ABSENT
 
 
 def test_a_batch_of_weakened_tags_is_sent_with_those_of_the_refusal(
@@ -304,10 +329,11 @@ def test_a_copy_that_is_still_there_costs_no_body(proxy: Proxy, url: str) -> Non
     assert client.read(session, url, known=copy).content["n"] == 2
 
 
-def test_a_deletion_whose_answer_is_lost_is_done(proxy: Proxy, url: str, server: str) -> None:
+@pytest.mark.parametrize("fault", ["answer lost", 500])
+def test_a_deletion_whose_answer_is_lost_is_done(proxy: Proxy, url: str, fault: Fault) -> None:
     session = requests.Session()
     copy = client.read(session, url)
-    proxy.faults = {"DELETE": ["answer lost"]}
+    proxy.faults = {"DELETE": [fault]}
     client.delete(session, url, copy)
     assert client.read(session, url) == ABSENT
     client.delete(session, url, copy)

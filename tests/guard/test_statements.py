@@ -5,6 +5,7 @@ What begins and ends a transaction is not counted, but for what takes SQLite's w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.orm import Session
+from sqlalchemy import FetchedValue, String
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from flask_etag import etag_resource, resource
 from flask_etag.sqlalchemy import Page
 from sample_app import store
 from tests.sample_app.shop import MEMO, NEW, POT, engine_of, opened
 from tests.world.application import World
+from tests.world.board import Board
 from tests.world.listing import Listing
-from tests.world.models import Comment, Line, Note, Order, Paper
+from tests.world.models import Base, Comment, Line, Note, Order, Paper
 from tests.world.orders import Orders
 from tests.world.statements import statements_of, verbs
 
@@ -60,6 +63,31 @@ def test_a_write_of_a_versioned_row_is_one_select_and_one_update(world: World) -
         assert verbs(statements) == ["SELECT", "UPDATE"]
         assert world.delete(if_match='"other"').status_code == 412
         assert verbs(statements) == ["SELECT"]
+
+
+class Stamped(Base):
+    """With a version that the database makes."""
+
+    __tablename__ = "stamped"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    xmin: Mapped[int] = mapped_column(system=True, server_default=FetchedValue())
+    __mapper_args__ = {"version_id_col": xmin, "version_id_generator": False}  # noqa: RUF012
+
+
+def test_a_version_that_the_database_makes_is_read_back_by_one_select_more(
+    board_on: Callable[..., Board],
+) -> None:
+    board = board_on("postgresql", Stamped)
+
+    def view(found: Stamped) -> None:
+        found.text = "new"
+        board.db.session.commit()
+
+    with statements_of(board.engine) as statements:
+        assert board.save(view).status_code == 200
+        assert verbs(statements) == ["SELECT", "SELECT", "UPDATE", "SELECT"]  # the first is that of the GET
 
 
 def test_a_view_that_writes_nothing_costs_a_versioned_row_nothing_more(world: World) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask, abort, redirect, request
 from flask.views import MethodView
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_etag import ETag, decided, etag_resource, require_if_match, resource, version_column
 from flask_etag.batches import Item
@@ -158,8 +159,15 @@ def test_a_view_that_is_not_decorated_does_not_run_either() -> None:
 
     app.add_url_rule("/reports", view_func=Bare.as_view("reports"))
     views = dict(app.view_functions)
-    for method, path in (("PUT", "/notes"), ("DELETE", "/reports")):
-        assert explained(app, method, path) == {
+    other = Flask("above", static_folder=None)
+    ETag(other)
+    other.wsgi_app = DispatcherMiddleware(other.wsgi_app, {"/below": app.wsgi_app})  # type: ignore[method-assign]
+    for asked, method, path in (
+        (app, "PUT", "/notes"),
+        (app, "DELETE", "/reports"),
+        (other, "PUT", "/below/notes"),
+    ):
+        assert explained(asked, method, path) == {
             "Answer": "the view runs: it is not decorated for this method, so that no condition is judged",
             "See": "https://flask-etag.readthedocs.io/configuration#the-audit",
         }
