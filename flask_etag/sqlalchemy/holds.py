@@ -249,9 +249,15 @@ class RowClaim(Claim):
 
     @property
     def is_in_another_s(self) -> bool:
-        """Whether the session was given a connection, and no engine: the transaction there may be another's."""
+        """Whether the transaction may be another's, so that the session commits no more than a savepoint in it.
+
+        The session was given a connection, and no engine; or has come to one where a transaction was going on.
+        """
         shard = {} if self.row.shard is None else {"shard_id": self.row.shard}
-        return isinstance(self.session.get_bind(self.row.mapper, **shard), Connection)
+        if isinstance(self.session.get_bind(self.row.mapper, **shard), Connection):
+            return True
+        is_nested = self.connection is not None and self.connection.in_nested_transaction()
+        return not self.session.in_transaction() or (is_nested and not self.session.in_nested_transaction())
 
     # How it is held.
 
