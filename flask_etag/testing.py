@@ -122,7 +122,7 @@ class _Race:
         self.reached = Event()
         self.released = Event()
         self.complaints: list[str] = []
-        self._first_used: list[object] = []
+        self._first_uses: object = None  # the connection; what it has given back before, the second may be given
         self._listening = ExitStack()
 
     def __enter__(self) -> _Race:
@@ -149,11 +149,11 @@ class _Race:
             return
         runner.wrote |= statement.written_of(runner.read)
         if runner.is_first:
-            self._first_used.append(statement.connection)
+            self._first_uses = statement.connection
             if statement.written_of({self._at} if self._at else runner.read) and not _is_decorated():
                 self.is_guess = self.is_guess or not (self._at or self.reached.is_set())
                 self.stop_first()
-        elif not self.released.is_set() and any(statement.connection is used for used in self._first_used):
+        elif not self.released.is_set() and statement.connection is self._first_uses:
             self.complaints.append(_SHARED)
         if statement.is_in_memory:
             self.complaints.append(_IN_MEMORY)

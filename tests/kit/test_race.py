@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.pool import StaticPool
 from werkzeug.test import TestResponse
@@ -246,6 +246,22 @@ def test_what_is_written_after_the_comparison_makes_nobody_doubt(url: str) -> No
     with busy("Werkzeug", url, write_log, after=True) as app:
         first, second = race(app, saving(app, 1), saving(app, 2))
         assert (first.status_code, second.status_code) == (200, 200)
+
+
+def test_a_connection_that_the_first_has_given_back_is_not_shared(url: str, tmp_path: Path) -> None:
+    """As that of a log in a database of its own, which the second is given by the pool."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'log.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE log (line TEXT)"))
+
+    def log() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO log VALUES ('PUT')"))
+
+    with busy("Werkzeug", url, log) as app:
+        first, second = race(app, saving(app, 1), saving(app, 2))
+        assert (first.status_code, second.status_code) == (200, 200)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("which", ["first", "second"])
