@@ -137,6 +137,10 @@ class Unit(Protocol):
 class Watch(Protocol):
     """What a read does to its target, which may be counted or marked as seen: a context manager around it."""
 
+    @property
+    def has_committed(self) -> bool:
+        """Whether the view has committed a change of its target."""
+
     def __enter__(self) -> Watch:
         """Listen to what the view does to the store."""
 

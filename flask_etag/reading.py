@@ -53,12 +53,8 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
             judged = exchange.conditions_hidden(current)
     if is_unchanged:
         return exchange.not_modified(etag, fields)
-    try:
-        with judged:
-            response, etag = _served(exchange, resource, target, etag)
-    except Exception as error:
-        _refuse_behind(error, target)
-        raise
+    with judged:
+        response, etag = _served(exchange, resource, target, etag)
     if response.status_code == 304 and opaque is None:  # by the tag that what answers below gives it
         exchange.outcome = "unchanged"
     if response.status_code // 100 == 2 or exchange.outcome is not None:
@@ -73,7 +69,11 @@ def _served(
     serve = serve_watched if exchange.settings.is_watched else _serve
     store = owner_of(target)
     if store is None:
-        return serve(exchange, resource, target), etag
+        try:
+            return serve(exchange, resource, target), etag
+        except Exception as error:
+            _refuse_behind(error, target)
+            raise
     terms = Terms(
         _nothing,
         partial(resource.etag_field, settings=exchange.settings),
@@ -81,16 +81,22 @@ def _served(
         depends_on_more=resource.validator.depends_on_more,
         shows_more=resource.shows_more,
     )
-    with store.watch(target, terms) as watch:
-        response = serve(exchange, resource, target)
+    watch = store.watch(target, terms)
+    try:
+        with watch:
+            response = serve(exchange, resource, target)
+    except Exception as error:
+        _refuse_behind(error, target, is_part_done=watch.has_committed)
+        raise
     return response, watch.etag_after(etag)
 
 
-def _refuse_behind(error: Exception, target: object) -> None:
+def _refuse_behind(error: Exception, target: object, *, is_part_done: bool = False) -> None:
     """Refuse a read whose view has written something, and met another writer; what it was about to write is lost.
 
     An error that the application has a handler for is the application's.
 
+    :param is_part_done: whether the view has committed a change of its target before that.
     :raises WriteConflict: if the store says so by an error that leaves the view.
     """
     store = backend()
@@ -103,7 +109,7 @@ def _refuse_behind(error: Exception, target: object) -> None:
             "409. Name the columns that it writes in __unversioned__, if they do not count. See the docs, 'Beside "
             "code that is not decorated'."
         )
-    raise WriteConflict(cause) from error
+    raise WriteConflict("partial" if is_part_done else cause) from error
 
 
 def _is_handled(error: Exception) -> bool:

@@ -250,6 +250,14 @@ KNOWN: dict[str, Trial] = {
         "sqlite, autocommit", steps=["set num", "flush", "rival fresh", "refresh", "set text", "commit"]
     ),
     "version of what takes a deleted row's place": Trial(WAL, steps=["delete add", "set version", "commit"]),
+    "gone, and a flush was to load it": Trial(
+        "sqlite, wal, real begins",
+        later=True,
+        steps=["commit", "set text", "rival delete", {"try SQLAlchemyError": ["merge"]}],
+    ),
+    "read that commits a part": Trial(
+        "postgresql, repeatable read", form="get", steps=["second write", "merge", "commit"]
+    ),
     "made again under a plan": Trial(WAL, form="insist", steps=["delete", "flush", "add", "commit"]),
     "made again, and the database counts anew": Trial(
         MARIADB, "triggered", steps=["delete", "flush", "core insert", "commit"]

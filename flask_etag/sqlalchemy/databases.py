@@ -346,6 +346,13 @@ def cause_of(error: BaseException) -> Cause | None:
     return None
 
 
+def cause_of_break(session: Session) -> Cause | None:
+    """Tell why a session can only be rolled back: a flush has found that a row is gone, which no database says."""
+    broken = session.get_nested_transaction() or session.get_transaction()
+    error = getattr(broken, "_rollback_exception", None)
+    return None if error is None else cause_of(error)
+
+
 def is_gone(error: InvalidRequestError) -> bool:
     """Tell whether an error means that the row of an object is gone; SQLAlchemy says it in words alone."""
     return str(error).startswith("Could not refresh instance")

@@ -84,7 +84,7 @@ class SessionUnit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if isinstance(error, Stale) and self._has_committed:
+            if isinstance(error, Stale) and self.has_committed:
                 raise Refused("partial") from error
             if error is not None:
                 note_what_to_write(error)
@@ -207,18 +207,18 @@ class SessionUnit:
             if not session._is_clean() and session.is_active and self._is_to_be_flushed(session):
                 self._flush(session)
         self._read_back_all()
-        if is_done and self._last_cause is not None:
-            self._refuse_what_is_broken(self._last_cause)
+        if is_done:
+            self._refuse_what_is_broken()
         self._raise_if_refused(is_done=is_done)
         if self._plan is not None and is_done:
             self._plan.before_answer()
 
-    def _refuse_what_is_broken(self, cause: Cause) -> None:
+    def _refuse_what_is_broken(self) -> None:
         """Note as refused what a session was to write that can only be rolled back, since another was first."""
         tries: list[RowClaim | Creation] = [*self._claims, *self._creations.unmade]
         for tried in tries:
             if tried.session is not None and not tried.session.is_active and not tried.terms.is_reported:
-                tried.refusal = tried.refusal or cause
+                tried.refusal = tried.refusal or self._last_cause or databases.cause_of_break(tried.session)
 
     def _read_back_all(self) -> None:
         """Read back what was sent, whatever is answered: the application may commit it all the same."""
@@ -266,6 +266,11 @@ class SessionUnit:
         A session that was given a connection may write in the transaction of who gave it: of a test, say.
         """
         return any(claim.is_pending and not claim.is_in_another_s for claim in self._claims)
+
+    @property
+    def has_committed(self) -> bool:
+        """Whether the request has committed a change of what it has claimed."""
+        return any(claim.has_committed for claim in self._claims)
 
     # What the events tell.
 
@@ -677,16 +682,12 @@ class SessionUnit:
         elif cause is None and isinstance(error, SQLAlchemyError):
             cause = self._last_cause  # the view has swallowed the error that says why
         if cause is not None:
-            raise Refused("partial" if self._has_committed else cause) from error
+            raise Refused("partial" if self.has_committed else cause) from error
 
     def _lost_commit(self) -> BaseException | None:
         """Return the error of a COMMIT, if nobody knows whether that was done."""
         claims = [claim for claim in self._claims if not claim.terms.is_reported]
         return next((claim.lost for claim in claims if claim.lost is not None), None)
-
-    @property
-    def _has_committed(self) -> bool:
-        return any(claim.has_committed for claim in self._claims)
 
     def _raise_if_refused(self, error: Exception | None = None, *, is_done: bool = True) -> None:
         """Raise :class:`Refused` where a write of a target was refused, and was not done after that.
@@ -708,7 +709,7 @@ class SessionUnit:
                         raise
         causes = [tried.refusal for tried in tries if tried.refusal is not None]
         if causes:
-            raise Refused("partial" if self._has_committed else causes[0]) from error
+            raise Refused("partial" if self.has_committed else causes[0]) from error
 
     def _look_again(self, tried: RowClaim | Creation, *, has_raised: bool) -> None:
         """Hold the row once more, to see whether a try that failed has met another writer: no error tells that.
