@@ -34,6 +34,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import SavepointClause
 
 from flask_etag.backend import Refused, Stale, Terms
+from flask_etag.errors import ConditionalRequestError
 from flask_etag.sqlalchemy import databases, statements
 from flask_etag.sqlalchemy.claims import ABSENT
 from flask_etag.sqlalchemy.creation import Creation
@@ -84,8 +85,8 @@ class SessionUnit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if isinstance(error, Stale) and self.has_committed:
-                raise Refused("partial") from error
+            if isinstance(error, Stale | ConditionalRequestError) and self.has_committed:
+                raise Refused("partial") from error  # of a view that this one has called, or of its own store
             if error is not None:
                 note_what_to_write(error)
             if isinstance(error, Exception) and not isinstance(error, Refused):

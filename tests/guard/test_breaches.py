@@ -182,6 +182,26 @@ def test_a_guarded_view_that_calls_another_has_the_other_s_tag(
     assert caplog.messages == []
 
 
+def test_a_view_that_has_committed_before_another_is_refused_has_done_a_part(world: World) -> None:
+    """The other's 412 says that nothing was changed."""
+
+    @require_if_match(world.find_note)
+    def replace(_: Note) -> str:
+        raise AssertionError("it is judged first")
+
+    @world.app.patch("/notes/<int:note_id>")
+    @require_if_match(world.find_note)
+    def patch(note: Note, note_id: int) -> Response:
+        note.body = "a part"
+        world.db.session.commit()
+        return replace(note_id=note_id)  # type: ignore[call-arg]
+
+    etag = world.etag()
+    answer = world.app.test_client().patch("/notes/1", headers={"If-Match": etag})
+    assert (answer.status_code, answer.get_json()["reason"]) == (409, "partial")
+    assert world.etag() != etag
+
+
 def test_2_6_statements_of_the_view_s_own_under_the_lock_have_their_tag(world: World) -> None:
     def update_in_bulk(paper: Paper) -> str:
         world.db.session.execute(update(Paper).values(body="in bulk"))
