@@ -68,14 +68,23 @@ def test_a_text_that_is_no_select_may_write_to_any() -> None:
         ("  \n-- update one\nSELECT 1", True),
         ("/* update\none */ select 1", True),
         ("PRAGMA user_version", True),
-        ("WITH one AS (SELECT 1) SELECT 1", False),
+        ("WITH one AS (SELECT 1) SELECT 1", True),
+        ("WITH one AS (SELECT 1) UPDATE two SET id = 1", False),
+        ("WITH one AS (DELETE FROM two RETURNING id) SELECT id FROM one", False),
         ("-- select\nDELETE FROM one", False),
-        ("(SELECT 1)", False),
+        ("/*! DELETE FROM one */", False),
+        ("(SELECT 1)", True),
+        ("TABLE one", True),
+        ("EXPLAIN UPDATE one SET id = 1", True),
+        ("EXPLAIN (ANALYZE) UPDATE one SET id = 1", False),
+        ("SELECT 1;", True),
+        ("SELECT 1; UPDATE one SET id = 1", False),
+        ("SELECT id INTO two FROM one", False),
         ("CALL something()", False),
         ("", False),
     ],
 )
-def test_a_text_is_known_by_its_first_word(sql: str, is_read: bool) -> None:
+def test_a_text_is_known_by_its_first_word_and_by_what_may_write_behind_that(sql: str, is_read: bool) -> None:
     """One that is not known to write nothing may write."""
     assert (written(text(sql)) is None) == is_read
 
