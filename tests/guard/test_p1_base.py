@@ -144,8 +144,8 @@ def update_after_a_savepoint_that_failed(session: Any, model: Any) -> None:
     "write",
     [
         update_some, update_without_telling_the_session, update_and_fetch, update_by_legacy_query, update_by_keys,
-        update_mappings, save_objects, update_in_a_savepoint, update_after_a_savepoint_that_failed, update_as_objects,
-        update_as_objects_by_text,
+        update_mappings, save_objects, update_in_a_savepoint, update_after_a_savepoint_that_failed,
+        update_as_objects, update_as_objects_by_text,
     ],
 )  # fmt: skip
 def test_p1_a_bulk_update_is_held_to_what_was_judged(board: Board, write: Write, has_rival: bool) -> None:
