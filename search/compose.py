@@ -38,6 +38,7 @@ WRITES = {
     "text": 3,
     "text delete": 1,
     "cte": 2,
+    "returning": 2,
     "upsert update": 3,
     "upsert nothing": 1,
     "touch": 1,

@@ -258,6 +258,7 @@ KNOWN: dict[str, Trial] = {
     "read that commits a part": Trial(
         "postgresql, repeatable read", form="get", steps=["second write", "merge", "commit"]
     ),
+    "statement whose rows become objects": Trial(WAL, steps=["rival put", "returning", "commit"]),
     "made again under a plan": Trial(WAL, form="insist", steps=["delete", "flush", "add", "commit"]),
     "made again, and the database counts anew": Trial(
         MARIADB, "triggered", steps=["delete", "flush", "core insert", "commit"]

@@ -16,7 +16,7 @@ from search.outcomes import VIEW, Change, Mishap, Outcome
 from search.steps import Step, heads, parts
 from search.trial import LAST, Trial
 
-BRINGS_NO_VERSION = {"text", "upsert", "cte", "raw"}
+BRINGS_NO_VERSION = {"text", "upsert", "cte", "returning", "raw"}
 QUIET = ("rival", "flush", "commit", "query", "try", "savepoint", "no_autoflush", "expire", "again", "refresh")
 LOCKED = (
     "database is locked",

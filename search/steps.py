@@ -423,6 +423,14 @@ def cte(run: Run) -> None:
     run.session.execute(select(written.c.text)).all()
 
 
+@step("returning")
+def returning(run: Run) -> None:
+    """Write by a statement whose rows become objects."""
+    if run.dialect != "mysql" and not run.kind.is_joined:
+        statement = _write(run).returning(run.kind.tables[0])
+        run.session.scalars(select(run.kind.model).from_statement(statement)).all()
+
+
 @step("upsert")
 def upsert(run: Run, how: str) -> None:
     """Insert or update."""

@@ -324,7 +324,7 @@ def tables_locked_by(connection: Connection, compiled: Compiled) -> frozenset[st
         return frozenset()
     if name in _MYSQL and connection.get_isolation_level() == "SERIALIZABLE":
         return statements.tables_read_by(compiled)
-    return statements.tables_locked_by(compiled.statement, may_choose=name == "postgresql")
+    return statements.tables_locked_by(statements.statement_of(compiled), may_choose=name == "postgresql")
 
 
 # What a database says when another writer was first.

@@ -195,7 +195,9 @@ class RowClaim(Claim):
             return False
         if leaves_version(self.row.mapper, compiled):
             return False
-        return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(compiled.statement)
+        return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(
+            statements.statement_of(compiled)
+        )
 
     def is_written_by_flush(self, connection: Connection, statement: Any, parameters: Any) -> bool:
         """Tell whether a statement of a flush writes the row, and not only others of its table.

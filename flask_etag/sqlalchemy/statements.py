@@ -21,6 +21,7 @@ from sqlalchemy import (
     TextualSelect,
     Update,
 )
+from sqlalchemy.orm import FromStatement
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import SavepointClause
 from sqlalchemy.sql.visitors import iterate
@@ -28,8 +29,16 @@ from sqlalchemy.sql.visitors import iterate
 ANY_TABLE: Final[frozenset[str]] = frozenset({"*"})
 """Of a text, which may write to any table."""
 
-_FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w*)", re.DOTALL)
-_WRITES_NOTHING = frozenset({"select", "show", "set", "pragma", "explain", "values", "describe", "use"})
+_FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*(?!!).*?\*/)*(\w*)", re.DOTALL)
+_WRITES_NOTHING = frozenset(
+    {"select", "show", "set", "pragma", "explain", "values", "table", "with", "describe", "use"}
+)
+_WRITES_INSIDE = {
+    "with": re.compile(r"\b(?:insert|update|delete|merge|replace|into)\b|;\s*\w", re.IGNORECASE),
+    "explain": re.compile(r"\banalyze\b|;\s*\w", re.IGNORECASE),
+}
+"""What else a text may have in it that writes, by its first word."""
+_ANOTHER_OR_INTO = re.compile(r"\binto\b|;\s*\w", re.IGNORECASE)
 
 _known: WeakKeyDictionary[Compiled, frozenset[str] | None] = WeakKeyDictionary()
 """By what SQLAlchemy has compiled, and keeps as long as it is used."""
@@ -40,8 +49,16 @@ def tables_written_by(compiled: Compiled) -> frozenset[str] | None:
     try:
         return _known[compiled]
     except KeyError:
-        tables = _known[compiled] = _tables_of(compiled.statement)
+        tables = _known[compiled] = _tables_of(statement_of(compiled))
         return tables
+
+
+def statement_of(compiled: Compiled) -> Any:
+    """Return what is executed, without what only says which objects to make of its rows."""
+    statement: Any = compiled.statement
+    while isinstance(statement, FromStatement | TextualSelect):
+        statement = statement.element
+    return statement
 
 
 def _tables_of(statement: Any) -> frozenset[str] | None:
@@ -49,22 +66,21 @@ def _tables_of(statement: Any) -> frozenset[str] | None:
         return _names_in(statement.table) | _written_beside(statement)
     if isinstance(statement, Select | CompoundSelect):
         return _written_beside(statement) or None
-    if isinstance(statement, TextualSelect):
-        statement = statement.element
     if isinstance(statement, TextClause):
         return ANY_TABLE if writes_by_its_text(statement.text) else None
     return frozenset() if isinstance(statement, SavepointClause) else None
 
 
 def writes_by_its_text(text: str) -> bool:
-    """Tell whether a text may write: its first word says so."""
-    word = _FIRST_WORD.match(text)
-    return word is None or word[1].lower() not in _WRITES_NOTHING
+    """Tell whether a text may write: by its first word, and by what only looks like a read at first."""
+    found = _FIRST_WORD.match(text)
+    word = found[1].lower() if found else ""
+    return word not in _WRITES_NOTHING or bool(_WRITES_INSIDE.get(word, _ANOTHER_OR_INTO).search(text))
 
 
 def tables_read_by(compiled: Compiled) -> frozenset[str]:
     """Name the tables that a SELECT reads, as far as it tells: a text may read any."""
-    statement: Any = compiled.statement
+    statement = statement_of(compiled)
     return _names_in(statement) if isinstance(statement, Select | CompoundSelect) else ANY_TABLE
 
 
@@ -77,8 +93,7 @@ def may_be_about(statement: Any, written: frozenset[str], tables: frozenset[str]
         return True
     if written is not ANY_TABLE:
         return bool(written & tables)
-    text: Any = statement.element if isinstance(statement, TextualSelect) else statement
-    return any(table.lower() in text.text.lower() for table in tables)
+    return any(table.lower() in statement.text.lower() for table in tables)
 
 
 def _names_in(target: Any) -> frozenset[str]:

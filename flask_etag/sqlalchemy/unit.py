@@ -337,7 +337,7 @@ class SessionUnit:
         if tables is None:
             self._see_to_read(connection, compiled)
             return
-        statement = compiled.statement
+        statement = statements.statement_of(compiled)
         if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
             databases.begin_before_savepoint(connection)
             self._transactions[connection].begin_savepoint(statement.ident)
@@ -378,7 +378,7 @@ class SessionUnit:
         transaction = self._transactions[connection]
         transaction.wrote(counts=not leaves_every_version(context.compiled))
         by_flush = executing.by == "flush"
-        if not by_flush and _has_found_none(cursor, context.compiled.statement):
+        if not by_flush and _has_found_none(cursor, statements.statement_of(context.compiled)):
             for claim in executing.claims:
                 if claim.connection is None:  # it is only reported, and another has deleted it, perhaps
                     claim.lose_sight()

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Insert,
     Select,
     TextClause,
-    TextualSelect,
     event,
 )
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, PassiveFlag, Session
@@ -27,6 +26,7 @@ from flask_etag.sqlalchemy.databases import OWN
 from flask_etag.sqlalchemy.models import covered_by, versioned
 from flask_etag.sqlalchemy.statements import (
     ANY_TABLE,
+    statement_of,
     tables_read_by,
     tables_written_by,
     writes_by_its_text,
@@ -72,7 +72,7 @@ def every_statement(hear: Callable[[Statement], None]) -> Iterator[None]:
             reads, writes = _read_by_its_text(text), ANY_TABLE if writes_by_its_text(text) else _NONE
         else:
             writes = tables_written_by(compiled) or _NONE
-            is_text = isinstance(compiled.statement, TextClause | TextualSelect)
+            is_text = isinstance(statement_of(compiled), TextClause)
             reads = _read_by_its_text(text) if is_text else _read_by(compiled)
         url = connection.engine.url
         is_in_memory = url.get_backend_name() == "sqlite" and url.database in _IN_MEMORY
@@ -87,7 +87,7 @@ def every_statement(hear: Callable[[Statement], None]) -> Iterator[None]:
 
 
 def _read_by(compiled: Compiled) -> frozenset[str]:
-    return tables_read_by(compiled) if isinstance(compiled.statement, Select | CompoundSelect) else _NONE
+    return tables_read_by(compiled) if isinstance(statement_of(compiled), Select | CompoundSelect) else _NONE
 
 
 def _read_by_its_text(text: str) -> frozenset[str]:
@@ -118,7 +118,7 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
         compiled = getattr(context, "compiled", None)
         if compiled is None or OWN in context.execution_options or units_in_force():
             return
-        statement: Any = compiled.statement
+        statement = statement_of(compiled)
         only_makes = isinstance(statement, Insert) and getattr(statement, "_post_values_clause", None) is None
         written = () if only_makes else tables_written_by(compiled) or ()
         for mapper in list(versioned):

@@ -92,6 +92,23 @@ def update_and_fetch(session: Any, model: Any) -> None:
     session.execute(update(model).where(model.id == 1).values(text="mine"), execution_options=told)
 
 
+def update_as_objects(session: Any, model: Any) -> None:
+    changed = update(model).where(model.id == 1).values(text="mine")
+    if session.get_bind().dialect.update_returning:
+        session.scalars(select(model).from_statement(changed.returning(model))).all()
+    else:  # MariaDB
+        session.execute(changed)
+
+
+def update_as_objects_by_text(session: Any, model: Any) -> None:
+    changed = "UPDATE {} SET text = 'mine' WHERE id = 1"
+    if session.get_bind().dialect.update_returning:
+        changed += " RETURNING *"
+        session.scalars(select(model).from_statement(text(changed.format(model.__tablename__)))).all()
+    else:
+        session.execute(text(changed.format(model.__tablename__)))
+
+
 def update_by_legacy_query(session: Any, model: Any) -> None:
     session.query(model).filter_by(id=1).update({"text": "mine"})
 
@@ -128,6 +145,7 @@ def update_after_a_savepoint_that_failed(session: Any, model: Any) -> None:
     [
         update_some, update_without_telling_the_session, update_and_fetch, update_by_legacy_query, update_by_keys,
         update_mappings, save_objects, update_in_a_savepoint, update_after_a_savepoint_that_failed,
+        update_as_objects, update_as_objects_by_text,
     ],
 )  # fmt: skip
 def test_p1_a_bulk_update_is_held_to_what_was_judged(board: Board, write: Write, has_rival: bool) -> None:

@@ -21,7 +21,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from flask_etag.sqlalchemy.statements import ANY_TABLE, may_be_about, tables_read_by, tables_written_by
+from flask_etag.sqlalchemy.statements import (
+    ANY_TABLE,
+    may_be_about,
+    statement_of,
+    tables_read_by,
+    tables_written_by,
+)
 
 META = MetaData()
 ONE = Table("one", META, Column("id", Integer, primary_key=True), Column("body", String))
@@ -68,14 +74,23 @@ def test_a_text_that_is_no_select_may_write_to_any() -> None:
         ("  \n-- update one\nSELECT 1", True),
         ("/* update\none */ select 1", True),
         ("PRAGMA user_version", True),
-        ("WITH one AS (SELECT 1) SELECT 1", False),
+        ("WITH one AS (SELECT 1) SELECT 1", True),
+        ("WITH one AS (SELECT 1) UPDATE two SET id = 1", False),
+        ("WITH one AS (DELETE FROM two RETURNING id) SELECT id FROM one", False),
         ("-- select\nDELETE FROM one", False),
-        ("(SELECT 1)", False),
+        ("/*! DELETE FROM one */", False),
+        ("(SELECT 1)", True),
+        ("TABLE one", True),
+        ("EXPLAIN UPDATE one SET id = 1", True),
+        ("EXPLAIN (ANALYZE) UPDATE one SET id = 1", False),
+        ("SELECT 1;", True),
+        ("SELECT 1; UPDATE one SET id = 1", False),
+        ("SELECT id INTO two FROM one", False),
         ("CALL something()", False),
         ("", False),
     ],
 )
-def test_a_text_is_known_by_its_first_word(sql: str, is_read: bool) -> None:
+def test_a_text_is_known_by_its_first_word_and_by_what_may_write_behind_that(sql: str, is_read: bool) -> None:
     """One that is not known to write nothing may write."""
     assert (written(text(sql)) is None) == is_read
 
@@ -88,7 +103,12 @@ def test_a_text_is_known_by_its_first_word(sql: str, is_read: bool) -> None:
         (update(ONE), frozenset({"one"}), ANY_TABLE, True),
         (text("UPDATE One SET body = ''"), ANY_TABLE, frozenset({"one"}), True),
         (text("UPDATE other SET body = ''"), ANY_TABLE, frozenset({"one"}), False),
-        (text("UPDATE one SET body = '' RETURNING id").columns(column("id")), ANY_TABLE, frozenset({"one"}), True),
+        (
+            statement_of(text("UPDATE one SET body = '' RETURNING id").columns(column("id")).compile()),
+            ANY_TABLE,
+            frozenset({"one"}),
+            True,
+        ),
     ],
 )
 def test_a_statement_is_about_a_table_that_it_writes_or_that_its_text_names(
