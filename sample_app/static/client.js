@@ -25,9 +25,10 @@ const LOOKS = 5; // for so many, some two seconds, a replica is waited for that 
 
 const LOST = [502, 503, 504, 520, 521, 522, 523, 524]; // a proxy's word: the server may have the request
 const TO_BE_DONE = 202; // later, or perhaps not
-const LATER = [408, 425, 429]; // not looked at: the same request may be sent again
+const LATER = [408, 425, 429]; // a proxy may have passed the request on before it said so
 const GONE = [404, 410];
 const OVERTAKEN = [404, 409, 410, 412]; // what there is has to be looked at
+const NO_ANSWER = ["TypeError", "AbortError", "TimeoutError", "NetworkError"]; // what fetch calls that
 
 /**
  * What was read, and its entity tag, which belong together. Both are null where there is nothing.
@@ -298,7 +299,7 @@ class Call {
       if (answer.status === 304 && known.etag) return known;
       if (GONE.includes(answer.status)) return ABSENT;
       if (isDone(answer) && answer.content !== undefined) return {content: answer.content, etag: answer.etag};
-      if (!isLost(answer) && !LATER.includes(answer.status)) throw new Refused(answer);
+      if (!isToRepeat(answer)) throw new Refused(answer);
       await this.pause();
     }
   }
@@ -329,7 +330,7 @@ class Call {
       if (isAltered && current(answer) && !isRestored) {
         isRestored = true; // a proxy has altered the tag; the server gives it in the place of that
         condition = {"If-Match": current(answer)};
-      } else if (isForNow(answer) || (isLost(answer) && this.maySendAgain())) await this.pause();
+      } else if (isBusy(answer) || (isToRepeat(answer) && this.maySendAgain())) await this.pause();
       else if (isDone(answer) || isLost(answer) || isUnclear(answer) || OVERTAKEN.includes(answer.status)) return answer;
       else throw new Refused(answer);
     }
@@ -364,7 +365,7 @@ class Call {
   }
 
   /** What is there after a write, whose answer may lack the content, or the tag (RFC 9110 section 9.3.4). */
-  async copyAfter({etag, content}) {
+  async copyAfter({status, etag, content}) {
     const {base, mine} = this.sent;
     if (etag && content !== undefined && hasMembersOf(content, mine)) return {content, etag};
     try {
@@ -373,10 +374,12 @@ class Call {
         await this.pause(); // a replica is behind
         copy = await this.read();
       }
+      if (same(copy, base) && !readsAs(copy.content, mine)) throw new Unknown(mine, copy);
       return copy;
     } catch (error) {
-      if (error instanceof Refused || error instanceof Exhausted) return {content: mine, etag: null}; // it is saved
-      throw error;
+      if (!(error instanceof Refused || error instanceof Exhausted)) throw error;
+      if (etag === null && status === 200) throw new Unknown(mine, null, {cause: error}); // anybody's word
+      return {content: mine, etag: null}; // it is saved
     }
   }
 }
@@ -392,18 +395,21 @@ async function bounded(call, story, saved, busy) {
     return await story();
   } catch (error) {
     if (![Refused, Untagged, Exhausted].some((kind) => error instanceof kind)) throw error;
-    const cause = error instanceof Exhausted ? call.last.cause : error;
+    const {last, lost} = call;
+    const cause = error instanceof Exhausted ? last.cause : error;
     if (call.isOpen) {
       const answer = await call.request("GET", {});
       const isRead = isDone(answer) && answer.content !== undefined;
       if (!isRead && !GONE.includes(answer.status)) throw new Unknown(call.sent.mine, null, {cause});
       const theirs = isRead ? {content: answer.content, etag: answer.etag} : ABSENT;
-      if (theirs.etag !== call.sent.base.etag && call.isMade(theirs)) return saved(theirs);
-      throw new Unknown(call.sent.mine, theirs, {cause});
+      const isAsBefore = theirs.etag === call.sent.base.etag;
+      const mayComeYet = isAsBefore && lost;
+      if (!mayComeYet && call.isMade(theirs)) return saved(theirs);
+      if (mayComeYet || !isAsBefore) throw new Unknown(call.sent.mine, theirs, {cause});
     }
     if (!(error instanceof Exhausted)) throw error;
-    if (isLost(call.last)) throw new Unreachable(`No answer came from ${call.url}.`, {cause});
-    if (call.writes === 0 || !busy) throw new Refused(call.last);
+    if (isLost(last)) throw new Unreachable(`No answer came from ${call.url}.`, {cause});
+    if (call.writes === 0 || !busy) throw new Refused(last);
     return busy();
   }
 }
@@ -578,13 +584,21 @@ const isLost = ({status}) => status === null || LOST.includes(status);
 
 /** Whether the server may have done what it was asked to, and does not say so. */
 const isUnclear = (answer) =>
-  answer.isRedirected || answer.status === TO_BE_DONE || (answer.status >= 300 && answer.status < 400) || (answer.status >= 500 && !isLost(answer));
+  answer.isRedirected ||
+  answer.status === TO_BE_DONE ||
+  LATER.includes(answer.status) ||
+  (answer.status >= 300 && answer.status < 400) ||
+  (answer.status >= 500 && !isLost(answer));
+
+/** Whether the same may be asked again later, if that does no harm. */
+const isToRepeat = (answer) => isLost(answer) || LATER.includes(answer.status);
 
 /** Whether two requests have met, though what is there may not have changed. */
-const isOfTheMoment = (answer) => answer.status === 409 && ["busy", "conflict", "partial"].includes(reasonOf(answer));
+const isOfTheMoment = (answer) =>
+  LATER.includes(answer.status) || (answer.status === 409 && ["busy", "conflict", "partial"].includes(reasonOf(answer)));
 
-/** Whether the same request may be sent again, without looking at what is there: nobody has looked at it. */
-const isForNow = (answer) => LATER.includes(answer.status) || (answer.status === 409 && reasonOf(answer) === "busy");
+/** Whether the same request may be sent again without looking at what is there: the server says that it was not done. */
+const isBusy = (answer) => answer.status === 409 && reasonOf(answer) === "busy";
 
 const reasonOf = ({content}) => content?.reason;
 
@@ -604,23 +618,28 @@ function ifMatch(url, {etag}) {
  * 304s. A write that was redirected may have become a GET on its way, whose answer says nothing of it.
  */
 async function request(send, method, url, headers, content, patience) {
-  const body = content && JSON.stringify(content);
-  if (body) headers = {...headers, "Content-Type": "application/json"};
+  const body = content === undefined ? undefined : JSON.stringify(content);
+  if (body !== undefined) headers = {...headers, "Content-Type": "application/json"};
+  const signal = AbortSignal.timeout(Math.ceil(patience)); // Node takes no fraction
+  const options = {method, headers, body, signal, cache: "no-store"};
+  if (send === fetch) new Request(url, options); // a URL or a header that is none is no failure of the network
+  const sending = send(url, options);
+  let answer, text;
   try {
-    const signal = AbortSignal.timeout(patience);
-    const answer = await send(url, {method, headers, body, signal, cache: "no-store"});
-    const text = await answer.text();
-    return {
-      status: answer.status,
-      isRedirected: answer.redirected && method !== "GET",
-      etag: answer.headers.get("ETag"),
-      retryAfter: milliseconds(answer.headers.get("Retry-After")),
-      text,
-      content: parsed(text),
-    };
+    answer = await sending;
+    text = await answer.text();
   } catch (cause) {
+    if (!NO_ANSWER.includes(cause?.name)) throw cause; // a mistake, of whoever has written `send`
     return {status: null, etag: null, retryAfter: 0, text: "", content: undefined, cause};
   }
+  return {
+    status: answer.status,
+    isRedirected: answer.redirected && method !== "GET",
+    etag: answer.headers.get("ETag"),
+    retryAfter: milliseconds(answer.headers.get("Retry-After")),
+    text,
+    content: parsed(text),
+  };
 }
 
 /** How long a server asks to wait (RFC 9110 section 10.2.3). */

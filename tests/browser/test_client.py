@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Browser, Page
 
 from tests import ROOT
@@ -464,3 +468,35 @@ def test_what_somebody_has_changed_is_not_deleted_but_shown(page: Page) -> None:
         return [theirs.content.stock, await client.remove(url, theirs) === client.ABSENT];""",
     )
     assert found == [7, True]
+
+
+NODE = """
+import {pathToFileURL} from "node:url";
+const [module, url] = process.argv.slice(-2);
+const {read, Unreachable} = await import(pathToFileURL(module));
+const told = [];
+const tell = async (story) => told.push(await story().then((copy) => copy.content.n, (error) => error.name));
+await tell(() => read(url, {deadline: 1500.5}));
+await tell(() => read("no URL", {attempts: 2}));
+let asked = 0;
+await tell(() => read(url, {send: async () => { asked += 1; throw new RangeError("a mistake"); }}));
+await tell(() => read(url, {send: () => null.fetch()}));
+const nobody = await read("http://127.0.0.1:1/", {attempts: 2}).catch((error) => error instanceof Unreachable);
+console.log(JSON.stringify([...told, asked, nobody]));
+"""
+
+
+def test_node_reads_within_a_deadline_and_a_mistake_is_no_failure_of_the_network(
+    server: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    """By the Node that comes with Playwright."""
+    module = tmp_path / "client.mjs"
+    module.write_bytes((ROOT / "sample_app" / "static" / "client.js").read_bytes())
+    (tmp_path / "try.mjs").write_text(NODE)
+    stage = Stage(server, proxy, {})
+    node = compute_driver_executable()[0]
+    ran = subprocess.run(
+        [node, tmp_path / "try.mjs", module, stage.direct], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert ran.stderr == ""
+    assert json.loads(ran.stdout) == [1, "TypeError", "RangeError", "TypeError", 1, True]
