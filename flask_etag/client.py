@@ -256,8 +256,8 @@ def update(
     What is sent again is always ``change`` of what is there by then, so that nothing of theirs is lost. If an
     answer is lost, the rule is that of this module: a change that may be made twice is made until it is there; any
     other, such as one that a condition holds back, is known by a UUID that it makes anew each time, if what is
-    there has that; otherwise it is :class:`Unknown`. To find out, ``change`` is run again: on what it has made, and
-    on states that are otherwise where it has changed something.
+    there has that; otherwise it is :class:`Unknown`. To find out, ``change`` is run again: on what it has made,
+    and on states that are otherwise where it has changed something.
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
