@@ -39,12 +39,16 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from flask_etag.merging import (
     JSON,
     MISSING,
+    WAYS,
     Key,
     changes_between,
     has_members_of,
+    is_same_of_any,
     is_there,
     merge,
+    otherwise,
     patched,
+    reads_as,
     same,
     uuids_in,
 )
@@ -81,13 +85,13 @@ T = TypeVar("T")
 
 Change = Callable[[Any], Any]
 """Makes of the content what it is to be: returns it, or changes what it is given and returns ``None``. It may run
-more than once, each time on what is there by then; what it raises ends the update."""
+more than once, also to find out what it does, so it should do nothing else; what it raises ends the update."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds, of which each pause takes a random part
 _PATIENCE = 30.0  # seconds, after which an answer is not waited for, where the client does not say so itself
 _LOOKS = 5  # for so many, some two seconds, a replica is waited for that is behind
 _LOST = (502, 503, 504, *range(520, 525))  # a proxy's word: the server may have the request. 52x are Cloudflare's
-_LATER = (408, 425, 429)  # not looked at: the same request may be sent again
+_LATER = (408, 425, 429)  # a proxy may have passed the request on before it said so
 _ABSENT = (404, 410)
 _OVERTAKEN = (404, 409, 410, 412)  # what there is has to be looked at
 
@@ -149,8 +153,8 @@ class Unknown(ClientError):
     """An answer was lost, and what is there does not tell whether the change was saved.
 
     Somebody else may have made what is there, or have undone what was saved; or nothing could be read any more. A
-    change that may be made twice (an item with an id of its own, added where it is missing) never comes to this
-    while there is something to change, and time.
+    change that may be made twice (a member that is set, an item that is added where it is missing) never comes to
+    this while there is something to change, and time.
 
     :ivar mine: the content that was to be saved.
     :ivar theirs: what is there now; ``None`` if nothing could be read.
@@ -251,8 +255,9 @@ def update(
 
     What is sent again is always ``change`` of what is there by then, so that nothing of theirs is lost. If an
     answer is lost, the rule is that of this module: a change that may be made twice is made until it is there; any
-    other is known by a UUID that it makes anew each time, if what is there has that; otherwise it is
-    :class:`Unknown`. To find out, ``change`` is run again, on what it has made.
+    other, such as one that a condition holds back, is known by a UUID that it makes anew each time, if what is
+    there has that; otherwise it is :class:`Unknown`. To find out, ``change`` is run again: on what it has made,
+    and on states that are otherwise where it has changed something.
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
@@ -499,7 +504,12 @@ class _Answer:
         status = self.status
         if status is None or self.is_lost:
             return False
-        return self.is_to_be_done or 300 <= status < 400 or status >= 500
+        return self.is_to_be_done or 300 <= status < 400 or status >= 500 or status in _LATER
+
+    @property
+    def is_to_repeat(self) -> bool:
+        """Whether the same may be asked again later, if that does no harm."""
+        return self.is_lost or self.status in _LATER
 
     @property
     def is_json(self) -> bool:
@@ -521,14 +531,14 @@ class _Answer:
         return self.status == 412 and self.reason in (None, "stale") and self.current != base.etag
 
     @property
-    def is_for_now(self) -> bool:
-        """Whether the same request may be sent again without looking at what is there."""
-        return self.status in _LATER or (self.status == 409 and self.reason == "busy")
+    def is_busy(self) -> bool:
+        """Whether the same request may be sent again without a look: the server says that it was not done."""
+        return self.status == 409 and self.reason == "busy"
 
     @property
     def is_of_the_moment(self) -> bool:
-        """Whether two requests have met, though what is there may not have changed."""
-        return self.status == 409 and self.reason in ("busy", "conflict", "partial")
+        """Whether the same request may be taken later, though what is there has not changed."""
+        return self.status in _LATER or (self.status == 409 and self.reason in ("busy", "conflict", "partial"))
 
 
 Steps = Generator[_Request | float, _Answer | None, T]
@@ -593,7 +603,7 @@ class _Changed(_Sent):
         return is_done and self._may_be_made_again(theirs)
 
     def may_be_sent_again(self) -> bool:
-        return self._unique_tags or self._is_idempotent(self.base.content)
+        return self._unique_tags or self._is_idempotent_on(self.base.content)
 
     def told_by(self, theirs: Copy) -> bool | None:
         told = super().told_by(theirs)
@@ -601,12 +611,25 @@ class _Changed(_Sent):
 
     def _may_be_made_again(self, theirs: Copy) -> bool:
         return theirs != ABSENT and all(
-            self._is_idempotent(content) for content in (self.base.content, theirs.content)
+            self._is_idempotent_on(content) for content in (self.base.content, theirs.content)
         )
 
-    def _is_idempotent(self, content: JSON) -> bool:
-        once = _changed(self._change, content)
-        return same(_changed(self._change, once), once)
+    def _is_idempotent_on(self, content: JSON) -> bool:
+        """Tell whether the change does nothing to its own result, and the same whatever it finds.
+
+        On one state alone, it may do nothing for want of stock, say, or since somebody else was first.
+        """
+        made = _changed(self._change, content)
+        if not same(_changed(self._change, made), made):
+            return False
+        for way in range(WAYS):
+            before = otherwise(way, self.base.content, self.mine, content)
+            after = _changed(self._change, before)
+            if not is_same_of_any(self.base.content, self.mine, before, after, made):
+                return False
+            if not same(_changed(self._change, after), after):
+                return False
+        return True
 
 
 @dataclass(slots=True)
@@ -674,7 +697,7 @@ class _Call:
                 return ABSENT
             if answer.is_done and answer.is_json:
                 return Copy(answer.content, answer.etag)
-            if not (answer.is_lost or answer.status in _LATER):
+            if not answer.is_to_repeat:
                 raise Refused(answer)
             yield from self.pause()
 
@@ -731,7 +754,7 @@ class _Call:
                     "was sent in the place of the one that was read. ETAG_ACCEPT_WEAKENED spares that.",
                     self.url,
                 )
-            elif answer.is_for_now or (answer.is_lost and self._may_be_sent_again()):
+            elif answer.is_busy or (answer.is_to_repeat and self._may_be_sent_again()):
                 yield from self.pause()
             elif answer.is_done or answer.is_lost or answer.is_unclear or answer.status in _OVERTAKEN:
                 return answer
@@ -797,9 +820,13 @@ class _Call:
                     break
                 yield from self.pause()  # a replica is behind
                 copy = yield from self.look()
-            return copy
-        except (ClientError, _Exhausted):
+        except (ClientError, _Exhausted) as error:
+            if answer.etag is None and answer.status == 200:  # anybody's word, as of a page that asks to log in
+                raise Unknown(self.sent.mine, None) from error
             return Copy(self.sent.mine, None)  # it is saved, whatever has come since
+        if copy == self.sent.base and not reads_as(copy.content, self.sent.mine):
+            raise Unknown(self.sent.mine, copy)
+        return copy
 
 
 def _still(url: str, base: Copy) -> dict[str, str]:
@@ -816,21 +843,25 @@ def _bounded(call: _Call, steps: Steps[Copy]) -> Steps[Copy]:
     try:
         return (yield from steps)
     except (Refused, Untagged, _Exhausted) as error:
-        cause = call.last.cause if isinstance(error, _Exhausted) else error
+        last = call.last
+        cause = last.cause if isinstance(error, _Exhausted) else error
         if call.is_open:
             try:
                 theirs = yield from call.look()
             except (ClientError, _Exhausted):
                 raise Unknown(call.sent.mine, None) from cause
+            is_as_before = theirs.etag == call.sent.base.etag
+            may_come_yet = is_as_before and call.lost
             try:
-                if theirs.etag != call.sent.base.etag and call.is_made(theirs):
+                if not may_come_yet and call.is_made(theirs):
                     return theirs
             except Unknown as unknown:
                 raise unknown from (unknown.__cause__ or cause)
-            raise Unknown(call.sent.mine, theirs) from cause
+            if may_come_yet or not is_as_before:
+                raise Unknown(call.sent.mine, theirs) from cause
         if not isinstance(error, _Exhausted):
             raise
-        if call.last.is_lost:
+        if last.is_lost:
             raise Unreachable(f"No answer came from {call.url}, in {call.tries} attempts.") from cause
         raise GaveUp(call.tries, call.theirs) from None
 

@@ -172,13 +172,17 @@ def columns_set_by(compiled: Compiled) -> frozenset[tuple[str, str]] | None:
     """Name the columns that an UPDATE sets, each after its table; ``None`` for any other statement.
 
     A column that the table sets by itself with each UPDATE is one of them, unless the statement gives it a value.
-    One that is set to itself is none.
+    One that is set to itself is none, nor is a generated one: that says nothing but what the others do.
     """
     statement = compiled.statement
     if not isinstance(statement, Update) or not isinstance(statement.table, Table) or _written_beside(statement):
         return None
     table, made = statement.table, cast(Any, compiled)
-    by_itself = {column: None for column in table.columns if column.onupdate or column.server_onupdate}
+    by_itself = {
+        column: None
+        for column in table.columns
+        if (column.onupdate or column.server_onupdate) and column.computed is None
+    }
     by_parameter: dict[Any, Any] = dict.fromkeys(made.column_keys or ())
     values: dict[Any, Any] = {}
     for key, value in (by_itself | by_parameter | dict(made.compile_state._dict_parameters or {})).items():

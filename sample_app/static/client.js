@@ -25,9 +25,10 @@ const LOOKS = 5; // for so many, some two seconds, a replica is waited for that 
 
 const LOST = [502, 503, 504, 520, 521, 522, 523, 524]; // a proxy's word: the server may have the request
 const TO_BE_DONE = 202; // later, or perhaps not
-const LATER = [408, 425, 429]; // not looked at: the same request may be sent again
+const LATER = [408, 425, 429]; // a proxy may have passed the request on before it said so
 const GONE = [404, 410];
 const OVERTAKEN = [404, 409, 410, 412]; // what there is has to be looked at
+const NO_ANSWER = ["TypeError", "AbortError", "TimeoutError", "NetworkError"]; // what fetch calls that
 
 /**
  * What was read, and its entity tag, which belong together. Both are null where there is nothing.
@@ -138,7 +139,9 @@ export async function save(url, base, mine, {key, ...limits} = {}) {
  * Change what a URL names: GET, `change(content)`, PUT; again, if somebody else was first, with what is there by then.
  *
  * If an answer is lost, a change that may be made twice is made until it is there: so let it leave a mark of its own, and
- * find that. Any other is known by a UUID that it makes anew each time, if what is there has that; otherwise it is Unknown.
+ * find that. Any other, such as one that a condition holds back, is known by a UUID that it makes anew each time, if what is
+ * there has that; otherwise it is Unknown. To find out, the change is run again: on what it has made, and on states that are
+ * otherwise where it has changed something.
  * An increment is worse here than elsewhere. Browsers send a request again by themselves if its connection breaks, and
  * nobody is told: an increment that was done so is refused as stale, and would be made once more.
  *
@@ -240,11 +243,11 @@ class Changing extends Saving {
   }
 
   maySendAgain() {
-    return this.uniqueTags || this.isIdempotent(this.base.content);
+    return this.uniqueTags || this.isIdempotentOn(this.base.content);
   }
 
   mayMakeAgain(theirs) {
-    return theirs.content !== null && [this.base, theirs].every(({content}) => this.isIdempotent(content));
+    return theirs.content !== null && [this.base, theirs].every(({content}) => this.isIdempotentOn(content));
   }
 
   toldBy(theirs) {
@@ -252,9 +255,20 @@ class Changing extends Saving {
     return told === null && this.mayMakeAgain(theirs) ? false : told;
   }
 
-  isIdempotent(content) {
-    const once = changed(this.change, content);
-    return same(changed(this.change, once), once);
+  /**
+   * Whether the change does nothing to its own result, and the same whatever it finds. On one state alone, it may do nothing
+   * for want of stock, say, or since somebody else was first.
+   */
+  isIdempotentOn(content) {
+    const base = this.base.content;
+    const made = changed(this.change, content);
+    const isRested = (state) => same(changed(this.change, state), state);
+    const isSame = (_, way) => {
+      const before = otherwise(base, this.mine, content, way);
+      const after = changed(this.change, before);
+      return isSameOfAny(base, this.mine, before, after, made) && isRested(after);
+    };
+    return isRested(made) && Array.from({length: WAYS}, isSame).every(Boolean);
   }
 }
 
@@ -298,7 +312,7 @@ class Call {
       if (answer.status === 304 && known.etag) return known;
       if (GONE.includes(answer.status)) return ABSENT;
       if (isDone(answer) && answer.content !== undefined) return {content: answer.content, etag: answer.etag};
-      if (!isLost(answer) && !LATER.includes(answer.status)) throw new Refused(answer);
+      if (!isToRepeat(answer)) throw new Refused(answer);
       await this.pause();
     }
   }
@@ -329,7 +343,7 @@ class Call {
       if (isAltered && current(answer) && !isRestored) {
         isRestored = true; // a proxy has altered the tag; the server gives it in the place of that
         condition = {"If-Match": current(answer)};
-      } else if (isForNow(answer) || (isLost(answer) && this.maySendAgain())) await this.pause();
+      } else if (isBusy(answer) || (isToRepeat(answer) && this.maySendAgain())) await this.pause();
       else if (isDone(answer) || isLost(answer) || isUnclear(answer) || OVERTAKEN.includes(answer.status)) return answer;
       else throw new Refused(answer);
     }
@@ -364,7 +378,7 @@ class Call {
   }
 
   /** What is there after a write, whose answer may lack the content, or the tag (RFC 9110 section 9.3.4). */
-  async copyAfter({etag, content}) {
+  async copyAfter({status, etag, content}) {
     const {base, mine} = this.sent;
     if (etag && content !== undefined && hasMembersOf(content, mine)) return {content, etag};
     try {
@@ -373,10 +387,12 @@ class Call {
         await this.pause(); // a replica is behind
         copy = await this.read();
       }
+      if (same(copy, base) && !readsAs(copy.content, mine)) throw new Unknown(mine, copy);
       return copy;
     } catch (error) {
-      if (error instanceof Refused || error instanceof Exhausted) return {content: mine, etag: null}; // it is saved
-      throw error;
+      if (!(error instanceof Refused || error instanceof Exhausted)) throw error;
+      if (etag === null && status === 200) throw new Unknown(mine, null, {cause: error}); // anybody's word
+      return {content: mine, etag: null}; // it is saved
     }
   }
 }
@@ -392,18 +408,21 @@ async function bounded(call, story, saved, busy) {
     return await story();
   } catch (error) {
     if (![Refused, Untagged, Exhausted].some((kind) => error instanceof kind)) throw error;
-    const cause = error instanceof Exhausted ? call.last.cause : error;
+    const {last, lost} = call;
+    const cause = error instanceof Exhausted ? last.cause : error;
     if (call.isOpen) {
       const answer = await call.request("GET", {});
       const isRead = isDone(answer) && answer.content !== undefined;
       if (!isRead && !GONE.includes(answer.status)) throw new Unknown(call.sent.mine, null, {cause});
       const theirs = isRead ? {content: answer.content, etag: answer.etag} : ABSENT;
-      if (theirs.etag !== call.sent.base.etag && call.isMade(theirs)) return saved(theirs);
-      throw new Unknown(call.sent.mine, theirs, {cause});
+      const isAsBefore = theirs.etag === call.sent.base.etag;
+      const mayComeYet = isAsBefore && lost;
+      if (!mayComeYet && call.isMade(theirs)) return saved(theirs);
+      if (mayComeYet || !isAsBefore) throw new Unknown(call.sent.mine, theirs, {cause});
     }
     if (!(error instanceof Exhausted)) throw error;
-    if (isLost(call.last)) throw new Unreachable(`No answer came from ${call.url}.`, {cause});
-    if (call.writes === 0 || !busy) throw new Refused(call.last);
+    if (isLost(last)) throw new Unreachable(`No answer came from ${call.url}.`, {cause});
+    if (call.writes === 0 || !busy) throw new Refused(last);
     return busy();
   }
 }
@@ -497,6 +516,92 @@ const inOrder = (value) =>
 /** The value of a member, or undefined. */
 const member = (side, name) => (isObject(side) && Object.hasOwn(side, name) ? side[name] : undefined);
 
+// A change is known by what it makes of states that are otherwise just where it has changed something: what sets a member
+// does so whatever was there, what counts makes another number, and what a condition holds back does nothing.
+
+const APART = [1, -1, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9];
+const WAYS = 1 + APART.length; // in which `otherwise` makes a state another
+
+/**
+ * A state that is otherwise where mine is not the base; at first, as the base is. Items of a list may have moved meanwhile:
+ * what is changed of some is otherwise in each.
+ */
+function otherwise(base, mine, state, way) {
+  if (same(base, mine)) return state;
+  const before = asBefore(base, mine);
+  if ([before, mine, state].every(isObject)) {
+    const names = Object.keys({...state, ...before, ...mine});
+    const values = names.map((name) => otherwise(...[before, mine, state].map((side) => member(side, name)), way));
+    return Object.fromEntries(names.map((name, index) => [name, values[index]]).filter(([, value]) => value !== undefined));
+  }
+  if ([before, mine, state].every(Array.isArray)) return itemsOtherwise(before, mine, state, way);
+  return valueOtherwise(base, mine, way);
+}
+
+/** Whether a change makes the same of any state, where mine is not the base: it makes `after` of `before`, which is otherwise. */
+function isSameOfAny(base, mine, before, after, made) {
+  if (same(base, mine)) return true;
+  base = asBefore(base, mine);
+  const sides = [base, mine, before, after, made];
+  if (sides.every(isObject)) {
+    const names = Object.keys({...base, ...mine});
+    return names.every((name) => isSameOfAny(...sides.map((side) => member(side, name))));
+  }
+  if (sides.slice(0, 4).every(Array.isArray)) return !same(before, after); // the other items are otherwise, too
+  return same(after, made);
+}
+
+/** What an object, or a list, began with that was not there. */
+function asBefore(base, mine) {
+  if (base !== undefined) return base;
+  return Array.isArray(mine) ? [] : isObject(mine) ? {} : base;
+}
+
+function itemsOtherwise(base, mine, state, way) {
+  if (base.length === mine.length) {
+    const pairs = base.map((item, index) => [item, mine[index]]).filter(([before, after]) => !same(before, after));
+    const [before, after] = asOne(pairs);
+    return state.map((item) => otherwise(before, after, item, way));
+  }
+  const has = (items, item) => items.some((each) => same(each, item));
+  const added = mine.filter((item) => !has(base, item));
+  const removed = base.filter((item) => !has(mine, item));
+  const kept = state.filter((item) => !added.some((one) => readsAs(item, one)));
+  const undone = [...kept, ...removed.filter((item) => !has(kept, item))];
+  const others = removed.length > 0 && way > 0 ? like(removed[0], way) : [];
+  return way % 2 ? [...others, ...undone] : [...undone, ...others];
+}
+
+/** One pair of items that differ wherever one of several pairs does. */
+function asOne(pairs) {
+  if (!pairs.flat().every(isObject)) return pairs[0];
+  const [before, after] = [{}, {}];
+  for (const [one, other] of pairs) {
+    for (const name of Object.keys({...one, ...other})) {
+      if (!same(member(one, name), member(other, name))) [before[name], after[name]] = [member(one, name), member(other, name)];
+    }
+  }
+  return [before, after];
+}
+
+/** Other items that are like one; of an object, each with one member that is otherwise. */
+function like(item, way) {
+  if (!isObject(item)) return [valueOtherwise(item, undefined, way)];
+  const others = Object.entries(item).map(([name, value]) => ({...item, [name]: valueOtherwise(value, undefined, way)}));
+  return others.filter((other) => !same(other, item));
+}
+
+/** The base, or a value like it, or, where there was none, one like mine. */
+function valueOtherwise(base, mine, way) {
+  if (way === 0) return base;
+  const like = base ?? mine;
+  let other = base === null ? "" : base;
+  if (typeof like === "boolean") other = !like;
+  if (typeof like === "number") other = like + APART[way - 1];
+  if (typeof like === "string") other = way % 2 ? `${way}${like}` : `${like}${way}`; // a number of its own, if it is one
+  return same(other, mine) ? base : other;
+}
+
 /** Whether what is there shows all that mine has changed of the base, as a server may have respelt it. */
 function isThere(base, mine, theirs) {
   if (same(mine, base ?? undefined) || same(mine, theirs)) return true;
@@ -578,13 +683,21 @@ const isLost = ({status}) => status === null || LOST.includes(status);
 
 /** Whether the server may have done what it was asked to, and does not say so. */
 const isUnclear = (answer) =>
-  answer.isRedirected || answer.status === TO_BE_DONE || (answer.status >= 300 && answer.status < 400) || (answer.status >= 500 && !isLost(answer));
+  answer.isRedirected ||
+  answer.status === TO_BE_DONE ||
+  LATER.includes(answer.status) ||
+  (answer.status >= 300 && answer.status < 400) ||
+  (answer.status >= 500 && !isLost(answer));
+
+/** Whether the same may be asked again later, if that does no harm. */
+const isToRepeat = (answer) => isLost(answer) || LATER.includes(answer.status);
 
 /** Whether two requests have met, though what is there may not have changed. */
-const isOfTheMoment = (answer) => answer.status === 409 && ["busy", "conflict", "partial"].includes(reasonOf(answer));
+const isOfTheMoment = (answer) =>
+  LATER.includes(answer.status) || (answer.status === 409 && ["busy", "conflict", "partial"].includes(reasonOf(answer)));
 
-/** Whether the same request may be sent again, without looking at what is there: nobody has looked at it. */
-const isForNow = (answer) => LATER.includes(answer.status) || (answer.status === 409 && reasonOf(answer) === "busy");
+/** Whether the same request may be sent again without looking at what is there: the server says that it was not done. */
+const isBusy = (answer) => answer.status === 409 && reasonOf(answer) === "busy";
 
 const reasonOf = ({content}) => content?.reason;
 
@@ -604,23 +717,28 @@ function ifMatch(url, {etag}) {
  * 304s. A write that was redirected may have become a GET on its way, whose answer says nothing of it.
  */
 async function request(send, method, url, headers, content, patience) {
-  const body = content && JSON.stringify(content);
-  if (body) headers = {...headers, "Content-Type": "application/json"};
+  const body = content === undefined ? undefined : JSON.stringify(content);
+  if (body !== undefined) headers = {...headers, "Content-Type": "application/json"};
+  const signal = AbortSignal.timeout(Math.ceil(patience)); // Node takes no fraction
+  const options = {method, headers, body, signal, cache: "no-store"};
+  if (send === fetch) new Request(url, options); // a URL or a header that is none is no failure of the network
+  const sending = send(url, options);
+  let answer, text;
   try {
-    const signal = AbortSignal.timeout(patience);
-    const answer = await send(url, {method, headers, body, signal, cache: "no-store"});
-    const text = await answer.text();
-    return {
-      status: answer.status,
-      isRedirected: answer.redirected && method !== "GET",
-      etag: answer.headers.get("ETag"),
-      retryAfter: milliseconds(answer.headers.get("Retry-After")),
-      text,
-      content: parsed(text),
-    };
+    answer = await sending;
+    text = await answer.text();
   } catch (cause) {
+    if (!NO_ANSWER.includes(cause?.name)) throw cause; // a mistake, of whoever has written `send`
     return {status: null, etag: null, retryAfter: 0, text: "", content: undefined, cause};
   }
+  return {
+    status: answer.status,
+    isRedirected: answer.redirected && method !== "GET",
+    etag: answer.headers.get("ETag"),
+    retryAfter: milliseconds(answer.headers.get("Retry-After")),
+    text,
+    content: parsed(text),
+  };
 }
 
 /** How long a server asks to wait (RFC 9110 section 10.2.3). */

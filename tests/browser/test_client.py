@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Browser, Page
 
 from tests import ROOT
@@ -94,6 +98,20 @@ const mark = (content) => {
 };
 const claim = (content) => { content.claims = [...content.claims ?? [], crypto.randomUUID()]; };
 const line = (content) => { content.lines = [...content.lines ?? [], {id: crypto.randomUUID()}]; };
+const sellIfAny = (content) => { if (content.n > 0) content.n -= 1; };
+const own = (content) => { content.owner ??= "me"; };
+const job = (content) => { content.jobs.shift(); };
+const work = (content) => {
+  const free = content.jobs.find((each) => each.by === null);
+  if (free) free.by = "me";
+};
+const seat = (content) => {
+  if (content.seats.length < 2 && !content.seats.includes("me")) content.seats.push("me");
+};
+const move = (content) => ({...content, paid: content.paid + content.owed, owed: 0});
+const part = (content) => { for (const each of content.parts) if (each.id === "b") each.n = 5; };
+const drop = (content) => { delete content.note; };
+const leave = (content) => ({...content, seats: content.seats.filter((each) => each !== "me")});
 const take = (content) => { content.n = Math.max(0, content.n - 1); };
 let ticks = 1000;
 const sell = (content) => ({...content, n: content.n - 1, at: ticks++}); // by a clock
@@ -123,7 +141,8 @@ def test_updates(tab: Page, server: str, proxy: Proxy, case: Members) -> None:
     found = run(
         tab,
         f"""{CHANGES}
-        const changes = {{add, set, price, mark, append, claim, line, take, sell}};
+        const changes = {{add, set, price, mark, append, claim, line, take, sell, own, job, work, seat, move, part,
+          drop, leave, "sell if any": sellIfAny}};
         const act = (limits) => client.update(url, changes[change], {{uniqueTags, ...limits}});
         {OUTCOME}""",
         url=stage.url,
@@ -464,3 +483,35 @@ def test_what_somebody_has_changed_is_not_deleted_but_shown(page: Page) -> None:
         return [theirs.content.stock, await client.remove(url, theirs) === client.ABSENT];""",
     )
     assert found == [7, True]
+
+
+NODE = """
+import {pathToFileURL} from "node:url";
+const [module, url] = process.argv.slice(-2);
+const {read, Unreachable} = await import(pathToFileURL(module));
+const told = [];
+const tell = async (story) => told.push(await story().then((copy) => copy.content.n, (error) => error.name));
+await tell(() => read(url, {deadline: 1500.5}));
+await tell(() => read("no URL", {attempts: 2}));
+let asked = 0;
+await tell(() => read(url, {send: async () => { asked += 1; throw new RangeError("a mistake"); }}));
+await tell(() => read(url, {send: () => null.fetch()}));
+const nobody = await read("http://127.0.0.1:1/", {attempts: 2}).catch((error) => error instanceof Unreachable);
+console.log(JSON.stringify([...told, asked, nobody]));
+"""
+
+
+def test_node_reads_within_a_deadline_and_a_mistake_is_no_failure_of_the_network(
+    server: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    """By the Node that comes with Playwright."""
+    module = tmp_path / "client.mjs"
+    module.write_bytes((ROOT / "sample_app" / "static" / "client.js").read_bytes())
+    (tmp_path / "try.mjs").write_text(NODE)
+    stage = Stage(server, proxy, {})
+    node = compute_driver_executable()[0]
+    ran = subprocess.run(
+        [node, tmp_path / "try.mjs", module, stage.direct], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert ran.stderr == ""
+    assert json.loads(ran.stdout) == [1, "TypeError", "RangeError", "TypeError", 1, True]

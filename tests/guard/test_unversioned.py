@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import ForeignKey, String, bindparam, event, inspect, select, text, update
-from sqlalchemy.exc import SADeprecationWarning
+from sqlalchemy import Computed, Enum, ForeignKey, String, bindparam, event, inspect, select, text, update
+from sqlalchemy.exc import IntegrityError, SADeprecationWarning
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -22,7 +23,7 @@ from sqlalchemy.orm import (
 
 from flask_etag import etag_resource
 from flask_etag.sqlalchemy import Versioned, covers
-from flask_etag.sqlalchemy.unversioned import names_unversioned
+from flask_etag.sqlalchemy.unversioned import leaves_version, names_unversioned
 from tests.world.board import Board, Player
 from tests.world.models import Base
 
@@ -83,6 +84,31 @@ class Hut(Versioned, Base):
 
 
 covers(Valley.huts)
+
+
+class Level(enum.Enum):
+    """What has no order of its own."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
+class Locker(Versioned, Base):
+    """What the database reckons with, and allows some values only."""
+
+    __tablename__ = "locker"
+    __unversioned__ = frozenset({"visits", "code", "last_player_id", "player_id"})
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    level: Mapped[Level] = mapped_column(Enum(Level), primary_key=True, default=Level.LOW)
+    text: Mapped[str] = mapped_column(String(80), default="")
+    visits: Mapped[int] = mapped_column(default=0)
+    shout: Mapped[str] = mapped_column(String(160), Computed("upper(text)", persisted=True))
+    twice: Mapped[int] = mapped_column(Computed("visits * 2", persisted=True))
+    code: Mapped[str | None] = mapped_column(String(20), unique=True)
+    last_player_id: Mapped[int | None] = mapped_column(ForeignKey("player.id"))
+    player_id: Mapped[int | None] = mapped_column(ForeignKey("player.id"))
+    player: Mapped[Player | None] = relationship(foreign_keys=player_id)
 
 
 @pytest.fixture(params=[Watched, Film])
@@ -314,6 +340,127 @@ def test_only_what_a_flush_is_asked_for_is_sent(watched: Board) -> None:
             session.flush([first])
         assert session.is_modified(second)
         assert not session.is_modified(first)
+
+
+@pytest.fixture
+def lockers(world_url: str) -> Iterator[Board]:
+    board = Board(world_url, Locker, is_empty=False)
+    with Session(board.engine) as session:
+        session.add_all(
+            Locker(id=number, level=level, text="first", code=f"{number} {level.name}")
+            for number in (1, 2)
+            for level in Level
+        )
+        session.commit()
+    yield board
+    board.close()
+
+
+def locker(session: Session, number: int, level: Level = Level.LOW) -> Locker:
+    return session.get_one(Locker, (number, level))
+
+
+class TestWhatTheDatabaseReckons:
+    """A generated column takes no value, and is another one after a write of what it is made of."""
+
+    def test_is_left_alone_and_read_anew(self, lockers: Board) -> None:
+        with Session(lockers.engine, expire_on_commit=False) as session:
+            found = locker(session, 1)
+            before = found.version
+            assert (found.twice, found.shout) == (0, "FIRST")
+            found.visits = 3
+            session.commit()
+            assert (found.twice, found.shout, found.version) == (6, "FIRST", before)
+
+    def test_goes_along_with_what_a_view_writes(self, lockers: Board) -> None:
+        with Session(lockers.engine, expire_on_commit=False) as session:
+            found = locker(session, 1)
+            before = found.version
+            found.visits, found.text = 3, "mine"
+            session.commit()
+            assert (found.twice, found.shout) == (6, "MINE")
+            assert found.version != before
+
+    def test_does_not_make_a_statement_count(self, lockers: Board) -> None:
+        compiled = update(Locker).values(visits=3).compile(lockers.engine)
+        assert leaves_version(inspect(Locker), compiled)
+        compiled = update(Locker).values(visits=3, text="mine").compile(lockers.engine)
+        assert not leaves_version(inspect(Locker), compiled)
+
+
+class TestWhatOtherRowsAllow:
+    """A foreign key and a unique value are written where the flush comes to them, if it writes more than these."""
+
+    def test_names_a_row_that_the_same_flush_makes(self, lockers: Board) -> None:
+        with Session(lockers.engine) as session:
+            found = locker(session, 1)
+            before = found.version
+            found.player, found.last_player_id, found.visits = Player(id=7), 7, 3
+            session.commit()
+            assert (found.player_id, found.last_player_id, found.visits, found.version) == (7, 7, 3, before)
+
+    @pytest.mark.parametrize("text", ["mine", None], ids=["edited", "not edited"])
+    def test_takes_over_what_another_row_gives_up(self, lockers: Board, text: str | None) -> None:
+        with Session(lockers.engine) as session:
+            first, second = locker(session, 1), locker(session, 2)
+            before = second.version
+            first.text = text or first.text
+            second.code, first.code = first.code, None
+            session.commit()
+            assert (first.code, second.code, second.version) == (None, "1 LOW", before)
+
+
+def test_what_a_flush_did_not_come_to_send_is_not_sent_by_the_next(lockers: Board) -> None:
+    with Session(lockers.engine) as session:
+        found = locker(session, 1)
+        found.code, found.visits = "taken", 3
+        locker(session, 2).code = "taken"
+        locker(session, 2).text = "mine"
+        with pytest.raises(IntegrityError):
+            session.flush()
+        session.rollback()
+        found.text = "mine"
+        session.commit()
+        assert (found.code, found.visits, found.text) == ("1 LOW", 0, "mine")
+
+
+class TestTheOrder:
+    """Rows are written in one order, whichever they were changed in, so that two sessions do not deadlock."""
+
+    @contextmanager
+    def written(self, board: Board) -> Iterator[list[str]]:
+        sent: list[str] = []
+
+        def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            if statement.startswith("UPDATE"):
+                values = parameters.values() if isinstance(parameters, dict) else parameters
+                sent.append(" ".join([statement.split()[1], *(str(each) for each in values)]))
+
+        with told(board.engine, "before_cursor_execute", note):
+            yield sent
+
+    @pytest.mark.parametrize("order", [(1, 2, 10, 3), (10, 3, 2, 1), (2, 10, 1, 3)])
+    def test_is_that_of_tables_then_of_keys(self, films: Board, order: tuple[int, ...]) -> None:
+        with Session(films.engine) as session, self.written(films) as sent:
+            session.add_all(Film(id=number, text="more") for number in (2, 3, 10))
+            session.commit()
+            found = {each.id: each for each in session.scalars(select(Film))}
+            sent.clear()
+            for number in order:
+                found[number].shows, found[number].views = 5, 5
+            session.commit()
+        tables = [each.split()[0].strip('`"') for each in sent]
+        assert tables == ["watched"] * 4 + ["film"] * 4
+        assert [int(each.split()[-1]) for each in sent] == [1, 2, 3, 10] * 2
+
+    @pytest.mark.parametrize("is_backwards", [False, True])
+    def test_is_one_for_keys_that_python_does_not_sort(self, lockers: Board, is_backwards: bool) -> None:
+        with Session(lockers.engine) as session, self.written(lockers) as sent:
+            found = sorted(session.scalars(select(Locker)), key=lambda each: (each.id, each.level.name))
+            for each in reversed(found) if is_backwards else found:
+                each.visits = 5
+            session.commit()
+        assert [each.split()[-2:] for each in sent] == [[n, level] for n in "12" for level in ("HIGH", "LOW")]
 
 
 class TestAGuardedView:
