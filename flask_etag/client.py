@@ -39,11 +39,14 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from flask_etag.merging import (
     JSON,
     MISSING,
+    WAYS,
     Key,
     changes_between,
     has_members_of,
+    is_same_of_any,
     is_there,
     merge,
+    otherwise,
     patched,
     reads_as,
     same,
@@ -82,7 +85,7 @@ T = TypeVar("T")
 
 Change = Callable[[Any], Any]
 """Makes of the content what it is to be: returns it, or changes what it is given and returns ``None``. It may run
-more than once, each time on what is there by then; what it raises ends the update."""
+more than once, also to find out what it does, so it should do nothing else; what it raises ends the update."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds, of which each pause takes a random part
 _PATIENCE = 30.0  # seconds, after which an answer is not waited for, where the client does not say so itself
@@ -150,8 +153,8 @@ class Unknown(ClientError):
     """An answer was lost, and what is there does not tell whether the change was saved.
 
     Somebody else may have made what is there, or have undone what was saved; or nothing could be read any more. A
-    change that may be made twice (an item with an id of its own, added where it is missing) never comes to this
-    while there is something to change, and time.
+    change that may be made twice (a member that is set, an item that is added where it is missing) never comes to
+    this while there is something to change, and time.
 
     :ivar mine: the content that was to be saved.
     :ivar theirs: what is there now; ``None`` if nothing could be read.
@@ -252,8 +255,9 @@ def update(
 
     What is sent again is always ``change`` of what is there by then, so that nothing of theirs is lost. If an
     answer is lost, the rule is that of this module: a change that may be made twice is made until it is there; any
-    other is known by a UUID that it makes anew each time, if what is there has that; otherwise it is
-    :class:`Unknown`. To find out, ``change`` is run again, on what it has made.
+    other, such as one that a condition holds back, is known by a UUID that it makes anew each time, if what is
+    there has that; otherwise it is :class:`Unknown`. To find out, ``change`` is run again: on what it has made,
+    and on states that are otherwise where it has changed something.
 
     :param client: what sends requests: ``requests.Session()``, an ``httpx.Client()``, Flask's test client...
     :param url: of the resource, as the client takes it.
@@ -599,7 +603,7 @@ class _Changed(_Sent):
         return is_done and self._may_be_made_again(theirs)
 
     def may_be_sent_again(self) -> bool:
-        return self._unique_tags or self._is_idempotent(self.base.content)
+        return self._unique_tags or self._is_idempotent_on(self.base.content)
 
     def told_by(self, theirs: Copy) -> bool | None:
         told = super().told_by(theirs)
@@ -607,12 +611,25 @@ class _Changed(_Sent):
 
     def _may_be_made_again(self, theirs: Copy) -> bool:
         return theirs != ABSENT and all(
-            self._is_idempotent(content) for content in (self.base.content, theirs.content)
+            self._is_idempotent_on(content) for content in (self.base.content, theirs.content)
         )
 
-    def _is_idempotent(self, content: JSON) -> bool:
-        once = _changed(self._change, content)
-        return same(_changed(self._change, once), once)
+    def _is_idempotent_on(self, content: JSON) -> bool:
+        """Tell whether the change does nothing to its own result, and the same whatever it finds.
+
+        On one state alone, it may do nothing for want of stock, say, or since somebody else was first.
+        """
+        made = _changed(self._change, content)
+        if not same(_changed(self._change, made), made):
+            return False
+        for way in range(WAYS):
+            before = otherwise(way, self.base.content, self.mine, content)
+            after = _changed(self._change, before)
+            if not is_same_of_any(self.base.content, self.mine, before, after, made):
+                return False
+            if not same(_changed(self._change, after), after):
+                return False
+        return True
 
 
 @dataclass(slots=True)

@@ -144,6 +144,110 @@ def same(one: JSON, other: JSON) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
+# A change is known by what it makes of states that are otherwise just where it has changed something: what sets
+# a member does so whatever was there, what counts makes another number, what a condition holds back does nothing.
+
+WAYS = 9
+"""In how many ways :func:`otherwise` makes a state another."""
+
+_APART = (1, -1, 1_000, -1_000, 10**6, -(10**6), 10**9, -(10**9))
+
+
+def otherwise(way: int, base: JSON, mine: JSON, state: JSON) -> JSON:
+    """Return a state that is otherwise where ``mine`` is not ``base``; at first, as the base is.
+
+    Items of a list may have moved meanwhile: what is changed of some is otherwise in each.
+    """
+    if same(base, mine):
+        return state
+    before = _as_before(base, mine)
+    if isinstance(before, dict) and isinstance(mine, dict) and isinstance(state, dict):
+        members = {
+            name: otherwise(way, *(side.get(name, MISSING) for side in (before, mine, state)))
+            for name in {**state, **before, **mine}
+        }
+        return {name: value for name, value in members.items() if value is not MISSING}
+    if isinstance(before, list) and isinstance(mine, list) and isinstance(state, list):
+        return _items_otherwise(before, mine, state, way)
+    return _value_otherwise(base, mine, way)
+
+
+def is_same_of_any(base: JSON, mine: JSON, before: JSON, after: JSON, made: JSON) -> bool:
+    """Tell whether a change makes the same of any state, where ``mine`` is not ``base``.
+
+    :param before: a state that is otherwise there.
+    :param after: what the change makes of that.
+    :param made: what it makes of the state that is not.
+    """
+    if same(base, mine):
+        return True
+    base = _as_before(base, mine)
+    if all(isinstance(side, dict) for side in (base, mine, before, after, made)):
+        sides = base, mine, before, after, made
+        return all(is_same_of_any(*(side.get(name, MISSING) for side in sides)) for name in {**base, **mine})
+    if all(isinstance(side, list) for side in (base, mine, before, after)):
+        return not same(before, after)  # the other items are otherwise, too
+    return same(after, made)
+
+
+def _as_before(base: JSON, mine: JSON) -> JSON:
+    """Return what an object, or a list, began with that was not there."""
+    return type(mine)() if base is MISSING and isinstance(mine, dict | list) else base
+
+
+def _items_otherwise(base: list[JSON], mine: list[JSON], state: list[JSON], way: int) -> list[JSON]:
+    if len(base) == len(mine):
+        before, after = _as_one([pair for pair in zip(base, mine, strict=True) if not same(*pair)])
+        return [otherwise(way, before, after, item) for item in state]
+    added = [item for item in mine if not _has(base, item)]
+    removed = [item for item in base if not _has(mine, item)]
+    kept = [item for item in state if not any(reads_as(item, new) for new in added)]
+    undone = [*kept, *(item for item in removed if not _has(kept, item))]
+    others = _like(removed[0], way) if removed and way else []
+    return [*others, *undone] if way % 2 else [*undone, *others]
+
+
+def _has(items: list[JSON], item: JSON) -> bool:
+    return any(same(each, item) for each in items)
+
+
+def _as_one(pairs: list[tuple[JSON, JSON]]) -> tuple[JSON, JSON]:
+    """Return one pair of items that differ wherever one of several pairs does."""
+    if not all(isinstance(side, dict) for pair in pairs for side in pair):
+        return pairs[0]
+    before, after = {}, {}
+    for one, other in pairs:
+        for name in {**one, **other}:
+            values = one.get(name, MISSING), other.get(name, MISSING)
+            if not same(*values):
+                before[name], after[name] = values
+    return before, after
+
+
+def _like(item: JSON, way: int) -> list[JSON]:
+    """Return other items that are like one; of an object, each with one member that is otherwise."""
+    if not isinstance(item, dict):
+        return [_value_otherwise(item, MISSING, way)]
+    others = [{**item, name: _value_otherwise(value, MISSING, way)} for name, value in item.items()]
+    return [other for other in others if not same(other, item)]
+
+
+def _value_otherwise(base: JSON, mine: JSON, way: int) -> JSON:
+    """Return the base, or a value like it, or, where there was none, one like mine."""
+    like = mine if base is MISSING or base is None else base
+    if way == 0:
+        return base
+    if isinstance(like, bool):
+        other: JSON = not like
+    elif isinstance(like, int | float):
+        other = like + _APART[way - 1]
+    elif isinstance(like, str):
+        other = f"{way}{like}" if way % 2 else f"{like}{way}"  # a number of its own, if it is one
+    else:
+        other = "" if base is None else base
+    return base if same(other, mine) else other
+
+
 def is_there(base: JSON, mine: JSON, theirs: JSON) -> bool:
     """Tell whether what is there shows all that mine has changed of the base, as a server may have respelt it."""
     if same(mine, base) or same(mine, theirs):

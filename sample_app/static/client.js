@@ -139,7 +139,9 @@ export async function save(url, base, mine, {key, ...limits} = {}) {
  * Change what a URL names: GET, `change(content)`, PUT; again, if somebody else was first, with what is there by then.
  *
  * If an answer is lost, a change that may be made twice is made until it is there: so let it leave a mark of its own, and
- * find that. Any other is known by a UUID that it makes anew each time, if what is there has that; otherwise it is Unknown.
+ * find that. Any other, such as one that a condition holds back, is known by a UUID that it makes anew each time, if what is
+ * there has that; otherwise it is Unknown. To find out, the change is run again: on what it has made, and on states that are
+ * otherwise where it has changed something.
  * An increment is worse here than elsewhere. Browsers send a request again by themselves if its connection breaks, and
  * nobody is told: an increment that was done so is refused as stale, and would be made once more.
  *
@@ -241,11 +243,11 @@ class Changing extends Saving {
   }
 
   maySendAgain() {
-    return this.uniqueTags || this.isIdempotent(this.base.content);
+    return this.uniqueTags || this.isIdempotentOn(this.base.content);
   }
 
   mayMakeAgain(theirs) {
-    return theirs.content !== null && [this.base, theirs].every(({content}) => this.isIdempotent(content));
+    return theirs.content !== null && [this.base, theirs].every(({content}) => this.isIdempotentOn(content));
   }
 
   toldBy(theirs) {
@@ -253,9 +255,20 @@ class Changing extends Saving {
     return told === null && this.mayMakeAgain(theirs) ? false : told;
   }
 
-  isIdempotent(content) {
-    const once = changed(this.change, content);
-    return same(changed(this.change, once), once);
+  /**
+   * Whether the change does nothing to its own result, and the same whatever it finds. On one state alone, it may do nothing
+   * for want of stock, say, or since somebody else was first.
+   */
+  isIdempotentOn(content) {
+    const base = this.base.content;
+    const made = changed(this.change, content);
+    const isRested = (state) => same(changed(this.change, state), state);
+    const isSame = (_, way) => {
+      const before = otherwise(base, this.mine, content, way);
+      const after = changed(this.change, before);
+      return isSameOfAny(base, this.mine, before, after, made) && isRested(after);
+    };
+    return isRested(made) && Array.from({length: WAYS}, isSame).every(Boolean);
   }
 }
 
@@ -502,6 +515,92 @@ const inOrder = (value) =>
 
 /** The value of a member, or undefined. */
 const member = (side, name) => (isObject(side) && Object.hasOwn(side, name) ? side[name] : undefined);
+
+// A change is known by what it makes of states that are otherwise just where it has changed something: what sets a member
+// does so whatever was there, what counts makes another number, and what a condition holds back does nothing.
+
+const APART = [1, -1, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9];
+const WAYS = 1 + APART.length; // in which `otherwise` makes a state another
+
+/**
+ * A state that is otherwise where mine is not the base; at first, as the base is. Items of a list may have moved meanwhile:
+ * what is changed of some is otherwise in each.
+ */
+function otherwise(base, mine, state, way) {
+  if (same(base, mine)) return state;
+  const before = asBefore(base, mine);
+  if ([before, mine, state].every(isObject)) {
+    const names = Object.keys({...state, ...before, ...mine});
+    const values = names.map((name) => otherwise(...[before, mine, state].map((side) => member(side, name)), way));
+    return Object.fromEntries(names.map((name, index) => [name, values[index]]).filter(([, value]) => value !== undefined));
+  }
+  if ([before, mine, state].every(Array.isArray)) return itemsOtherwise(before, mine, state, way);
+  return valueOtherwise(base, mine, way);
+}
+
+/** Whether a change makes the same of any state, where mine is not the base: it makes `after` of `before`, which is otherwise. */
+function isSameOfAny(base, mine, before, after, made) {
+  if (same(base, mine)) return true;
+  base = asBefore(base, mine);
+  const sides = [base, mine, before, after, made];
+  if (sides.every(isObject)) {
+    const names = Object.keys({...base, ...mine});
+    return names.every((name) => isSameOfAny(...sides.map((side) => member(side, name))));
+  }
+  if (sides.slice(0, 4).every(Array.isArray)) return !same(before, after); // the other items are otherwise, too
+  return same(after, made);
+}
+
+/** What an object, or a list, began with that was not there. */
+function asBefore(base, mine) {
+  if (base !== undefined) return base;
+  return Array.isArray(mine) ? [] : isObject(mine) ? {} : base;
+}
+
+function itemsOtherwise(base, mine, state, way) {
+  if (base.length === mine.length) {
+    const pairs = base.map((item, index) => [item, mine[index]]).filter(([before, after]) => !same(before, after));
+    const [before, after] = asOne(pairs);
+    return state.map((item) => otherwise(before, after, item, way));
+  }
+  const has = (items, item) => items.some((each) => same(each, item));
+  const added = mine.filter((item) => !has(base, item));
+  const removed = base.filter((item) => !has(mine, item));
+  const kept = state.filter((item) => !added.some((one) => readsAs(item, one)));
+  const undone = [...kept, ...removed.filter((item) => !has(kept, item))];
+  const others = removed.length > 0 && way > 0 ? like(removed[0], way) : [];
+  return way % 2 ? [...others, ...undone] : [...undone, ...others];
+}
+
+/** One pair of items that differ wherever one of several pairs does. */
+function asOne(pairs) {
+  if (!pairs.flat().every(isObject)) return pairs[0];
+  const [before, after] = [{}, {}];
+  for (const [one, other] of pairs) {
+    for (const name of Object.keys({...one, ...other})) {
+      if (!same(member(one, name), member(other, name))) [before[name], after[name]] = [member(one, name), member(other, name)];
+    }
+  }
+  return [before, after];
+}
+
+/** Other items that are like one; of an object, each with one member that is otherwise. */
+function like(item, way) {
+  if (!isObject(item)) return [valueOtherwise(item, undefined, way)];
+  const others = Object.entries(item).map(([name, value]) => ({...item, [name]: valueOtherwise(value, undefined, way)}));
+  return others.filter((other) => !same(other, item));
+}
+
+/** The base, or a value like it, or, where there was none, one like mine. */
+function valueOtherwise(base, mine, way) {
+  if (way === 0) return base;
+  const like = base ?? mine;
+  let other = base === null ? "" : base;
+  if (typeof like === "boolean") other = !like;
+  if (typeof like === "number") other = like + APART[way - 1];
+  if (typeof like === "string") other = way % 2 ? `${way}${like}` : `${like}${way}`; // a number of its own, if it is one
+  return same(other, mine) ? base : other;
+}
 
 /** Whether what is there shows all that mine has changed of the base, as a server may have respelt it. */
 function isThere(base, mine, theirs) {

@@ -98,6 +98,20 @@ const mark = (content) => {
 };
 const claim = (content) => { content.claims = [...content.claims ?? [], crypto.randomUUID()]; };
 const line = (content) => { content.lines = [...content.lines ?? [], {id: crypto.randomUUID()}]; };
+const sellIfAny = (content) => { if (content.n > 0) content.n -= 1; };
+const own = (content) => { content.owner ??= "me"; };
+const job = (content) => { content.jobs.shift(); };
+const work = (content) => {
+  const free = content.jobs.find((each) => each.by === null);
+  if (free) free.by = "me";
+};
+const seat = (content) => {
+  if (content.seats.length < 2 && !content.seats.includes("me")) content.seats.push("me");
+};
+const move = (content) => ({...content, paid: content.paid + content.owed, owed: 0});
+const part = (content) => { for (const each of content.parts) if (each.id === "b") each.n = 5; };
+const drop = (content) => { delete content.note; };
+const leave = (content) => ({...content, seats: content.seats.filter((each) => each !== "me")});
 const take = (content) => { content.n = Math.max(0, content.n - 1); };
 let ticks = 1000;
 const sell = (content) => ({...content, n: content.n - 1, at: ticks++}); // by a clock
@@ -127,7 +141,8 @@ def test_updates(tab: Page, server: str, proxy: Proxy, case: Members) -> None:
     found = run(
         tab,
         f"""{CHANGES}
-        const changes = {{add, set, price, mark, append, claim, line, take, sell}};
+        const changes = {{add, set, price, mark, append, claim, line, take, sell, own, job, work, seat, move, part,
+          drop, leave, "sell if any": sellIfAny}};
         const act = (limits) => client.update(url, changes[change], {{uniqueTags, ...limits}});
         {OUTCOME}""",
         url=stage.url,

@@ -162,7 +162,61 @@ def take(content: dict[str, Any]) -> None:
     content["n"] = max(0, content["n"] - 1)
 
 
+def sell_if_any(content: dict[str, Any]) -> None:
+    if content["n"] > 0:
+        content["n"] -= 1
+
+
+def own(content: dict[str, Any]) -> None:
+    if content["owner"] is None:
+        content["owner"] = "me"
+
+
+def job(content: dict[str, Any]) -> None:
+    if content["jobs"]:
+        content["jobs"].pop(0)
+
+
+def work(content: dict[str, Any]) -> None:
+    for each in content["jobs"]:
+        if each["by"] is None:
+            each["by"] = "me"
+            break
+
+
+def seat(content: dict[str, Any]) -> None:
+    if len(content["seats"]) < 2 and "me" not in content["seats"]:
+        content["seats"].append("me")
+
+
+def move(content: dict[str, Any]) -> None:
+    content.update(paid=content["paid"] + content["owed"], owed=0)
+
+
+def part(content: dict[str, Any]) -> None:
+    for each in content["parts"]:
+        if each["id"] == "b":
+            each["n"] = 5
+
+
+def drop(content: dict[str, Any]) -> None:
+    content.pop("note", None)
+
+
+def leave(content: dict[str, Any]) -> None:
+    content["seats"] = [seat for seat in content["seats"] if seat != "me"]
+
+
 CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "sell if any": sell_if_any,
+    "own": own,
+    "job": job,
+    "work": work,
+    "seat": seat,
+    "move": move,
+    "part": part,
+    "drop": drop,
+    "leave": leave,
     "claim": claim,
     "line": line,
     "take": take,

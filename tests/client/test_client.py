@@ -29,6 +29,8 @@ import httpx2
 import pytest
 import requests
 from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from sqlalchemy.orm import close_all_sessions
 from urllib3.util import Retry
@@ -764,3 +766,55 @@ def test_errors_say_what_to_do(proxy: Proxy, url: str) -> None:
     for told, error in clashes.items():
         assert told in str(error)
     assert "nothing could be read" in str(client.Unknown({}, None))
+
+
+def may_be_made_twice(content: Any, change: client.Change) -> bool:
+    mine = client._changed(change, content)
+    return client._Changed(Copy(content, '"1"'), mine, change, unique_tags=False).may_be_sent_again()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(st.sampled_from("abcd"), VALUES)
+
+
+@given(OBJECTS, OBJECTS)
+def test_a_change_that_sets_members_may_be_made_twice_whatever_was_there(
+    content: dict[str, Any], members: dict[str, Any]
+) -> None:
+    assert may_be_made_twice(content, lambda there: {**there, **members})
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(1, 100), st.integers(-(10**8), 10**8), st.integers(1, 10**8))
+def test_a_change_that_counts_may_not_be_made_twice_within_whatever_bounds(
+    number: int, step: int, low: int, width: int
+) -> None:
+    def count(there: dict[str, Any]) -> None:
+        there["n"] = max(low, min(low + width, there["n"] + step))
+
+    def count_within(there: dict[str, Any]) -> None:
+        if low < there["n"] <= low + width:
+            there["n"] += step
+
+    def of_an_item(change: client.Change, there: dict[str, Any]) -> None:
+        change(there["a"][0])
+
+    for change in (count, count_within):
+        if client._changed(change, {"n": number}) != {"n": number}:
+            assert not may_be_made_twice({"n": number}, change)
+            assert not may_be_made_twice({"a": [{"id": 1, "n": number}]}, partial(of_an_item, change))
+
+
+def test_to_find_out_what_a_change_does_takes_no_time_to_speak_of() -> None:
+    lines = [{"id": number, "sku": f"{number}", "done": False, "marks": ["a"]} for number in range(1000)]
+
+    def finish(there: dict[str, Any]) -> None:
+        for line in there["lines"]:
+            line["done"] = True
+
+    start = time.monotonic()
+    assert may_be_made_twice({"lines": lines}, finish)
+    assert time.monotonic() - start < 5
