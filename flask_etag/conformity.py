@@ -65,8 +65,8 @@ def conformance(app: Any, url: str, body: Any = None) -> Iterator[Case]:
     """Ask a resource what the RFCs ask of it, case by case. What is there in the end is what was there before.
 
     It has to answer GET with JSON. If PUT does not take all that GET gave, it is sent those members alone that
-    ``body`` has. Where no content is known that PUT takes, what needs one does not apply. What cannot be put back is
-    a case that failed, the last one. Do not point it at what you need.
+    ``body`` has. Where no content is known that PUT takes, what needs one does not apply. What cannot be put back
+    is a case that failed, the last one. Do not point it at what you need.
 
     :param app: a Flask application; or ``None``, and ``url`` is one of any server.
     :param url: of the resource.
