@@ -314,6 +314,11 @@ def checks_by_lock(connection: Connection) -> bool:
     return connection.dialect.name in _MYSQL
 
 
+def locks_what_it_reads(connection: Connection) -> bool:
+    """Tell whether any SELECT of a connection locks what it reads."""
+    return connection.dialect.name in _MYSQL and connection.get_isolation_level() == "SERIALIZABLE"
+
+
 def tables_locked_by(connection: Connection, compiled: Compiled) -> frozenset[str]:
     """Name the tables whose rows a SELECT locks, and waits for.
 
@@ -322,7 +327,7 @@ def tables_locked_by(connection: Connection, compiled: Compiled) -> frozenset[st
     name = connection.dialect.name
     if name not in _WITH_ROW_LOCKS:
         return frozenset()
-    if name in _MYSQL and connection.get_isolation_level() == "SERIALIZABLE":
+    if locks_what_it_reads(connection):
         return statements.tables_read_by(compiled)
     return statements.tables_locked_by(statements.statement_of(compiled), may_choose=name == "postgresql")
 

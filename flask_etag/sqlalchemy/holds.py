@@ -63,7 +63,8 @@ class RowClaim(Claim):
 
     :param terms: what the write has to hold to.
     :param target: the object.
-    :param session: the session that it is in.
+    :param session: the session that it is in; later, the one that has written it last.
+    :ivar loaded_by: the session that it was in at first.
     :ivar row: the row; by its new name, once the request has changed its key.
     """
 
@@ -94,6 +95,7 @@ class RowClaim(Claim):
     _is_tag_known = True  # whether the URL still names it, and the answer cannot show what another has overwritten
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
+    _is_replaced = False  # whether the last flush has put another object into the place of one that it deletes
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
     _columns_before: dict[str, Any] | None = (
         None  # the columns of the base, once a statement may have changed some of them
@@ -104,7 +106,7 @@ class RowClaim(Claim):
         state = instance_state(target)
         self.terms = terms
         self.target = target
-        self.session = session
+        self.session = self.loaded_by = session
         self.row = Row(state.mapper, key_of(state), state.identity_token)
         self.is_versioned = is_versioned(state.mapper)
         self._loaded: dict[str, Any] | None = None
@@ -335,6 +337,19 @@ class RowClaim(Claim):
             what = f"holds a {self.row.mapper.class_.__name__}"
             raise RuntimeError(WAITS_FOR_ITSELF.format(what, does))
 
+    def refuse_to_wait_for_loader(self, connection: Connection, own: Connection | None) -> None:
+        """Refuse a write by another connection than the loader's, where that has locked what it has read.
+
+        :param own: the connection of the loader's session, if that was seen to begin.
+        :raises RuntimeError: if it would wait for that.
+        """
+        if self.connection is not None or own is None or own is connection or own.closed:
+            return
+        if not databases.locks_what_it_reads(own):
+            return
+        what = f"has read a {self.row.mapper.class_.__name__} at SERIALIZABLE"
+        raise RuntimeError(WAITS_FOR_ITSELF.format(what, "writes it"))
+
     def is_checked_by(self, connection: Connection, statement: Any, parameters: Any) -> bool:
         """Tell whether what another connection writes names the row by a foreign key, and waits to check that.
 
@@ -409,6 +424,7 @@ class RowClaim(Claim):
         self.refuse_to_wait(connection, is_row=True)
         self.target = target
         self.session = session or self.session
+        self._is_replaced = replaced is not None and replaced.obj() is not target
         self._is_made_again = replaced is None  # any INSERT; only looked at where there was a version before
         is_constrained = replaced is None and self.expected.fingerprint is ABSENT  # an INSERT: its key is compared
         if self.connection is None and not is_constrained:
@@ -552,7 +568,7 @@ class RowClaim(Claim):
         if known is self.base or known.fingerprint is ABSENT:
             return known
         if self.is_versioned and (self.terms.depends_on_more or hasattr(state.class_, "__etag__")):
-            _refresh(self.session, state)
+            self._refresh(state)
             expire_parts(self.session, self.target)
         if self.terms.shows_more:
             expire_relationships(self.session, self.target)
@@ -594,7 +610,7 @@ class RowClaim(Claim):
     def _columns_stored(self, state: InstanceState[Any]) -> Known:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
         mapper = self.row.mapper
-        _refresh(self.session, state)
+        self._refresh(state)
         columns = columns_of(state)
         base = self.base.fingerprint
         if not isinstance(base, dict):
@@ -706,6 +722,24 @@ class RowClaim(Claim):
             self.refuse()
         return False
 
+    def _refresh(self, state: InstanceState[Any]) -> None:
+        """Read an object anew, except what has an unsent change, which would lose it.
+
+        One in the place of another has what was not given from that, and does not know it.
+        """
+        known = names_of_columns(state.mapper) if self._is_replaced else loaded_names(state)
+        names = [name for name in known if name not in state.committed_state]
+        if not names:  # SQLAlchemy would read everything
+            return
+        values = {name: state.dict[name] for name in names if name in state.dict}
+        try:
+            self.session.refresh(state.obj(), names)
+        except InvalidRequestError as error:
+            if not databases.is_gone(error):  # nothing can be loaded now, and SQLAlchemy has let go of it before
+                state.dict.update(values)
+                state.expired_attributes.difference_update(values)
+            raise
+
     def _has_column_moved(self, fingerprint: object, etag: str | None) -> bool:
         """Tell whether the column that the tag is made of has another value, if by the tag or by the row."""
         name, before = self.terms.column, self.base.fingerprint
@@ -714,21 +748,6 @@ class RowClaim(Claim):
         if not (isinstance(before, dict) and isinstance(fingerprint, dict)) or name not in fingerprint:
             return True
         return bool(fingerprint[name] != before.get(name))
-
-
-def _refresh(session: Session, state: InstanceState[Any]) -> None:
-    """Read an object anew, except what has an unsent change, which would lose it."""
-    names = [name for name in loaded_names(state) if name not in state.committed_state]
-    if not names:  # SQLAlchemy would read everything
-        return
-    values = {name: state.dict[name] for name in names if name in state.dict}
-    try:
-        session.refresh(state.obj(), names)
-    except InvalidRequestError as error:
-        if not databases.is_gone(error):  # nothing can be loaded now, and SQLAlchemy has let go of it before
-            state.dict.update(values)
-            state.expired_attributes.difference_update(values)
-        raise
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     CTE,
+    DDL,
     Column,
     Compiled,
     CompoundSelect,
@@ -22,8 +23,10 @@ from sqlalchemy import (
     Update,
 )
 from sqlalchemy.orm import FromStatement
+from sqlalchemy.sql.ddl import ExecutableDDLElement
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import SavepointClause
+from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
+from sqlalchemy.sql.lambdas import LambdaElement
 from sqlalchemy.sql.visitors import iterate
 
 ANY_TABLE: Final[frozenset[str]] = frozenset({"*"})
@@ -31,7 +34,7 @@ ANY_TABLE: Final[frozenset[str]] = frozenset({"*"})
 
 _FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*(?!!).*?\*/)*(\w*)", re.DOTALL)
 _WRITES_NOTHING = frozenset(
-    {"select", "show", "set", "pragma", "explain", "values", "table", "with", "describe", "use"}
+    {"select", "show", "set", "pragma", "explain", "values", "table", "with", "describe", "use", "xa"}
 )
 _WRITES_INSIDE = {
     "with": re.compile(r"\b(?:insert|update|delete|merge|replace|into)\b|;\s*\w", re.IGNORECASE),
@@ -54,21 +57,58 @@ def tables_written_by(compiled: Compiled) -> frozenset[str] | None:
 
 
 def statement_of(compiled: Compiled) -> Any:
-    """Return what is executed, without what only says which objects to make of its rows."""
+    """Return what is executed, without what only says how to make it, or which objects to make of its rows."""
     statement: Any = compiled.statement
-    while isinstance(statement, FromStatement | TextualSelect):
-        statement = statement.element
+    while isinstance(statement, FromStatement | TextualSelect | LambdaElement):
+        statement = statement._resolved if isinstance(statement, LambdaElement) else statement.element
     return statement
 
 
 def _tables_of(statement: Any) -> frozenset[str] | None:
-    if isinstance(statement, UpdateBase):
-        return _names_in(statement.table) | _written_beside(statement)
-    if isinstance(statement, Select | CompoundSelect):
-        return _written_beside(statement) or None
+    """Name the tables that a statement may write to: of a kind that is not known, to any."""
+    if isinstance(statement, UpdateBase | Select | CompoundSelect):
+        beside = _written_beside(statement)
+        own = _names_in(statement.table) if isinstance(statement, UpdateBase) else frozenset()
+        return ANY_TABLE if beside is ANY_TABLE else (own | beside) or None
+    if isinstance(statement, SavepointClause):
+        return frozenset()
+    if isinstance(statement, RollbackToSavepointClause | ReleaseSavepointClause):
+        return None
+    text = _text_of(statement)
+    if text is None:
+        return None if isinstance(statement, ExecutableDDLElement) else ANY_TABLE
+    return ANY_TABLE if writes_by_its_text(text) else None
+
+
+def _text_of(statement: Any) -> str | None:
+    """Return the text of a statement that is one; ``None`` for one of parts."""
     if isinstance(statement, TextClause):
-        return ANY_TABLE if writes_by_its_text(statement.text) else None
-    return frozenset() if isinstance(statement, SavepointClause) else None
+        return statement.text
+    return str(statement.statement) if isinstance(statement, DDL) else None
+
+
+def ends_transaction(statement: Any, dialect: str) -> bool:
+    """Tell whether a statement ends the transaction that is going on, as COMMIT does; on MariaDB, many do.
+
+    :param dialect: the name of SQLAlchemy's dialect.
+    """
+    text = _text_of(statement)
+    is_mysql = dialect in ("mysql", "mariadb")
+    if text is None:
+        return is_mysql and isinstance(statement, ExecutableDDLElement)
+    return bool(_ENDS.match(text) or (is_mysql and _COMMITS_ON_MYSQL.match(text)))
+
+
+_BEFORE = r"(?:\s|--[^\n]*\n|/\*(?!!).*?\*/)*"
+_ENDS = re.compile(
+    _BEFORE + r"(?:commit|end|abort|rollback(?!(?:\s+(?:work|transaction))?\s+to\b))\b", re.IGNORECASE | re.DOTALL
+)
+_COMMITS_ON_MYSQL = re.compile(
+    _BEFORE
+    + r"(?:(?:create|drop)\b(?!\s+temporary\b)|(?:alter|truncate|rename|lock|unlock|analyze|optimize|repair|"
+    r"grant|revoke|begin|start)\b|set\s+(?:session\s+|@@(?:session\.)?)?autocommit\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def writes_by_its_text(text: str) -> bool:
@@ -93,7 +133,8 @@ def may_be_about(statement: Any, written: frozenset[str], tables: frozenset[str]
         return True
     if written is not ANY_TABLE:
         return bool(written & tables)
-    return any(table.lower() in statement.text.lower() for table in tables)
+    text = _text_of(statement)
+    return text is None or any(table.lower() in text.lower() for table in tables)
 
 
 def _names_in(target: Any) -> frozenset[str]:
@@ -105,12 +146,15 @@ def _names_in(target: Any) -> frozenset[str]:
 
 def _written_beside(statement: Any) -> frozenset[str]:
     """Name the tables that are written to by common table expressions, which a SELECT may have too."""
-    return frozenset(
-        name
-        for part in iterate(statement)
-        if isinstance(part, CTE) and isinstance(part.element, UpdateBase)
-        for name in _names_in(part.element.table)
-    )
+    names: frozenset[str] = frozenset()
+    for part in iterate(statement):
+        if isinstance(part, CTE):
+            element: Any = part.element
+            if isinstance(element, UpdateBase):
+                names |= _names_in(element.table)
+            elif isinstance(element, TextualSelect) and writes_by_its_text(str(element.element)):
+                return ANY_TABLE
+    return names
 
 
 def tables_locked_by(statement: Any, *, may_choose: bool) -> frozenset[str]:
@@ -170,17 +214,17 @@ def may_upsert(statement: Any) -> bool:
 
 def may_insert(statement: Any) -> bool:
     """Tell whether a statement makes rows; a text may."""
-    return isinstance(statement, Insert | TextClause)
+    return isinstance(statement, Insert) or is_text(statement)
 
 
 def may_delete(statement: Any) -> bool:
     """Tell whether a statement takes rows away; a text may."""
-    return isinstance(statement, Delete | TextClause)
+    return isinstance(statement, Delete) or is_text(statement)
 
 
 def is_text(statement: Any) -> bool:
-    """Tell whether a statement is a text, which does not tell its tables."""
-    return isinstance(statement, TextClause)
+    """Tell whether a statement is a text, or of a kind that is not known, which does not tell its tables."""
+    return not isinstance(statement, UpdateBase | Select | CompoundSelect)
 
 
 def keys_of(statement: Any, parameters: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None:

@@ -247,8 +247,8 @@ class SessionUnit:
         :param wait: whether to wait then until whoever was first is done.
         """
         for session in self._sessions:
-            if isinstance(session.bind, Connection) and session.bind.closed:
-                continue  # it had joined another's transaction, as a history library's does, and that has ended
+            if _has_ended(session):
+                continue
             try:
                 session.rollback()
             except DBAPIError:  # a node of a cluster has ended the transaction, and says so even to ROLLBACK
@@ -333,11 +333,12 @@ class SessionUnit:
         self._commit_sent_on = None
         if compiled is None:
             return
+        statement = statements.statement_of(compiled)
+        self._refuse_to_end_by_statement(connection, statement)
         tables = statements.tables_written_by(compiled)
         if tables is None:
             self._see_to_read(connection, compiled)
             return
-        statement = statements.statement_of(compiled)
         if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
             databases.begin_before_savepoint(connection)
             self._transactions[connection].begin_savepoint(statement.ident)
@@ -361,6 +362,7 @@ class SessionUnit:
             is_checked = claim.is_checked_by(connection, statement, context.compiled_parameters)
             claim.refuse_to_wait(connection, is_row=may_write or is_checked)
             if may_write:
+                claim.refuse_to_wait_for_loader(connection, self._begun.get(claim.loaded_by))
                 concerned.append(claim)
                 see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
                 see_to(connection, transaction.depth)
@@ -541,6 +543,20 @@ class SessionUnit:
             claim.refuse_to_wait_for_read(connection, compiled)
         self._creations.reads(compiled)
 
+    def _refuse_to_end_by_statement(self, connection: Connection, statement: Any) -> None:
+        """Refuse a statement that ends a transaction, behind the back of SQLAlchemy, in which the target is held.
+
+        :raises RuntimeError: if it is one.
+        """
+        if not (statements.is_text(statement) and statements.ends_transaction(statement, connection.dialect.name)):
+            return
+        tries: list[RowClaim | Creation] = [*self._claims, *self._creations.unmade]
+        for tried in tries:
+            session = tried.session
+            is_own = session is not None and self._begun.get(session) is connection
+            if is_own and not tried.terms.is_reported:
+                raise RuntimeError(_ENDS_BY_STATEMENT)
+
     def _claim_awaited(self) -> None:
         """Claim nothing more: :class:`ReadUnit` claims the target of a read here, at its first write."""
 
@@ -565,7 +581,8 @@ class SessionUnit:
     def _lock_rows(self) -> None:
         """Lock the rows of all claims, waiting for who has them, in transactions that have read nothing yet."""
         for claim in self._claims:
-            databases.read(claim.connection_of_session(), claim.row, (), "exclusive")
+            if not _has_ended(claim.session):
+                databases.read(claim.connection_of_session(), claim.row, (), "exclusive")
         self._creations.lock_rows()
 
     def _is_to_be_flushed(self, session: Session) -> bool:
@@ -718,6 +735,8 @@ class SessionUnit:
         :param has_raised: whether an error ends the view.
         """
         tried.is_doubtful = False
+        if isinstance(tried, RowClaim) and not tried.session.in_transaction():
+            tried.session = tried.loaded_by  # another would wait for what that has locked, or has ended
         session = tried.session
         has_begun = session is not None and session.in_transaction()
         try:
@@ -800,6 +819,11 @@ class ReadUnit(SessionUnit):
                     claim.judged(None)
 
 
+def _has_ended(session: Session) -> bool:
+    """Tell whether a session had joined another's transaction, as a history library's does, and that has ended."""
+    return isinstance(session.bind, Connection) and session.bind.closed
+
+
 def _has_found_none(cursor: Any, statement: Any) -> bool:
     """Tell whether a statement has changed nothing; of what it returns, SQLite counts rows as they are fetched."""
     is_counted = cursor.description is None and statements.changes_only_what_it_finds(statement)
@@ -814,6 +838,12 @@ def _broken_for(claim: RowClaim, transaction: Transaction) -> BaseException | No
     """
     return None if claim.terms.is_reported and transaction.has_ended else transaction.broken_by
 
+
+_ENDS_BY_STATEMENT = (
+    "A statement of this guarded view ends the transaction that its target is guarded in, and SQLAlchemy does not "
+    "know. Write session.commit() or session.rollback(). What commits by itself on MariaDB, as CREATE, TRUNCATE "
+    "and LOCK TABLES, belongs on a connection of its own."
+)
 
 _BEGUN_ALREADY = (
     "The loader of a decorated view has begun the transaction that the view writes in, by its SELECT. In place "

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Engine,
     Insert,
     Select,
+    Table,
     TextClause,
     event,
 )
@@ -121,8 +122,11 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
         statement = statement_of(compiled)
         only_makes = isinstance(statement, Insert) and getattr(statement, "_post_values_clause", None) is None
         written = () if only_makes else tables_written_by(compiled) or ()
+        table = getattr(statement, "table", None)
         for mapper in list(versioned):
-            if getattr(mapper.local_table, "name", None) in written and not leaves_version(mapper, compiled):
+            name = getattr(mapper.local_table, "name", None)
+            is_namesake = isinstance(table, Table) and table.name == name and table is not mapper.local_table
+            if name in written and not is_namesake and not leaves_version(mapper, compiled):
                 _tell(mapper, hear)
 
     event.listen(Session, "before_flush", before_flush)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import ForeignKey, event, insert, select, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import etag_resource, resource
 from tests.conftest import KINDS
@@ -248,3 +250,55 @@ def test_a_flush_within_a_flush(any_board: Board, is_made: bool) -> None:
     assert answer.headers["ETag"] == board.get(number).headers["ETag"]
     with Session(board.engine) as session:
         assert session.get_one(Player, 8).name == "updated within"
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_a_session_on_a_connection_that_has_ended_is_refused_like_any(any_board: Board, swallows: bool) -> None:
+    """It can be asked nothing any more."""
+    board = any_board
+
+    def view(_: Any) -> str:
+        board.let_go()
+        may_swallow = suppress(*([StaleDataError] if swallows else []))
+        with may_swallow, board.engine.begin() as connection, Session(connection) as session:
+            found = session.get_one(board.model, 1)
+            board.meanwhile("PUT", If_Match="*")
+            found.text = "mine"
+            session.commit()
+        return "swallowed"
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == (412, "theirs")
+
+
+def test_a_session_of_its_own_does_not_wait_for_what_the_loader_has_read(board_on: Callable[..., Board]) -> None:
+    """MariaDB's readers lock what they read, at SERIALIZABLE."""
+    board = board_on("mariadb", Checked, isolation_level="SERIALIZABLE")
+
+    def view(_: Any) -> None:
+        with Session(board.engine) as session:
+            session.get_one(Checked, 1).text = "mine"
+            session.commit()
+
+    with pytest.raises(RuntimeError, match="has read a Checked at SERIALIZABLE on one connection"):
+        board.save(view)
+
+
+@pytest.mark.parametrize("model", [Memo, Checked])
+@pytest.mark.parametrize("has_rival", [False, True])
+def test_a_session_that_commits_in_two_phases(board_on: Callable[..., Board], model: Any, has_rival: bool) -> None:
+    """Nothing can be read any more after the first."""
+    board = board_on("mariadb", model)
+
+    def view(_: Any) -> None:
+        board.let_go()
+        with Session(board.engine, twophase=True) as session:
+            found = session.get_one(model, 1)
+            if has_rival:
+                board.meanwhile("PUT", If_Match="*")
+            found.text = "mine"
+            session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, board.get().text) == ((412, "theirs") if has_rival else (200, "mine"))
+    assert answer.headers["ETag"] == board.get().headers["ETag"]

@@ -10,7 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import column, delete, event, insert, select, table, text, update
+from sqlalchemy import (
+    DDL,
+    ClauseElement,
+    Executable,
+    column,
+    delete,
+    event,
+    insert,
+    lambda_stmt,
+    select,
+    table,
+    text,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -109,6 +123,33 @@ def update_as_objects_by_text(session: Any, model: Any) -> None:
         session.execute(text(changed.format(model.__tablename__)))
 
 
+def update_by_lambda(session: Any, model: Any) -> None:
+    session.execute(lambda_stmt(lambda: update(model).where(model.id == 1).values(text="mine")))
+
+
+def update_by_ddl(session: Any, model: Any) -> None:
+    made: Any = DDL  # which has no types
+    session.execute(made(f"UPDATE {model.__tablename__} SET text = 'mine' WHERE id = 1"))
+
+
+def update_by_a_statement_of_the_application_s(session: Any, model: Any) -> None:
+    session.execute(Mine(model.__tablename__))
+
+
+class Mine(Executable, ClauseElement):
+    """A construct of the application's own, of which nothing is known."""
+
+    inherit_cache = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+@compiles(Mine)
+def _sql(mine: Mine, *_: Any, **__: Any) -> str:
+    return f"UPDATE {mine.name} SET text = 'mine' WHERE id = 1"
+
+
 def update_by_legacy_query(session: Any, model: Any) -> None:
     session.query(model).filter_by(id=1).update({"text": "mine"})
 
@@ -145,7 +186,8 @@ def update_after_a_savepoint_that_failed(session: Any, model: Any) -> None:
     [
         update_some, update_without_telling_the_session, update_and_fetch, update_by_legacy_query, update_by_keys,
         update_mappings, save_objects, update_in_a_savepoint, update_after_a_savepoint_that_failed,
-        update_as_objects, update_as_objects_by_text,
+        update_as_objects, update_as_objects_by_text, update_by_lambda, update_by_ddl,
+        update_by_a_statement_of_the_application_s,
     ],
 )  # fmt: skip
 def test_p1_a_bulk_update_is_held_to_what_was_judged(board: Board, write: Write, has_rival: bool) -> None:

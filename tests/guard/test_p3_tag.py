@@ -12,7 +12,7 @@ from flask import request
 from sqlalchemy import DateTime, String, TypeDecorator, Uuid, event, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from flask_etag import content_hash, etag_resource, resource
+from flask_etag import content_hash, etag_resource, require_if_match, resource
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Base, Memo
@@ -436,3 +436,40 @@ def test_p3_a_read_whose_view_lets_go_of_what_it_was_handed_and_writes_has_no_ta
     answer = counting(let_go_and_count)
     assert (answer.status_code, answer.text) == (200, "first")
     assert "ETag" not in answer.headers
+
+
+class Draft(Base):
+    """Without a version, and with a column that has a value of its own where none is given."""
+
+    __tablename__ = "draft_of_two_columns"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80), default="")
+    size: Mapped[int] = mapped_column(default=0)
+
+
+def test_p3_what_takes_the_place_of_a_row_has_the_tag_of_what_it_has_from_that(
+    board_on: Callable[..., Board],
+) -> None:
+    """Of a column that is not given, the row keeps what it had: SQLAlchemy makes an UPDATE of both."""
+    board = board_on("sqlite", Draft)
+    find = resource(etag=content_hash(dump_of_draft))(lambda number: board.db.session.get(Draft, number))
+
+    def view(found: Any) -> str:
+        session = board.db.session
+        session.delete(found)
+        session.add(Draft(id=1, text="mine"))
+        session.commit()
+        return "mine"
+
+    board.app.add_url_rule("/drafts/<int:number>", "read_draft", etag_resource(find)(lambda each: each.text))
+    board.app.add_url_rule("/drafts/<int:number>", "replace", require_if_match(find)(view), methods=["PUT"])
+    client = board.app.test_client()
+    seen = client.get("/drafts/1").headers["ETag"]
+    answer = client.put("/drafts/1", headers={"If-Match": seen})
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == client.get("/drafts/1").headers["ETag"] != seen
+
+
+def dump_of_draft(draft: Draft) -> dict[str, Any]:
+    return {"text": draft.text, "size": draft.size}

@@ -68,7 +68,7 @@ def test_a_write_of_a_versioned_row_is_one_select_and_one_update(world: World) -
 class Stamped(Base):
     """With a version that the database makes."""
 
-    __tablename__ = "stamped"
+    __tablename__ = "stamped_by_database"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(String(80))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from flask_etag import etag_resource, resource
 from tests.world.application import World
-from tests.world.models import Base, Note
+from tests.world.board import Board, Checked
+from tests.world.models import Base, Memo, Note
 
 
 class Unconfirmed(Base):
@@ -93,3 +95,52 @@ def test_a_database_whose_locks_are_not_known(
         world.put_paper("second", if_match=etag)
     assert world.paper_body() == "first"
     world.close()
+
+
+@pytest.mark.parametrize("model", [Checked, Memo])
+@pytest.mark.parametrize(
+    ("database", "sql"),
+    [
+        ("sqlite", "COMMIT"),
+        ("sqlite", "/* now */ rollback"),
+        ("postgresql", "END"),
+        ("postgresql", "ABORT"),
+        ("mariadb", "TRUNCATE TABLE player"),
+        ("mariadb", "SET autocommit=1"),
+        ("mariadb", "START TRANSACTION"),
+    ],
+)
+def test_a_statement_that_ends_the_transaction(
+    board_on: Callable[..., Board], model: type[Any], database: str, sql: str
+) -> None:
+    """SQLAlchemy does not know of that, and would go on as if the row were still held."""
+    board = board_on(database, model)
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.flush()
+        board.db.session.execute(text(sql))
+
+    with pytest.raises(RuntimeError, match="ends the transaction that its target is guarded in"):
+        board.save(view)
+    assert board.get().text == "first"
+
+
+@pytest.mark.parametrize("is_truncated", [False, True])
+def test_what_only_looks_like_one_that_ends_the_transaction(
+    board_on: Callable[..., Board], is_truncated: bool
+) -> None:
+    board = board_on("mariadb", Checked)
+
+    def view(found: Any) -> str:
+        session = board.db.session
+        with board.engine.connect() as connection:
+            connection.execute(text("TRUNCATE TABLE player" if is_truncated else "COMMIT"))
+        session.execute(text("SAVEPOINT mine"))
+        session.execute(text("ROLLBACK TO mine"))
+        session.execute(text("CREATE TEMPORARY TABLE scratch (id INT)"))
+        found.text = "mine"
+        session.commit()
+        return "done"
+
+    assert (board.save(view).status_code, board.get().text) == (200, "mine")
