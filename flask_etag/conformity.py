@@ -22,6 +22,7 @@ _TIMEOUT = 30  # seconds
 _ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _OTHER = '"no-state-has-this-tag"'
 _LONG_AGO = "Thu, 01 Jan 1998 00:00:00 GMT"
+_OF_CONTENT = (400, 403, 409, 413, 415, 422)  # what says no to a content, and to no condition
 _SHARED_BY_304 = ("Cache-Control", "Content-Location", "Date", "ETag", "Expires", "Vary")
 
 
@@ -63,7 +64,9 @@ Send = Callable[[str, dict[str, str], bytes | None], _Answer]
 def conformance(app: Any, url: str, body: Any = None) -> Iterator[Case]:
     """Ask a resource what the RFCs ask of it, case by case. What is there in the end is what was there before.
 
-    It has to answer GET with JSON, and PUT with what GET gave. Do not point it at what you need.
+    It has to answer GET with JSON. If PUT does not take all that GET gave, it is sent those members alone that
+    ``body`` has. Where no content is known that PUT takes, what needs one does not apply. What cannot be put back
+    is a case that failed, the last one. Do not point it at what you need.
 
     :param app: a Flask application; or ``None``, and ``url`` is one of any server.
     :param url: of the resource.
@@ -80,17 +83,25 @@ def _conformance(send: Send, body: Any) -> Iterator[Case]:
     try:
         for about in (_reads, _unchanged, _dates, _writes, _states):
             yield from about(asked)
+        if not asked.restore():
+            told = f"there is {asked.now()[0]}, and there was {asked.before}"
+            yield Case("what was there is there again", "9.3.4", "PUT", told, False)
     finally:
         asked.restore()
 
 
 @dataclass
 class _Asked:
-    """A resource, and what was there at the beginning."""
+    """A resource, and what was there at the beginning.
+
+    :ivar body: another content that PUT takes, if one is known.
+    :ivar back: what PUT takes to put back what was there, if that is known.
+    """
 
     send: Send
     body: Any
     before: Any = None
+    back: Any = None
     mimetype: str = "application/json"
 
     def begin(self) -> None:
@@ -112,15 +123,33 @@ class _Asked:
     def put(self, content: Any, fields: Mapping[str, str]) -> _Answer:
         return self.send("PUT", {"Content-Type": self.mimetype, **fields}, json.dumps(content).encode())
 
+    def learn(self) -> None:
+        """Learn which contents PUT takes: members that only the server sets may be refused, as by schemas."""
+        contents = [self.before]
+        if isinstance(self.before, dict) and isinstance(self.body, dict):
+            contents.append({name: self.before[name] for name in self.body if name in self.before})
+        self.back = next((content for content in contents if self._takes(content)), None)
+        if self.body is not None and (self.back is None or not self._takes(self.body)):
+            self.body = None
+        self.restore()
+
+    def _takes(self, content: Any) -> bool:
+        return self.put(content, {"If-Match": self.now()[1]}).status not in _OF_CONTENT
+
     def other(self) -> Any:
         """Return a content that is not what is there, if one is known."""
-        return self.before if self.body is None or reads_as(self.now()[0], self.body) else self.body
+        known = self.before if self.back is None else self.back
+        return known if self.body is None or reads_as(self.now()[0], self.body) else self.body
 
-    def restore(self) -> None:
-        """Put back what was there."""
+    def restore(self) -> bool:
+        """Put back what was there; tell whether it is there. What the server alone sets does not count."""
         content, etag = self.now()
-        if content != self.before:
-            self.put(self.before, {"If-Match": etag})
+        if content != self.before and self.back is not None:
+            self.put(self.back, {"If-Match": etag})
+            content, _ = self.now()
+        if self.body is None or not (isinstance(self.before, dict) and isinstance(content, dict)):
+            return self.body is None or reads_as(content, self.before)
+        return all(content.get(name) == self.before.get(name) for name in self.body)
 
 
 def _told(method: str, fields: Mapping[str, str]) -> str:
@@ -140,8 +169,9 @@ def _near(tag: str, *, of_state: bool = False) -> list[tuple[str, str]]:
         ("that is only begun", f'"{inner[: len(inner) // 3]}"'),
     ]
     if of_state and "." in inner:
-        return begun
-    return [*begun, ("with another end", f'"{inner[:-1]}{last}"'), ("with a longer end", f'"{inner}x"')]
+        return [(how, near) for how, near in begun if near != tag]
+    ended = [("with another end", f'"{inner[:-1]}{last}"'), ("with a longer end", f'"{inner}x"')]
+    return [(how, near) for how, near in [*begun, *ended] if near != tag]
 
 
 def _reads(asked: _Asked) -> Iterator[Case]:
@@ -265,13 +295,11 @@ def _dates(asked: _Asked) -> Iterator[Case]:
         yield Case("Last-Modified is not later than Date", "8.8.2.1", "GET", told, is_past)
 
 
-def _writes(asked: _Asked) -> Iterator[Case]:
-    """Ask which writes are refused, and that these change nothing; and which are done."""
-    content, etag = asked.now()
-    is_strong = not etag.startswith("W/")
+def _to_be_refused(etag: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the clause of each write that is refused while a tag is the current one, and its fields."""
     weak, strong = f"W/{etag.removeprefix('W/')}", etag.removeprefix("W/")
     swapped = strong.swapcase()
-    refused: list[tuple[str, str, dict[str, str]]] = [
+    table: list[tuple[str, str, dict[str, str]]] = [
         ("of another state is refused", "13.1.1", {"If-Match": _OTHER}),
         ("of several other states is refused", "13.1.1", {"If-Match": f'{_OTHER}, "nor-this"'}),
         ("by a weak tag is refused", "8.8.3.2", {"If-Match": weak}),
@@ -305,8 +333,19 @@ def _writes(asked: _Asked) -> Iterator[Case]:
         ("by w/ in small letters is not done", "8.8.3", {"If-Match": f"w/{strong}"}),
         ("by * among tags is not done", "13.1.1", {"If-Match": f"*, {_OTHER}"}),
     ]
-    for name, clause, fields in refused:
-        yield from _refused(asked, f"a write {name}", clause, fields, is_malformed="not done" in name)
+    return {name: (clause, fields) for name, clause, fields in table}
+
+
+def _writes(asked: _Asked) -> Iterator[Case]:
+    """Ask which writes are refused, and that these change nothing; and which are done."""
+    asked.learn()
+    content, etag = asked.now()
+    is_strong = not etag.startswith("W/")
+    for name in _to_be_refused(etag):
+        current = _to_be_refused(asked.now()[1])  # it is another one where a write was done that should not be
+        if name in current:
+            clause, fields = current[name]
+            yield from _refused(asked, f"a write {name}", clause, fields, is_malformed="not done" in name)
     told = _told("PUT", {"If-Match": _OTHER}) + " {oops"
     answer = asked.send("PUT", {"Content-Type": asked.mimetype, "If-Match": _OTHER}, b"{oops")
     yield Case(
@@ -356,7 +395,7 @@ def _refused(
     after, etag = asked.now()
     is_same = before == after
     if not is_same:
-        asked.put(before, {"If-Match": etag})
+        asked.put(asked.other(), {"If-Match": etag})
     # One that names no state to be written may be refused for that alone (RFC 6585 section 3).
     is_right = answer.status == 412 or (answer.status == 428 and "If-Match" not in fields)
     if is_malformed:
@@ -370,8 +409,9 @@ def _done(
 ) -> Iterator[Case]:
     _, etag = asked.now()
     fields = fields_of(etag)
-    if not applies:
-        yield Case(name, clause, _told("PUT", fields), "the tag is weak", None)
+    if not applies or asked.back is None:
+        why = "no content is known that PUT takes" if applies else "the tag is weak"
+        yield Case(name, clause, _told("PUT", fields), why, None)
         return
     answer = asked.put(asked.other(), fields)
     is_done = 200 <= answer.status < 300

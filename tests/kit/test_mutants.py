@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, Response, jsonify, request
 
 from flask_etag.entity_tags import EntityTag, MalformedField, TagList
-from flask_etag.testing import conformance
+from flask_etag.testing import Case, conformance
 
 Tags = list[EntityTag]
 
@@ -211,12 +211,15 @@ class SendsNoCacheControlWith304(Server):
         return answer
 
 
-def found(server: Server) -> list[str]:
+def asked(server: Server) -> list[Case]:
     app = Flask("mutant")
     app.testing = True  # what it raises is no finding
     app.add_url_rule("/page", view_func=server.page, methods=["GET", "PUT"])
-    cases = list(conformance(app, "/page", {"text": "second"}))
-    return [case.name for case in cases if case.passed is False]
+    return list(conformance(app, "/page", {"text": "second"}))
+
+
+def found(server: Server) -> list[str]:
+    return [case.name for case in asked(server) if case.passed is False]
 
 
 def test_the_right_server_fails_nothing() -> None:
@@ -225,6 +228,87 @@ def test_the_right_server_fails_nothing() -> None:
     assert server.content == {"text": "first"}
 
 
-@pytest.mark.parametrize("mutant", Server.__subclasses__(), ids=lambda mutant: mutant.__name__)
+def test_one_fault_is_one_finding_and_what_was_done_by_it_is_undone() -> None:
+    server = MatchesWeakly()
+    assert found(server) == ["If-Match compares strongly", "a write by a weak tag is refused"]
+    assert server.content == {"text": "first"}
+
+
+class StartsEmpty(Server):
+    @property
+    def etag(self) -> EntityTag:
+        return EntityTag("" if self.version == 1 else str(self.version))
+
+    def write(self) -> None:
+        if request.get_json() != self.content:
+            super().write()
+
+
+def test_the_empty_tag_is_as_good_as_any() -> None:
+    assert found(StartsEmpty()) == []
+
+
+class TakesNoIds(Server):
+    """It shows an id that it gives itself, and refuses a content that has one, as schemas do by default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content = {"id": 1, "text": "first"}
+
+    def page(self) -> Response:
+        answer = super().page()
+        if getattr(request, "is_refused", False):
+            answer.status_code = 422
+        return answer
+
+    def write(self) -> None:
+        content = request.get_json()
+        if "id" in content:
+            request.is_refused = True  # type: ignore[attr-defined]
+        else:
+            self.content = {"id": 1, **content}
+            self.version += 1
+
+
+def test_a_right_server_may_refuse_members_that_it_sets_itself() -> None:
+    server = TakesNoIds()
+    cases = asked(server)
+    assert [case for case in cases if case.passed is False] == []
+    assert server.content == {"id": 1, "text": "first"}
+    assert "a write of the current state is done" in [case.name for case in cases if case.passed]
+
+
+class TakesNothing(TakesNoIds):
+    def write(self) -> None:
+        request.is_refused = True  # type: ignore[attr-defined]
+
+
+def test_where_no_content_is_known_that_is_taken_nothing_is_written() -> None:
+    server = TakesNothing()
+    cases = {case.name: case for case in asked(server)}
+    assert [case for case in cases.values() if case.passed is False] == []
+    assert cases["a write of the current state is done"].answered == "no content is known that PUT takes"
+    assert server.version == 1
+
+
+class GoesForward(TakesNoIds):
+    def write(self) -> None:
+        if self.content["text"] == "second" and request.get_json()["text"] == "first":
+            request.is_refused = True  # type: ignore[attr-defined]
+        else:
+            super().write()
+
+
+def test_what_cannot_be_put_back_is_told() -> None:
+    cases = asked(GoesForward())
+    assert (cases[-1].name, cases[-1].passed) == ("what was there is there again", False)
+    assert "there was {'id': 1, 'text': 'first'}" in cases[-1].answered
+
+
+RIGHT = (StartsEmpty, TakesNoIds)
+MUTANTS = [mutant for mutant in Server.__subclasses__() if mutant not in RIGHT]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_each_that_does_one_thing_wrong_is_found(mutant: type[Server]) -> None:
     assert found(mutant()) != []
