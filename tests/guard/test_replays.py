@@ -745,7 +745,8 @@ def test_the_view_reads_of_the_body_what_it_reads_without_replay(sqlite: Desk) -
             request.get_data()
 
     def take(note: Note) -> tuple[str, int]:
-        request.max_content_length = 99
+        with suppress(AttributeError):  # before Flask 3.1, a view cannot set it
+            request.max_content_length = 99
         if "by" not in request.args:
             read = b""
         elif request.args["by"] == "stream":
