@@ -323,10 +323,11 @@ class Creation:
         claim = RowClaim(self.terms, target, state.session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
-            log.once(
-                "refused, since it changed what its loader did not find before, and finds now. If nobody else "
-                "made that meanwhile, let the loader return it, or let the view add() a new object."
-            )
+            if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
+                log.once(
+                    "refused, since it changed what its loader did not find before, and finds now. If nobody else "
+                    "made that meanwhile, let the loader return it, or let the view add() a new object."
+                )
             self.refuse()
         self.is_doubtful, self.refusal, self.claim = False, None, claim
         if not any(state is made for made in self._made) and state.persistent and not state.modified:
@@ -373,6 +374,14 @@ class Creation:
         if any(statements.may_delete(each.statement) and each.rowcount for each in executed):
             return False
         return any(_names(each, row) for each in self._made) or self._has_inserted(connection, row)
+
+    def _may_have_changed(self, row: Row) -> bool:
+        """Tell whether the request may have changed a row that it has not made."""
+        if any(_names(each, row) for each in self._replaced):
+            return True
+        return any(
+            each.rowcount and not statements.is_plain_insert(each.statement) for each in self._executed_on(row)
+        )
 
     def _executed_on(self, row: Row) -> list[_Executed]:
         """Return the statements that were executed, and may have written a row."""

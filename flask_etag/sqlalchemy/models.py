@@ -75,7 +75,8 @@ class Versioned:
 
         @declared_attr
         def version(cls):  # noqa: D102, N805 - with an annotation, a dataclass would ask for it in its __init__
-            return mapped_column(String(36), nullable=False)  # room for UUIDs, which databases can give
+            # There is room for UUIDs, which databases can give. The default is for INSERTs that are no flush's.
+            return mapped_column(String(36), nullable=False, insert_default=_first_version)
 
     @declared_attr.directive
     def __mapper_args__(cls: type[Versioned]) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands it the class
@@ -90,6 +91,10 @@ Following = dict[str | None, str]
 following: ContextVar[Following] = ContextVar("flask_etag_following", default={})  # noqa: B039 - it stays empty
 is_followed = False
 """Whether any request has said so: until then, no write asks."""
+
+
+def _first_version() -> str:
+    return _next_version(None)
 
 
 def _next_version(version: str | None) -> str:

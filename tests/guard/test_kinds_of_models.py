@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
-from sqlalchemy import Column, ForeignKey, String, create_engine, select
+from sqlalchemy import Column, ForeignKey, String, create_engine, insert, inspect, literal, select
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -103,7 +103,7 @@ class Composite(Versioned, Base):
     text: Mapped[str] = mapped_column(String(80), default="first")
 
 
-_hero_version = Column("version", String(36), nullable=False)
+_hero_version = Column("version", String(36), nullable=False, default=lambda: uuid4().hex)
 
 
 class OwnSQLModel(SQLModel, registry=registry()):
@@ -176,6 +176,38 @@ def test_it_is_made_read_and_guarded_to_its_commit(kind: Any, client: FlaskClien
     assert client.put("/1", data="stale", headers={"If-Match": read.headers["ETag"]}).status_code == 412
     lost = client.put("/1", data="overtaken", headers={"If-Match": saved.headers["ETag"]})
     assert (lost.status_code, client.get("/1").text) == (412, "theirs")
+
+
+def test_an_insert_that_is_no_flush_gives_a_version_too(kind: Any, client: FlaskClient, empty_url: str) -> None:
+    table = inspect(kind).local_table
+    fixed = (
+        {"text": "made"} | ({"part": "a"} if kind is Composite else {}) | ({"kind": "x"} if kind is Single else {})
+    )
+    number = table.primary_key.columns[0].name
+
+    def selected(id_: int) -> Any:
+        values = {number: id_, **fixed}
+        return insert(table).from_select(list(values), select(*(literal(each) for each in values.values())))
+
+    ways: list[Callable[[Session, int], object]] = [
+        lambda session, id_: session.execute(insert(kind).values(id=id_, **fixed)),
+        lambda session, id_: session.execute(insert(kind).values([{"id": id_, **fixed}])),
+        lambda session, id_: session.execute(insert(kind), [{"id": id_, **fixed}]),
+        lambda session, id_: session.connection().execute(insert(table), [{number: id_, **fixed}]),
+        lambda session, id_: session.execute(selected(id_)),
+        lambda session, id_: session.bulk_insert_mappings(kind, [{"id": id_, **fixed}]),
+    ]
+    if kind is Joined:  # its two tables take two statements, which SQLAlchemy leaves to the application
+        ways = ways[-1:]
+    engine = create_engine(empty_url)
+    with Session(engine) as session:
+        for id_, way in enumerate(ways, 2):
+            way(session, id_)
+        session.commit()
+        made = session.scalars(select(table.c.version if kind is not Joined else Joined.version)).all()
+        assert len(set(made)) == len(ways)
+        assert {len(each) for each in made} == {32}
+    engine.dispose()
 
 
 def test_the_tag_of_a_version_is_the_one_that_the_row_had(kind: Any, client: FlaskClient, empty_url: str) -> None:
