@@ -413,6 +413,7 @@ def _placed_in(view: Callable[..., Any], loads_by: Parameters) -> dict[str, Any]
     return {}
 
 
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -436,6 +437,8 @@ _PARSED_ABOVE = frozenset({"header", "cookie", "path", "query", "form", "body", 
 
 def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
     """Return which of the loader's arguments a view takes after its resource: all that are required, or none.
+
+    A loader of ``**variables`` takes whatever the URL names, so that a view may name any of these.
 
     :raises TypeError: if the view takes no resource, or only some of these arguments.
     """
@@ -461,6 +464,8 @@ def _taken_by(view: Callable[..., Any], loads_by: Parameters) -> frozenset[str]:
             f"{view.__qualname__}() takes only some of the loader's arguments: it gets the resource alone, or "
             f"followed by all of them: {', '.join(sorted(loads_by.required))}."
         )
+    if loads_by.is_open:
+        return frozenset(each.name for each in parameters[1:] if each.kind not in _OPEN)
     unknown = [
         parameter.name
         for parameter in parameters[1:]

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import contextvars
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event, Lock, Thread
 from typing import Any
@@ -37,6 +38,7 @@ __all__ = ["race", "CannotRace", "conformance", "Case", "assert_protected", "ung
 
 Send = Callable[[FlaskClient], TestResponse]
 
+_ANY = "*"  # any table, of a statement that was sent as a text
 _LONGEST = 60  # seconds, after which a request that is stuck is given up
 
 
@@ -63,11 +65,11 @@ def race(
     :param at: the model, or the name of the table, at whose write a view that is not decorated is to be stopped.
     :return: the response to the first, and that to the second.
     :raises CannotRace: if both requests use one connection, as with SQLite in memory, or with a transaction around
-        the test; or the first one is answered before it comes to its view; or it was stopped at a write of
-        something else, as far as can be told, and compared afterwards.
+        the test; or the first one is answered before it comes to its view; or it was stopped at another write
+        than the one that follows its comparison, as far as can be told.
     :raises TypeError: if ``first`` or ``second`` returns no response.
     """
-    with _Race(None if at is None else str(getattr(at, "__tablename__", at))) as run:
+    with _Race(None if at in (None, _ANY) else str(getattr(at, "__tablename__", at))) as run:
         one = _Runner(run, app, first, is_first=True)
         one.start()
         one.wait_for(run.reached)
@@ -83,9 +85,14 @@ def race(
     if not run.reached.is_set():
         raise CannotRace(_NOT_REACHED.format(one.answer().status_code))
     answers = one.answer(), other.answer()
-    missed = other.wrote - one.wrote
-    if run.is_guess and missed and answers[0].status_code >= 400:
-        raise CannotRace(_STOPPED_BEFORE.format(_named(one.wrote), _named(missed), sorted(missed)[0]))
+    if run.stopped_at and answers[0].status_code >= 400:
+        missed = other.wrote.keys() - one.wrote.keys()
+        if run.is_guess and missed:
+            names = _named(missed - {_ANY}) or "the name of its table"
+            raise CannotRace(_STOPPED_BEFORE.format(_named(one.wrote), _named(missed), names.split(", ")[0]))
+        times = max(other.wrote[table] for table in run.stopped_at)
+        if times > 1 and one.reads_again & {*run.stopped_at, _ANY}:
+            raise CannotRace(_STOPPED_TOO_EARLY.format(_named(run.stopped_at), times))
     return answers
 
 
@@ -97,6 +104,11 @@ _NOT_REACHED = (
 _STOPPED_BEFORE = (
     "The first request was stopped at its write to {}, and was refused afterwards. The second one has written to "
     '{} as well: if that is what is compared, nothing was tried. Say where to stop: at="{}", say.'
+)
+_STOPPED_TOO_EARLY = (
+    "The first request was stopped at its first write to {}, read it again afterwards, and was refused. The "
+    "second one has written to it {} times: if the last is what follows the comparison, nothing was tried. Race "
+    "requests that write to it once: what counts them there, say, has to be switched off, or to count elsewhere."
 )
 _SHARED = (
     "Both requests use the same connection to the database, so that one cannot meet the other: nothing was tried. "
@@ -118,6 +130,7 @@ class _Race:
 
     def __init__(self, at: str | None = None) -> None:
         self.is_guess = False
+        self.stopped_at: frozenset[str] = frozenset()  # the tables of the write, where a view is not decorated
         self._at = at
         self.reached = Event()
         self.released = Event()
@@ -147,11 +160,14 @@ class _Race:
         runner = _lane.get()
         if runner is None:
             return
-        runner.wrote |= statement.written_of(runner.read)
+        runner.wrote.update(statement.written_of(runner.read))
         if runner.is_first:
             self._first_uses = statement.connection
-            if statement.written_of({self._at} if self._at else runner.read) and not _is_decorated():
-                self.is_guess = self.is_guess or not (self._at or self.reached.is_set())
+            if self.released.is_set():
+                runner.reads_again |= statement.reads
+            written = statement.written_of({self._at} if self._at else runner.read)
+            if written and not self.reached.is_set() and not _is_decorated():
+                self.is_guess, self.stopped_at = self._at is None, written
                 self.stop_first()
         elif not self.released.is_set() and statement.connection is self._first_uses:
             self.complaints.append(_SHARED)
@@ -171,15 +187,16 @@ def _is_decorated() -> bool:
     return request.endpoint not in undecorated_views(current_app, request.method)
 
 
-def _named(tables: set[str]) -> str:
-    return ", ".join(sorted(tables))
+def _named(tables: Iterable[str]) -> str:
+    return ", ".join("a table that only a text names" if table == _ANY else table for table in sorted(tables))
 
 
 class _Runner(Thread):
     """A request in a thread, and so on a connection, of its own.
 
     :ivar read: the tables that it has read.
-    :ivar wrote: those of them that it has written to, or was about to.
+    :ivar wrote: those of them that it has written to, or was about to, and how often.
+    :ivar reads_again: what it has read after it was stopped.
     """
 
     def __init__(self, run: _Race, app: Flask, send: Send, *, is_first: bool = False) -> None:
@@ -187,7 +204,8 @@ class _Runner(Thread):
         self.is_first = is_first
         self._run, self._app, self._send = run, app, send
         self.read: set[str] = set()
-        self.wrote: set[str] = set()
+        self.wrote: Counter[str] = Counter()
+        self.reads_again: set[str] = set()
         self._answer: TestResponse | None = None
         self.error: BaseException | None = None
 

@@ -167,6 +167,24 @@ def test_a_handler_of_the_application_in_restx_says_what_a_refusal_is(handled: A
         site.close()
 
 
+def test_what_restful_is_told_of_errors_is_put_over_a_refusal(tmp_path: Path) -> None:
+    """With its status, as the docs say: Flask-RESTful makes a 500 of an entry that has none."""
+    app = importlib.import_module("tests.frameworks.apps.flask_restful").create_app(
+        tmp_path,
+        errors={
+            "PreconditionFailed": {"message": "It has changed.", "status": 412},
+            "PreconditionRequired": {"message": "Say which.", "status": 428},
+        },
+    )
+    client = app.test_client()
+    assert client.post("/notes", json={"body": "first"}).status_code == 201
+    stale = client.put(NOTE, json={"body": "new"}, headers={"If-Match": '"stale"'})
+    missing = client.put(NOTE, json={"body": "new"})
+    assert (stale.status_code, stale.json["message"], stale.json["reason"]) == (412, "It has changed.", "stale")
+    assert (missing.status_code, missing.json["message"]) == (428, "Say which.")
+    assert stale.headers["ETag"] == client.get(NOTE).headers["ETag"] == stale.json["etag"]
+
+
 @pytest.mark.parametrize("name", ["apiflask", "flask_smorest"])
 def test_refusals_can_have_the_format_of_its_own_errors(name: str, tmp_path: Path) -> None:
     site = Site(name, tmp_path)

@@ -366,6 +366,63 @@ class TestFrameworksThatCallTheView:
             etag_resource(find_page)(lambda page, body: page.name + body)
 
 
+class TestALoaderThatTakesWhateverTheUrlNames:
+    """It takes ``**variables``: so a view may take any of these, or none."""
+
+    @pytest.mark.parametrize("decorate", [etag_resource, require_if_match])
+    def test_has_views_that_name_some_of_them(self, decorate: Any) -> None:
+        @resource
+        def find_any(**variables: str) -> Page | None:
+            return find_page(variables["name"])
+
+        @resource
+        def find_in(place: str, **variables: str) -> Page | None:
+            return find_page(variables["name"])
+
+        def one(page: Page, name: str) -> str:
+            return f"{page.name} {name}"
+
+        def by_keyword(page: Page, *, name: str, size: int = 3) -> str:
+            return f"{page.name} {name} {size}"
+
+        def none(page: Page, **besides: str) -> str:
+            return f"{page.name} {besides}"
+
+        def both(page: Page, place: str, name: str) -> str:
+            return f"{page.name} {place} {name}"
+
+        class Pages(MethodView):
+            @decorate(find_any)  # type: ignore[untyped-decorator]
+            def get(self, page: Page, name: str) -> str:
+                return f"{page.name} {name}"
+
+        pages = served()
+        for view, loader in ((one, find_any), (by_keyword, find_any), (none, find_any), (both, find_in)):
+            pages.add_url_rule(f"/{view.__name__}/<place>/<name>", view.__name__, decorate(loader)(view))
+        pages.add_url_rule("/class/<name>", view_func=Pages.as_view("class"))
+        client = pages.test_client()
+        answers = {
+            "one/here/home": "home home",
+            "by_keyword/here/home": "home home 3",
+            "none/here/home": "home {}",
+            "both/here/home": "home here home",
+            "class/home": "home home",
+        }
+        assert {path: client.get(f"/{path}").text for path in answers} == answers
+
+    def test_and_more_has_views_that_take_all_of_that(self) -> None:
+        @resource
+        def find_in(place: str, kind: str, **variables: str) -> Page | None:
+            return find_page(variables["name"])
+
+        def view(page: Page, place: str, name: str) -> str:
+            return f"{page.name} {place} {name}"
+
+        serving: Any = etag_resource(find_in)
+        with pytest.raises(TypeError, match="followed by all of them: kind, place"):
+            serving(view)
+
+
 class TestClassesThatFlaskDoesNotKnow:
     """flask-openapi3 calls the methods of plain classes, with an object of theirs."""
 

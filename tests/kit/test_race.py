@@ -10,9 +10,9 @@ from threading import Event
 from typing import Any
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.pool import StaticPool
 from werkzeug.test import TestResponse
@@ -227,6 +227,63 @@ def test_who_may_have_been_stopped_before_the_comparison_is_not_said_to_be_prote
         else:
             first, second = race(app, saving(app, 1), saving(app, 2), at=at)
             assert (first.status_code, second.status_code) == (200, 200)
+
+
+def touch_the_counter() -> None:
+    peers.db.session.get_one(peers.Plain, 1)
+    peers.db.session.execute(update(peers.Plain).values(number=peers.Plain.number))
+    peers.db.session.commit()
+
+
+def touch_another_counter() -> None:
+    peers.db.session.get_one(peers.Plain, 2).number += 1
+    peers.db.session.commit()
+
+
+@pytest.mark.parametrize(
+    ("at", "habit"),
+    [
+        (None, touch_the_counter),
+        ("*", touch_the_counter),
+        (peers.Plain, touch_the_counter),
+        (None, touch_another_counter),
+    ],
+)
+def test_who_writes_the_same_table_before_the_comparison_is_not_said_to_be_protected(
+    at: Any, habit: Callable[[], None], url: str
+) -> None:
+    with busy("Werkzeug", url, habit) as app:
+        with app.app_context():
+            peers.db.session.merge(peers.Plain(id=2, number=1))
+            peers.db.session.commit()
+        with pytest.raises(CannotRace, match=r"first write to plain, read it again .* written to it 2 times"):
+            race(app, saving(app, 1), saving(app, 2), at=at)
+
+
+def test_where_only_a_text_names_the_table_the_advice_is_to_name_it(url: str) -> None:
+    with busy("Werkzeug", url, note_editor) as app:
+
+        @app.put("/by-text")
+        def by_text_alone() -> Any:
+            row = peers.db.session.execute(text("SELECT number FROM plain WHERE id = 1")).one()
+            if not request.if_match.contains(str(row.number)):
+                abort(412)
+            number = request.get_json()["number"]
+            peers.db.session.execute(text("UPDATE plain SET number = :number WHERE id = 1"), {"number": number})
+            peers.db.session.commit()
+            return {"number": number}
+
+        def save(number: int) -> Callable[[FlaskClient], TestResponse]:
+            return lambda client: client.put(
+                "/by-text", json={"number": number}, headers={"If-Match": f'"{start}"'}
+            )
+
+        start = number(app)
+        with pytest.raises(CannotRace, match=r'only a text names.*at="the name of its table"'):
+            race(app, save(5), save(6))
+        start = number(app)
+        first, second = race(app, save(7), save(8), at="plain")
+        assert (first.status_code, second.status_code) == (200, 200)
 
 
 @pytest.mark.parametrize("habits", [(note_editor,), (write_log, by_text)])

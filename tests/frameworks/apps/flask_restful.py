@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from flask_restful import Api, Resource, fields, marshal_with, reqparse
@@ -38,10 +39,10 @@ class NotesView(Resource):
         return note, 201, fields
 
 
-def create_app(folder: Path) -> Flask:
+def create_app(folder: Path, errors: dict[str, Any] | None = None) -> Flask:
     app = Flask("flask_restful")
     prepare(app, folder)
-    api = Api(app)
+    api = Api(app, errors=errors)
     api.add_resource(NoteView, "/notes/<int:note_id>")
     api.add_resource(NotesView, "/notes")
     return app
