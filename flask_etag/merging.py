@@ -42,8 +42,8 @@ def merge(base: JSON, mine: JSON, theirs: JSON, key: Key | None = None) -> tuple
     :param theirs: what the other side has made of it.
     :param key: for the JSON pointer of a list, the member that identifies its items, such as
         ``{"/lines": "id"}.get``.
-    :return: the merged content, with mine of what has clashed; and the JSON pointers of what has, as
-        :class:`Clash` has them.
+    :return: the merged content, with mine of what has clashed; and the JSON pointers of what has: in mine, and
+        what that has left out, in theirs.
     """
     merging = _Merging(key)
     return merging.of(base, mine, theirs, ""), merging.clashes

@@ -8,7 +8,8 @@
  *     if (outcome.state === "clash") ...                          // ask, and save on outcome.theirs
  *
  * What is saved is the whole: a member that is left out is deleted. Members that the server alone sets, such as a
- * time of change, are sent as they were read.
+ * time of change, are sent as they were read. JavaScript rounds integers above 2 ** 53 as it reads them: have the server send
+ * such ids as texts, or they are saved rounded.
  *
  * What becomes of a write whose answer is lost, or does not tell, is one rule. If what is there shows it, it was saved: all
  * that was to be saved, whoever has done it, or an id that nobody else can know. If the tag is still the one that it was
@@ -331,6 +332,7 @@ class Call {
 
   /** Send a write until its answer says more than to try again. Throws Refused if what is there does not matter. */
   async write(method, sent, condition, content) {
+    if (content === null) throw new TypeError("null is no content that can be saved. `remove` deletes what is there.");
     this.sent = sent;
     for (let isRestored = false; ; ) {
       this.writes++;
@@ -443,7 +445,7 @@ function changed(change, content) {
  * @param {(pointer: string) => string|undefined} [key] tells, for the JSON pointer of a list, which member identifies
  *     its items: then they are merged one by one.
  * @returns {{merged: *, pointers: string[], clashes: string[]}} `pointers`: the JSON pointers (RFC 6901) of what both
- *     have changed, and not to the same; `merged` has mine of it. `clashes`: the outermost members that these are in.
+ *     have changed, and not to the same, in mine, and what that has left out, in theirs; `merged` has mine of it. `clashes`: the outermost members that these are in.
  */
 export function merge(base, mine, theirs, key = () => undefined) {
   const pointers = [];

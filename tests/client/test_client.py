@@ -768,6 +768,23 @@ def test_errors_say_what_to_do(proxy: Proxy, url: str) -> None:
     assert "nothing could be read" in str(client.Unknown({}, None))
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda url, copy: client.save(requests.Session(), url, copy, None),
+        lambda url, copy: client.patch(requests.Session(), url, copy, None),
+        lambda url, _: client.create(requests.Session(), url, None),
+    ],
+)
+def test_null_is_no_content_and_nothing_is_sent(
+    proxy: Proxy, url: str, act: Callable[[str, Copy], object]
+) -> None:
+    copy = client.read(requests.Session(), url)
+    with pytest.raises(ValueError, match=r"delete\(\)"):
+        act(url, copy)
+    assert {method for method, _ in proxy.requests} == {"GET"}
+
+
 def may_be_made_twice(content: Any, change: client.Change) -> bool:
     mine = client._changed(change, content)
     return client._Changed(Copy(content, '"1"'), mine, change, unique_tags=False).may_be_sent_again()
