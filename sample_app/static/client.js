@@ -522,6 +522,7 @@ const member = (side, name) => (isObject(side) && Object.hasOwn(side, name) ? si
 // does so whatever was there, what counts makes another number, and what a condition holds back does nothing.
 
 const APART = [1, -1, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9];
+const FEW = 9; // items that were added, of which it is looked how a server has spelt them
 const WAYS = 1 + APART.length; // in which `otherwise` makes a state another
 
 /**
@@ -565,13 +566,17 @@ function itemsOtherwise(base, mine, state, way) {
     const [before, after] = asOne(pairs);
     return state.map((item) => otherwise(before, after, item, way));
   }
-  const has = (items, item) => items.some((each) => same(each, item));
-  const added = mine.filter((item) => !has(base, item));
-  const removed = base.filter((item) => !has(mine, item));
-  const kept = state.filter((item) => !added.some((one) => readsAs(item, one)));
-  const undone = [...kept, ...removed.filter((item) => !has(kept, item))];
+  const [added, removed] = [without(mine, base), without(base, mine)];
+  const respelt = added.slice(0, FEW);
+  const kept = without(state, added).filter((item) => !respelt.some((one) => readsAs(item, one)));
+  const undone = [...kept, ...without(removed, kept)];
   const others = removed.length > 0 && way > 0 ? like(removed[0], way) : [];
   return way % 2 ? [...others, ...undone] : [...undone, ...others];
+}
+
+function without(items, others) {
+  const known = new Set(others.map(inOrder));
+  return items.filter((item) => !known.has(inOrder(item)));
 }
 
 /** One pair of items that differ wherever one of several pairs does. */
