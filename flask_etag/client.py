@@ -130,8 +130,9 @@ class Clash(ClientError):
     :ivar base: the copy that the work began with.
     :ivar mine: the content that was to be saved; of what has not clashed, merged.
     :ivar theirs: what is there now; ``ABSENT`` if it was deleted. Decide, and save on this.
-    :ivar pointers: the JSON pointers (RFC 6901) of what both have changed. ``""`` is the whole. An item of a list
-        that is merged by a key is named by its index in ``mine``, or, if it is not there, in ``theirs``.
+    :ivar pointers: the JSON pointers (RFC 6901) of what both have changed, in the content that was to be saved, as
+        the function was given it; what that has left out, in ``theirs``. ``""`` is the whole. In a list that is
+        merged by a key, an item of ``mine`` may stand elsewhere than these say.
     """
 
     def __init__(self, base: Copy, mine: JSON, theirs: Copy, pointers: Sequence[str]) -> None:
@@ -735,7 +736,10 @@ class _Call:
         :param condition: the field that says which state it is made for; none where the content says it.
         :param type_: of the content, if it is not ``application/json``.
         :raises Refused: if what is there does not matter.
+        :raises ValueError: if the content is ``None``: libraries send nothing for that, and here it is nothing.
         """
+        if content is None:
+            raise ValueError("None is no content that can be saved. delete() deletes what is there.")
         self.sent = sent
         headers = {**condition, **({} if type_ is None else {"Content-Type": type_})}
         is_restored = False

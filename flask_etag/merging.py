@@ -42,8 +42,8 @@ def merge(base: JSON, mine: JSON, theirs: JSON, key: Key | None = None) -> tuple
     :param theirs: what the other side has made of it.
     :param key: for the JSON pointer of a list, the member that identifies its items, such as
         ``{"/lines": "id"}.get``.
-    :return: the merged content, with mine of what has clashed; and the JSON pointers of what has, as
-        :class:`Clash` has them.
+    :return: the merged content, with mine of what has clashed; and the JSON pointers of what has: in mine, and
+        what that has left out, in theirs.
     """
     merging = _Merging(key)
     return merging.of(base, mine, theirs, ""), merging.clashes
@@ -150,6 +150,7 @@ def same(one: JSON, other: JSON) -> bool:
 WAYS = 9
 """In how many ways :func:`otherwise` makes a state another."""
 
+_FEW = 9  # items that were added, of which it is looked how a server has spelt them
 _APART = (1, -1, 1_000, -1_000, 10**6, -(10**6), 10**9, -(10**9))
 
 
@@ -199,16 +200,17 @@ def _items_otherwise(base: list[JSON], mine: list[JSON], state: list[JSON], way:
     if len(base) == len(mine):
         before, after = _as_one([pair for pair in zip(base, mine, strict=True) if not same(*pair)])
         return [otherwise(way, before, after, item) for item in state]
-    added = [item for item in mine if not _has(base, item)]
-    removed = [item for item in base if not _has(mine, item)]
-    kept = [item for item in state if not any(reads_as(item, new) for new in added)]
-    undone = [*kept, *(item for item in removed if not _has(kept, item))]
+    added, removed = _without(mine, base), _without(base, mine)
+    respelt = added[:_FEW]
+    kept = [item for item in _without(state, added) if not any(reads_as(item, new) for new in respelt)]
+    undone = [*kept, *_without(removed, kept)]
     others = _like(removed[0], way) if removed and way else []
     return [*others, *undone] if way % 2 else [*undone, *others]
 
 
-def _has(items: list[JSON], item: JSON) -> bool:
-    return any(same(each, item) for each in items)
+def _without(items: list[JSON], others: list[JSON]) -> list[JSON]:
+    known = {json.dumps(other, sort_keys=True) for other in others}
+    return [item for item in items if json.dumps(item, sort_keys=True) not in known]
 
 
 def _as_one(pairs: list[tuple[JSON, JSON]]) -> tuple[JSON, JSON]:

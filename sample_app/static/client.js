@@ -8,7 +8,8 @@
  *     if (outcome.state === "clash") ...                          // ask, and save on outcome.theirs
  *
  * What is saved is the whole: a member that is left out is deleted. Members that the server alone sets, such as a
- * time of change, are sent as they were read.
+ * time of change, are sent as they were read. JavaScript rounds integers above 2 ** 53 as it reads them: have the server send
+ * such ids as texts, or they are saved rounded.
  *
  * What becomes of a write whose answer is lost, or does not tell, is one rule. If what is there shows it, it was saved: all
  * that was to be saved, whoever has done it, or an id that nobody else can know. If the tag is still the one that it was
@@ -331,6 +332,7 @@ class Call {
 
   /** Send a write until its answer says more than to try again. Throws Refused if what is there does not matter. */
   async write(method, sent, condition, content) {
+    if (content === null) throw new TypeError("null is no content that can be saved. `remove` deletes what is there.");
     this.sent = sent;
     for (let isRestored = false; ; ) {
       this.writes++;
@@ -443,7 +445,7 @@ function changed(change, content) {
  * @param {(pointer: string) => string|undefined} [key] tells, for the JSON pointer of a list, which member identifies
  *     its items: then they are merged one by one.
  * @returns {{merged: *, pointers: string[], clashes: string[]}} `pointers`: the JSON pointers (RFC 6901) of what both
- *     have changed, and not to the same; `merged` has mine of it. `clashes`: the outermost members that these are in.
+ *     have changed, and not to the same, in mine, and what that has left out, in theirs; `merged` has mine of it. `clashes`: the outermost members that these are in.
  */
 export function merge(base, mine, theirs, key = () => undefined) {
   const pointers = [];
@@ -520,6 +522,7 @@ const member = (side, name) => (isObject(side) && Object.hasOwn(side, name) ? si
 // does so whatever was there, what counts makes another number, and what a condition holds back does nothing.
 
 const APART = [1, -1, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9];
+const FEW = 9; // items that were added, of which it is looked how a server has spelt them
 const WAYS = 1 + APART.length; // in which `otherwise` makes a state another
 
 /**
@@ -563,13 +566,17 @@ function itemsOtherwise(base, mine, state, way) {
     const [before, after] = asOne(pairs);
     return state.map((item) => otherwise(before, after, item, way));
   }
-  const has = (items, item) => items.some((each) => same(each, item));
-  const added = mine.filter((item) => !has(base, item));
-  const removed = base.filter((item) => !has(mine, item));
-  const kept = state.filter((item) => !added.some((one) => readsAs(item, one)));
-  const undone = [...kept, ...removed.filter((item) => !has(kept, item))];
+  const [added, removed] = [without(mine, base), without(base, mine)];
+  const respelt = added.slice(0, FEW);
+  const kept = without(state, added).filter((item) => !respelt.some((one) => readsAs(item, one)));
+  const undone = [...kept, ...without(removed, kept)];
   const others = removed.length > 0 && way > 0 ? like(removed[0], way) : [];
   return way % 2 ? [...others, ...undone] : [...undone, ...others];
+}
+
+function without(items, others) {
+  const known = new Set(others.map(inOrder));
+  return items.filter((item) => !known.has(inOrder(item)));
 }
 
 /** One pair of items that differ wherever one of several pairs does. */
