@@ -125,7 +125,7 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
         table = getattr(statement, "table", None)
         for mapper in list(versioned):
             name = getattr(mapper.local_table, "name", None)
-            is_namesake = isinstance(table, Table) and table.name == name and table is not mapper.local_table
+            is_namesake = isinstance(table, Table) and table.metadata is not mapper.local_table.metadata
             if name in written and not is_namesake and not leaves_version(mapper, compiled):
                 _tell(mapper, hear)
 

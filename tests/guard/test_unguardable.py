@@ -126,16 +126,16 @@ def test_a_statement_that_ends_the_transaction(
     assert board.get().text == "first"
 
 
-@pytest.mark.parametrize("is_truncated", [False, True])
+@pytest.mark.parametrize("is_analyzed", [False, True])
 def test_what_only_looks_like_one_that_ends_the_transaction(
-    board_on: Callable[..., Board], is_truncated: bool
+    board_on: Callable[..., Board], is_analyzed: bool
 ) -> None:
     board = board_on("mariadb", Checked)
 
     def view(found: Any) -> str:
         session = board.db.session
         with board.engine.connect() as connection:
-            connection.execute(text("TRUNCATE TABLE player" if is_truncated else "COMMIT"))
+            connection.execute(text("ANALYZE TABLE player" if is_analyzed else "COMMIT"))
         session.execute(text("SAVEPOINT mine"))
         session.execute(text("ROLLBACK TO mine"))
         session.execute(text("CREATE TEMPORARY TABLE scratch (id INT)"))
