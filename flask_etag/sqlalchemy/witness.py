@@ -124,8 +124,11 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
         written = () if only_makes else tables_written_by(compiled) or ()
         table = getattr(statement, "table", None)
         for mapper in list(versioned):
-            name = getattr(mapper.local_table, "name", None)
-            is_namesake = isinstance(table, Table) and table.metadata is not mapper.local_table.metadata
+            own: Any = mapper.local_table
+            name = getattr(own, "name", None)
+            is_namesake = (
+                isinstance(table, Table) and isinstance(own, Table) and table.metadata is not own.metadata
+            )
             if name in written and not is_namesake and not leaves_version(mapper, compiled):
                 _tell(mapper, hear)
 
