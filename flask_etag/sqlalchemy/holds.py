@@ -745,9 +745,8 @@ class RowClaim(Claim):
         name, before = self.terms.column, self.base.fingerprint
         if name is None or etag is not None:
             return name is None or etag != self.base.etag
-        if not (isinstance(before, dict) and isinstance(fingerprint, dict)) or name not in fingerprint:
-            return True
-        return bool(fingerprint[name] != before.get(name))
+        is_told = isinstance(before, dict) and isinstance(fingerprint, dict) and name in fingerprint
+        return not is_told or bool(fingerprint[name] != before.get(name))  # type: ignore[index,attr-defined]
 
 
 def _is_changed(state: InstanceState[Any]) -> bool:

@@ -47,10 +47,6 @@ class Plan:
             self._token, models.is_followed = token, True
         self._rows.append((claim, versions))
 
-    def clear(self) -> None:
-        """Forget what is claimed: it is loaded anew."""
-        self._rows.clear()
-
     def end(self) -> None:
         """Let the versions of what is written from now on be random again."""
         if self._token is not None:

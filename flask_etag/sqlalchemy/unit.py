@@ -187,8 +187,6 @@ class SessionUnit:
             raise Refused(cause) from error
         self._claims.clear()
         self._creations.clear()
-        if self._plan is not None:
-            self._plan.clear()
 
     def settle(self, *, is_done: bool) -> None:
         """Send what the view left unsent, read back what was stored, and take the tags.
@@ -654,10 +652,7 @@ class SessionUnit:
         try:
             return claim.connection_of_session()
         except InvalidRequestError:
-            begun = self._begun[claim.session]
-            if begun.closed:
-                raise
-            return begun
+            return self._begun[claim.session]
 
     def _has_written_by(self, session: Session) -> bool:
         """Tell whether a session has written in what it is about to commit, on whichever of its databases."""

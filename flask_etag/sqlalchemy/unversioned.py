@@ -134,20 +134,20 @@ def _send(session: Session, _: object, chosen: Sequence[object] | None) -> None:
 
 def _keep_the_rest(mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
     """Keep from the flush what is left, or what others have changed since, if that is of such columns alone."""
-    if state.session is not None and state.key is not None:
-        changed = _unsent(state, names_of_columns(mapper))
-        if changed and changed <= names_unversioned(mapper):
-            updates = _updates(connection, state, changed)
-            state.session.info.setdefault(_KEPT, {})[state] = updates
-            for each in updates:
-                _let_be_sent(state.session, each)
+    session: Any = state.session
+    changed = _unsent(state, names_of_columns(mapper))
+    if changed and changed <= names_unversioned(mapper):
+        updates = _updates(connection, state, changed)
+        session.info.setdefault(_KEPT, {})[state] = updates
+        for each in updates:
+            _let_be_sent(session, each)
 
 
 def _send_the_rest(_mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
     """Send that when the flush has written the other rows of the model: one may give up what another takes."""
-    if state.session is not None:
-        for each in state.session.info.get(_KEPT, {}).pop(state, ()):
-            connection.execute(each.statement)
+    session: Any = state.session
+    for each in session.info.get(_KEPT, {}).pop(state, ()):
+        connection.execute(each.statement)
 
 
 _KEPT = "flask_etag_unversioned"

@@ -56,6 +56,14 @@ def test_a_statement_writes_to_the_tables_that_it_names(statement: Any, tables: 
     assert set(written(statement) or ()) == tables
 
 
+def test_a_text_below_a_select_may_write_to_any() -> None:
+    def below(sql: str) -> Any:
+        return select(text(sql).columns(ONE.c.id).cte().c.id)
+
+    assert written(below("UPDATE one SET body = '' RETURNING id")) is ANY_TABLE
+    assert written(below("SELECT id FROM one")) is None
+
+
 @pytest.mark.parametrize("statement", [select(ONE), select(ONE.c.id).union(select(TWO.c.id)), text("SELECT 1")])
 def test_a_select_writes_to_none(statement: Any) -> None:
     assert written(statement) is None
