@@ -6,11 +6,24 @@ import enum
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import Computed, Enum, ForeignKey, String, bindparam, event, inspect, select, text, update
-from sqlalchemy.exc import IntegrityError, SADeprecationWarning
+from sqlalchemy import (
+    Computed,
+    Enum,
+    ForeignKey,
+    String,
+    TypeDecorator,
+    bindparam,
+    event,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, SADeprecationWarning
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -24,7 +37,7 @@ from sqlalchemy.orm import (
 from flask_etag import etag_resource
 from flask_etag.sqlalchemy import Versioned, covers
 from flask_etag.sqlalchemy.unversioned import leaves_version, names_unversioned
-from tests.world.board import Board, Player
+from tests.world.board import Board, Checked, Player
 from tests.world.models import Base
 
 
@@ -659,3 +672,42 @@ def test_a_row_that_is_gone_has_nothing_that_could_be_written(watched: Board) ->
         found.views += 1
         session.commit()
         assert session.scalars(select(watched.model)).all() == []
+
+
+@dataclass(frozen=True)
+class Code:
+    """A key that has no order."""
+
+    text: str
+
+
+class CodeType(TypeDecorator[Code]):
+    impl = String(10)
+    cache_ok = True
+
+    def process_bind_param(self, value: Code | None, _: object) -> str | None:
+        return None if value is None else value.text
+
+    def process_result_value(self, value: str | None, _: object) -> Code | None:
+        return None if value is None else Code(value)
+
+
+class Coded(Versioned, Base):
+    __tablename__ = "coded"
+    __unversioned__ = frozenset({"views"})
+
+    code: Mapped[Code] = mapped_column(CodeType, primary_key=True)
+    views: Mapped[int] = mapped_column(default=0)
+
+
+def test_keys_without_an_order_are_left_to_the_flush_which_says_so(board_on: Callable[..., Board]) -> None:
+    board = board_on("sqlite", Checked)
+    with board.app.app_context():
+        session = board.db.session
+        for code in "ab":
+            session.add(Coded(code=Code(code)))
+            session.commit()
+        for each in session.scalars(select(Coded)).all():
+            each.views += 1
+        with pytest.raises(InvalidRequestError, match="Could not sort objects by primary key"):
+            session.flush()

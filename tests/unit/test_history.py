@@ -426,3 +426,9 @@ def test_a_read_that_has_waited_in_vain_is_expected_where_something_is_broken_on
     refused = read(9, 0, status=409, etag=None)
     assert "unexpected answer" in kinds(*GOOD, refused)
     assert kinds(*GOOD, refused, faults=True) == set()
+
+
+def test_a_write_that_has_met_another_is_counted_by_itself() -> None:
+    verdict = judge([*GOOD, write(10, 3, 409)], FIRST, State(2, '"2"'))
+    assert (verdict.accepted, verdict.refused, verdict.conflicts) == (2, 0, 1)
+    assert verdict.kinds() == {}
