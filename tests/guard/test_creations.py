@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from flask_etag import require_if_match
 from tests.world.board import Board, Checked, Player
 from tests.world.models import Memo
 from tests.world.racing import in_thread
@@ -286,3 +287,25 @@ def by_another(board: Board) -> None:
     with Session(board.engine) as session:
         session.add(board.model(id=2, text="theirs"))
         session.commit()
+
+
+def test_an_asynchronous_loader_cannot_be_asked_from_within_an_asynchronous_view(
+    board_on: Callable[..., Board],
+) -> None:
+    """One event loop cannot wait for another: what is made is guarded by its key until the view has ended."""
+    board = board_on("sqlite", Checked)
+
+    async def find(number: int) -> Any:
+        return board.db.session.get(Checked, number)
+
+    async def view(_: Any, number: int) -> str:
+        board.db.session.add(Checked(id=number, text="mine"))
+        board.db.session.commit()
+        return "mine"
+
+    made = require_if_match(board.found_by(find), create=True)(view)
+    board.app.add_url_rule("/mine/<int:number>", "mine", made, methods=["PUT"])
+    answers = [board.send("PUT", "/mine/2", {"If-None-Match": "*"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 412]
+    assert board.get(2).text == "mine"
+    assert answers[0].headers.get("ETag") in (None, board.get(2).headers["ETag"])
