@@ -411,7 +411,7 @@ def test_no_attempts_are_one(page: Page) -> None:
 @pytest.mark.parametrize(
     ("status", "of_the_read", "of_the_save"),
     [
-        (200, "Refused", "saved"),
+        (200, "Refused", "Unknown"),
         (413, "Refused", "Refused"),
         (500, "Refused", "Unknown"),
         (502, "Unreachable", "Unknown"),
