@@ -171,6 +171,8 @@ class _Method:
         """Return the statuses by which a request may be refused; a read, by an If-Match that does not hold."""
         if self.is_read:
             return ["412"]
+        if not self.has_resource:
+            return []
         return ["412", "428", "409"] if self._is_required else ["412", "409"]
 
     def media_type_of(self, refusal: _Refusal) -> str | None:

@@ -823,3 +823,16 @@ def test_what_is_null_is_as_what_is_not_there(empty: Document) -> None:
     assert fields_of(put) == ["If-Match"]
     assert set(put["responses"]) == {"412", "428", "409"}
     assert len(document["components"]["schemas"]) == 3
+
+
+def test_a_write_beside_a_read_that_is_tagged_by_its_body_is_refused_by_nothing() -> None:
+    """It has no resource that it could be judged by."""
+    app = Flask("body")
+    ETag(app)
+    app.add_url_rule("/report", "report", etag_resource(lambda: {}), methods=["GET", "POST"])
+    answers = {"responses": {"200": {"description": "Done."}}}
+    paths = {"/report": {"get": deepcopy(answers), "post": deepcopy(answers)}}
+    document = {"openapi": "3.0.3", "info": {"title": "Reports", "version": "1"}, "paths": paths}
+    described = describe(document, app)["paths"]["/report"]
+    assert set(described["post"]["responses"]) == {"200"}
+    assert set(described["get"]["responses"]) == {"200", "304", "412"}
