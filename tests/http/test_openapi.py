@@ -829,7 +829,12 @@ def test_a_write_beside_a_read_that_is_tagged_by_its_body_is_refused_by_nothing(
     """It has no resource that it could be judged by."""
     app = Flask("body")
     ETag(app)
-    app.add_url_rule("/report", "report", etag_resource(lambda: {}), methods=["GET", "POST"])
+
+    @app.route("/report", methods=["GET", "POST"])
+    @etag_resource
+    def report() -> dict[str, str]:
+        return {}
+
     answers = {"responses": {"200": {"description": "Done."}}}
     paths = {"/report": {"get": deepcopy(answers), "post": deepcopy(answers)}}
     document = {"openapi": "3.0.3", "info": {"title": "Reports", "version": "1"}, "paths": paths}
