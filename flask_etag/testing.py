@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from threading import Event, Lock, Thread
 from typing import Any
 
-from flask import Flask, Response, current_app, has_app_context, request
+from flask import Flask, Response, current_app, has_app_context, request, request_finished, request_started
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -66,7 +66,8 @@ def race(
     :return: the response to the first, and that to the second.
     :raises CannotRace: if both requests use one connection, as with SQLite in memory, or with a transaction around
         the test; or the first one is answered before it comes to its view; or it was stopped at another write
-        than the one that follows its comparison, as far as can be told.
+        than the one that follows its comparison, as far as can be told; or ``first`` sends more than one request,
+        and was stopped in one before its last write.
     :raises TypeError: if ``first`` or ``second`` returns no response.
     """
     with _Race(None if at in (None, _ANY) else str(getattr(at, "__tablename__", at))) as run:
@@ -120,6 +121,12 @@ _IN_MEMORY = (
     "file, such as sqlite:///test.db in a temporary folder."
 )
 
+_SENT_MORE = (
+    "The first request was stopped in {}, and {} was sent after that was answered, when the second one was over: "
+    "nothing was tried. Have first() send one request: read the ETag, and log in, before the race."
+)
+_SAFE = ("GET", "HEAD", "OPTIONS")  # RFC 9110 section 9.2.1
+
 _lane: contextvars.ContextVar[_Runner | None] = contextvars.ContextVar("flask_etag_race", default=None)
 
 
@@ -135,12 +142,16 @@ class _Race:
         self.reached = Event()
         self.released = Event()
         self.complaints: list[str] = []
+        self._stopped: Any = None  # the environ of the request that was stopped
+        self._is_answered = False  # that request
         self._first_uses: object = None  # the connection; what it has given back before, the second may be given
         self._listening = ExitStack()
 
     def __enter__(self) -> _Race:
         self._listening.enter_context(self._one_at_a_time)
         self._listening.enter_context(_before_each_view(self.stop_first))
+        self._listening.enter_context(request_finished.connected_to(self._finished))
+        self._listening.enter_context(request_started.connected_to(self._started))
         if every_statement is not None:
             self._listening.enter_context(every_statement(self._hear))
         return self
@@ -153,8 +164,20 @@ class _Race:
         """Stop the first request, once: it has come to where the second one may slip through."""
         runner = _lane.get()
         if runner is not None and runner.is_first and not self.reached.is_set():
+            self._stopped = request.environ if request else None
             self.reached.set()
             self.released.wait(_LONGEST)
+
+    def _finished(self, _: Flask, **__: object) -> None:
+        if self._stopped is not None and request.environ is self._stopped:
+            self._is_answered = True
+
+    def _started(self, _: Flask, **__: object) -> None:
+        runner = _lane.get()
+        is_later = runner is not None and runner.is_first and self._is_answered
+        if is_later and request.method not in _SAFE:
+            stopped = f"{self._stopped['REQUEST_METHOD']} {self._stopped['PATH_INFO']}"
+            self.complaints.append(_SENT_MORE.format(stopped, f"{request.method} {request.path}"))
 
     def _hear(self, statement: Any) -> None:
         runner = _lane.get()

@@ -82,6 +82,57 @@ def test_it_works_under_unittest(url: str) -> None:
         assert (result.testsRun, result.wasSuccessful()) == (1, True)
 
 
+def read_and_save(client: FlaskClient) -> TestResponse:
+    """Read, and save on what was read: the whole of what a client does, in one function."""
+    seen = client.get(URL)
+    content = {"number": 1, "seen": (seen.json or {})["number"]}
+    return client.put(URL, json=content, headers={"If-Match": seen.headers["ETag"]})
+
+
+def put_by_hand(counter_id: int) -> dict[str, Any]:
+    """Compare what was read, and then write: beside a read that is decorated."""
+    row = peers.db.session.get_one(peers.Plain, counter_id)
+    sent = request.get_json()
+    if row.number != sent["seen"]:
+        abort(412)
+    row.number = sent["number"]
+    peers.db.session.commit()
+    return {"number": sent["number"]}
+
+
+def save_twice(client: FlaskClient) -> TestResponse:
+    read_and_save(client)
+    return read_and_save(client)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_who_was_stopped_in_a_request_before_the_one_that_counts_is_not_said_to_be_protected(
+    by_hand: bool, url: str
+) -> None:
+    with counting("unversioned", url) as app:
+        if by_hand:
+            app.view_functions["save"] = put_by_hand
+        with pytest.raises(CannotRace, match=r"stopped in GET .*, and PUT .* was sent after"):
+            race(app, read_and_save, read_and_save, wait=0.2)
+
+
+@pytest.mark.parametrize("kind", ["Werkzeug", "unversioned"])
+def test_who_saves_twice_is_told_that_the_second_met_nobody(kind: str, url: str) -> None:
+    with counting(kind, url) as app, pytest.raises(CannotRace, match=r"in (GET|PUT) .*, and PUT"):
+        race(app, save_twice, saving(app, 2), wait=0.2)
+
+
+def test_what_is_read_after_the_write_makes_nobody_doubt(url: str) -> None:
+    def save_and_read(client: FlaskClient) -> TestResponse:
+        answer = first(client)
+        client.get(URL)
+        return answer
+
+    with counting("unversioned", url) as app:
+        first = saving(app, 1)
+        assert [each.status_code for each in race(app, save_and_read, saving(app, 2), wait=0.2)] == [200, 412]
+
+
 def test_a_read_meets_a_write(url: str) -> None:
     with counting("versioned", url) as app:
         first, second = race(app, lambda client: client.get(URL), saving(app, 1))
