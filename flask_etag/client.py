@@ -92,6 +92,7 @@ _PATIENCE = 30.0  # seconds, after which an answer is not waited for, where the 
 _LOOKS = 5  # for so many, some two seconds, a replica is waited for that is behind
 _LOST = (502, 503, 504, *range(520, 525))  # a proxy's word: the server may have the request. 52x are Cloudflare's
 _LATER = (408, 425, 429)  # a proxy may have passed the request on before it said so
+_SEVERAL = 207  # statuses of several things, some of which may have failed (RFC 4918 section 13)
 _ABSENT = (404, 410)
 _OVERTAKEN = (404, 409, 410, 412)  # what there is has to be looked at
 
@@ -336,7 +337,7 @@ def delete(client: Any, url: str, base: Copy, **limits: Unpack[Limits]) -> None:
     :param base: the copy that is to be deleted, and no later state.
     :param limits: see :class:`Limits`.
     :raises Clash: if somebody has changed it.
-    :raises Unknown: if an answer was lost, and there is something else now.
+    :raises Unknown: if an answer was lost, or was a 200 as anybody may give it, and there is something now.
     :raises Refused: if the server says no.
     :raises Unreachable: if no answer comes.
     :raises Untagged: if there is no ETag.
@@ -483,7 +484,8 @@ class _Answer:
 
     @property
     def is_done(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300 and not self.is_to_be_done
+        is_success = self.status is not None and 200 <= self.status < 300
+        return is_success and not self.is_to_be_done and self.status != _SEVERAL
 
     @property
     def is_to_be_done(self) -> bool:
@@ -505,12 +507,17 @@ class _Answer:
         status = self.status
         if status is None or self.is_lost:
             return False
-        return self.is_to_be_done or 300 <= status < 400 or status >= 500 or status in _LATER
+        return self.is_to_be_done or status == _SEVERAL or 300 <= status < 400 or status >= 500 or status in _LATER
 
     @property
     def is_to_repeat(self) -> bool:
         """Whether the same may be asked again later, if that does no harm."""
         return self.is_lost or self.status in _LATER
+
+    @property
+    def is_anybodys(self) -> bool:
+        """Whether something else than the resource may have answered 200, such as a page that asks to log in."""
+        return self.status == 200 and self.etag is None
 
     @property
     def is_json(self) -> bool:
@@ -556,9 +563,13 @@ class _Sent:
         self.base = base
         self.mine = mine
 
+    def is_in(self, theirs: Copy) -> bool:
+        """Tell whether what is there has all that was written, whoever has written it."""
+        return theirs != ABSENT and is_there(self.base.content, self.mine, theirs.content)
+
     def is_shown_by(self, theirs: Copy) -> bool:
         """Tell whether what is there shows that the write was done."""
-        return theirs != ABSENT and is_there(self.base.content, self.mine, theirs.content)
+        return self.is_in(theirs)
 
     def may_be_sent_again(self) -> bool:
         """Tell whether the same request does no harm, though it may have been done and undone."""
@@ -572,7 +583,7 @@ class _Sent:
 
 
 class _Deletion(_Sent):
-    def is_shown_by(self, theirs: Copy) -> bool:
+    def is_in(self, theirs: Copy) -> bool:
         return theirs == ABSENT
 
 
@@ -706,16 +717,16 @@ class _Call:
         """Read what there is, from the server itself; of several resources, each."""
         if not self.urls:
             return (yield from self.read(fresh=True))
-        return _joined((yield from self.read_each()))
+        return _joined((yield from self.read_each(fresh=True)))
 
     def read_each(
-        self, known: Sequence[Copy] = (), named: Mapping[int, str | None] | None = None
+        self, known: Sequence[Copy] = (), named: Mapping[int, str | None] | None = None, *, fresh: bool = False
     ) -> Steps[list[Copy]]:
         """Read the several resources; of those that are known, the named ones, or all where none is named."""
         copies = list(known)
         for index, url in enumerate(self.urls):
             if not known:
-                copies.append((yield from self.read(url=url)))
+                copies.append((yield from self.read(url=url, fresh=fresh)))
             elif not named or (index in named and named[index] is None):
                 copies[index] = yield from self.read(url=url, fresh=True)
             elif index in named:
@@ -825,10 +836,11 @@ class _Call:
                 yield from self.pause()  # a replica is behind
                 copy = yield from self.look()
         except (ClientError, _Exhausted) as error:
-            if answer.etag is None and answer.status == 200:  # anybody's word, as of a page that asks to log in
+            if answer.is_anybodys:
                 raise Unknown(self.sent.mine, None) from error
             return Copy(self.sent.mine, None)  # it is saved, whatever has come since
-        if copy == self.sent.base and not reads_as(copy.content, self.sent.mine):
+        is_doubtful = copy == self.sent.base or (answer.is_anybodys and not answer.is_json)
+        if is_doubtful and not (self.sent.is_in(copy) or reads_as(copy.content, self.sent.mine)):
             raise Unknown(self.sent.mine, copy)
         return copy
 
@@ -938,6 +950,8 @@ def _delete(call: _Call, base: Copy) -> Steps[Copy]:
     call.theirs = base
     while True:
         answer = yield from call.write("DELETE", _Deletion(base, None), _still(call.url, base))
+        if answer.is_done and answer.status == 200:
+            yield from call.written(answer)
         if answer.is_done or answer.status in _ABSENT:
             return ABSENT
         theirs = yield from call.look_after(answer)
@@ -969,6 +983,8 @@ def _update_each(
             return base
         content = body([Copy(new, copy.etag) for new, copy in zip(mine, copies, strict=True)])
         answer = yield from call.write("PATCH", _Changed(base, mine, change, unique_tags), {}, content)
+        if answer.is_done and answer.is_anybodys and not answer.is_json:
+            return (yield from call.written(answer))
         if answer.is_done:
             return Copy(answer.content if answer.is_json else mine, None)
         yield from call.pause()

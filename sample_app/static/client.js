@@ -27,6 +27,7 @@ const LOOKS = 5; // for so many, some two seconds, a replica is waited for that 
 const LOST = [502, 503, 504, 520, 521, 522, 523, 524]; // a proxy's word: the server may have the request
 const TO_BE_DONE = 202; // later, or perhaps not
 const LATER = [408, 425, 429]; // a proxy may have passed the request on before it said so
+const SEVERAL = 207; // statuses of several things, some of which may have failed
 const GONE = [404, 410];
 const OVERTAKEN = [404, 409, 410, 412]; // what there is has to be looked at
 const NO_ANSWER = ["TypeError", "AbortError", "TimeoutError", "NetworkError"]; // what fetch calls that
@@ -188,6 +189,7 @@ export async function remove(url, base, limits = {}) {
   const story = async () => {
     for (;;) {
       const answer = await call.write("DELETE", new Deleting(base, null), ifMatch(url, base));
+      if (isDone(answer) && answer.status === 200) await call.copyAfter(answer);
       if (isDone(answer) || GONE.includes(answer.status)) return ABSENT;
       const theirs = await call.lookAfter(answer);
       if (theirs.content === null || call.isMade(theirs)) return ABSENT;
@@ -204,9 +206,14 @@ class Saving {
     Object.assign(this, {base, mine});
   }
 
+  /** Whether what is there has all that was written, whoever has written it. */
+  isIn(theirs) {
+    return theirs.content !== null && isThere(this.base.content, this.mine, theirs.content);
+  }
+
   /** Whether what is there shows that the write was done. */
   isShownBy(theirs) {
-    return theirs.content !== null && isThere(this.base.content, this.mine, theirs.content);
+    return this.isIn(theirs);
   }
 
   /** Whether the same request does no harm, though it may have been done and undone. */
@@ -222,7 +229,7 @@ class Saving {
 }
 
 class Deleting extends Saving {
-  isShownBy(theirs) {
+  isIn(theirs) {
     return theirs.content === null;
   }
 }
@@ -380,7 +387,8 @@ class Call {
   }
 
   /** What is there after a write, whose answer may lack the content, or the tag (RFC 9110 section 9.3.4). */
-  async copyAfter({status, etag, content}) {
+  async copyAfter(answer) {
+    const {etag, content} = answer;
     const {base, mine} = this.sent;
     if (etag && content !== undefined && hasMembersOf(content, mine)) return {content, etag};
     try {
@@ -389,11 +397,12 @@ class Call {
         await this.pause(); // a replica is behind
         copy = await this.read();
       }
-      if (same(copy, base) && !readsAs(copy.content, mine)) throw new Unknown(mine, copy);
+      const isDoubtful = same(copy, base) || (isAnybodys(answer) && content === undefined);
+      if (isDoubtful && !(this.sent.isIn(copy) || readsAs(copy.content, mine))) throw new Unknown(mine, copy);
       return copy;
     } catch (error) {
       if (!(error instanceof Refused || error instanceof Exhausted)) throw error;
-      if (etag === null && status === 200) throw new Unknown(mine, null, {cause: error}); // anybody's word
+      if (isAnybodys(answer)) throw new Unknown(mine, null, {cause: error});
       return {content: mine, etag: null}; // it is saved
     }
   }
@@ -683,7 +692,11 @@ const hasMembersOf = (content, sent) =>
     ? isObject(content) && Object.keys(sent).every((name) => name in content)
     : Array.isArray(content) && Array.isArray(sent);
 
-const isDone = ({status, isRedirected}) => status >= 200 && status < 300 && status !== TO_BE_DONE && !isRedirected;
+const isDone = ({status, isRedirected}) =>
+  status >= 200 && status < 300 && ![TO_BE_DONE, SEVERAL].includes(status) && !isRedirected;
+
+/** Whether something else than the resource may have answered 200, such as a page that asks to log in. */
+const isAnybodys = ({status, etag}) => status === 200 && etag === null;
 
 /** Whether nobody knows what became of the request. */
 const isLost = ({status}) => status === null || LOST.includes(status);
@@ -691,7 +704,7 @@ const isLost = ({status}) => status === null || LOST.includes(status);
 /** Whether the server may have done what it was asked to, and does not say so. */
 const isUnclear = (answer) =>
   answer.isRedirected ||
-  answer.status === TO_BE_DONE ||
+  [TO_BE_DONE, SEVERAL].includes(answer.status) ||
   LATER.includes(answer.status) ||
   (answer.status >= 300 && answer.status < 400) ||
   (answer.status >= 500 && !isLost(answer));

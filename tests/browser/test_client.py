@@ -135,6 +135,22 @@ def test_saves(tab: Page, server: str, proxy: Proxy, case: Members) -> None:
     check_stored(stage, case, found)
 
 
+@cases("removals")
+def test_removals(tab: Page, server: str, proxy: Proxy, case: Members) -> None:
+    stage = Stage(server, proxy, case)
+    outcome = run(
+        tab,
+        """const base = await client.read(url);
+        try {
+          return (await client.remove(url, base)).content === null ? "gone" : "clash";
+        } catch (error) {
+          return error.constructor.name.toLowerCase();
+        }""",
+        url=stage.url,
+    )
+    assert (outcome, stage.stored()) == (case["outcome"], case["stored"])
+
+
 @cases("updates")
 def test_updates(tab: Page, server: str, proxy: Proxy, case: Members) -> None:
     stage = Stage(server, proxy, case)
@@ -478,9 +494,10 @@ def test_what_somebody_has_changed_is_not_deleted_but_shown(page: Page) -> None:
     found = run(
         page,
         f"""{START}
-        await client.save(url, base, {{...base.content, stock: 7}});
+        const stock = base.content.stock + 7;
+        await client.save(url, base, {{...base.content, stock}});
         const theirs = await client.remove(url, base);
-        return [theirs.content.stock, await client.remove(url, theirs) === client.ABSENT];""",
+        return [theirs.content.stock - base.content.stock, await client.remove(url, theirs) === client.ABSENT];""",
     )
     assert found == [7, True]
 

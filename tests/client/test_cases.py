@@ -133,6 +133,17 @@ def test_saves(server: str, proxy: Proxy, session: requests.Session, case: dict[
     assert stage.counts(case) == {name: case[name] for name in ("puts", "gets") if name in case}
 
 
+@cases("removals")
+def test_removals(server: str, proxy: Proxy, session: requests.Session, case: dict[str, Any]) -> None:
+    stage, outcome = Stage(server, proxy, case), "gone"
+    base = client.read(session, stage.url)
+    try:
+        client.delete(session, stage.url, base)
+    except client.ClientError as error:
+        outcome = OUTCOMES[type(error)]
+    assert (outcome, stage.stored()) == (case["outcome"], case["stored"])
+
+
 def add(content: dict[str, Any]) -> None:
     content["n"] += 1
 

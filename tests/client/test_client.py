@@ -302,6 +302,31 @@ def test_a_batch_that_is_refused_as_a_whole(proxy: Proxy, pair: list[str]) -> No
     assert refused.value.status == 404
 
 
+@pytest.mark.parametrize(
+    ("fault", "raised"),
+    [({"status": 200}, client.Unknown), ({"status": 207}, client.Refused), (200, None), (207, None)],
+)
+def test_a_batch_is_done_when_more_than_a_page_says_so(
+    proxy: Proxy, server: str, pair: list[str], fault: Any, raised: Any
+) -> None:
+    proxy.faults = {"PATCH": [fault]}
+
+    def set_each(contents: list[dict[str, Any]]) -> None:
+        for content in contents:
+            content["n"] = 5
+
+    def send() -> Any:
+        return client.update_each(requests.Session(), f"{proxy.url}/papers", pair, set_each, attempts=4)
+
+    if raised is None:
+        assert [content["n"] for content in send()] == numbers(pair, server) == [5, 5]
+    else:
+        before = numbers(pair, server)
+        with pytest.raises(raised):
+            send()
+        assert numbers(pair, server) == before != [5, 5]
+
+
 def test_what_is_read_after_a_refusal_comes_from_no_cache(proxy: Proxy, url: str, server: str) -> None:
     proxy.rivals = {("PUT", 1): lambda: write(url, server, title="B")}
     update(requests.Session(), url, add)
