@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, literal, select, text, update
+from sqlalchemy import event, insert, literal, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -52,6 +52,53 @@ def test_2_3_what_another_has_made_is_not_overwritten_by_another_connection(
     answer = board.save(view, 2, create=True, If_None_Match="*")
     assert (answer.status_code, board.get(2).text) == (412, "theirs")
     assert answer.headers["ETag"] == board.get(2).headers["ETag"]
+
+
+@pytest.mark.parametrize("moment", ["before_commit", "after_flush_postexec"])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql", "mariadb"])
+def test_2_3_what_another_has_made_is_not_overwritten_by_a_listener_of_the_commit(
+    board_on: Callable[..., Board], database: str, moment: str
+) -> None:
+    """By the COMMIT itself, no session can load anything any more."""
+    board = board_on(database, Memo)
+
+    def listen(session: Session, *_: object) -> None:
+        session.connection().execute(update(board.model).where(board.model.id == 2).values(text="mine"))
+
+    def view(found: Any) -> None:
+        session = board.db.session()
+        session.add(Player(id=7, name="beside"))
+        event.listen(session, moment, listen)
+        board.meanwhile("PUT", If_None_Match="*")
+        try:
+            session.commit()
+        finally:
+            event.remove(session, moment, listen)
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+
+
+@pytest.mark.parametrize("model", [Checked, Memo])
+@pytest.mark.parametrize(
+    "database", ["sqlite", "postgresql"]
+)  # on MariaDB, its snapshot cannot see it before that
+def test_2_3_nothing_is_overwritten_while_a_loader_s_broken_session_cannot_be_asked(
+    board_on: Callable[..., Board], database: str, model: Any
+) -> None:
+    """The view has swallowed the error of a flush, and goes on by another connection."""
+    board = board_on(database, model)
+
+    def view(found: Any) -> None:
+        board.meanwhile("PUT", If_None_Match="*")
+        board.db.session.add(Player(id=7, name=None))
+        with suppress(DBAPIError):
+            board.db.session.flush()
+        with pytest.raises(RuntimeError, match=r"Write session.rollback\(\) before it"):
+            by_a_connection(board)
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
 
 
 def test_2_3_a_snapshot_that_does_not_show_it_is_let_go_of(board_on: Callable[..., Board]) -> None:
