@@ -276,6 +276,29 @@ KNOWN: dict[str, Trial] = {
     "refused while a view that another calls gives up": Trial(
         "mariadb, repeatable read, snapshot isolation", form="nested", steps=["rival delete"], ending="abort 404"
     ),
+    "made by another before a listener of the commit": Trial(
+        PG, "hashed", form="create", steps=["listen before_commit core", "rival plain", "commit"]
+    ),
+    "made by another, and the loader's session is broken": Trial(
+        PG,
+        form="create",
+        steps=[
+            "rival create",
+            {"try Exception": ["again locked", "set num", {"savepoint commit": []}]},
+            "raw write",
+        ],
+    ),
+    "made by the request, and the loader's session is broken": Trial(
+        PG, form="create", steps=["second add", {"try Exception": ["mistake"]}, "raw write"]
+    ),
+    "key changed and taken back, under a plan": Trial(WAL, form="insist", steps=["set text", "commit", "set key"]),
+    "key changed, and the commit is refused": Trial(
+        "sqlite",
+        steps=["rival reads", "set key", {"try SQLAlchemyError rollback": ["commit"]}, "set text", "commit"],
+    ),
+    "key changed in a savepoint": Trial(
+        WAL, steps=[{"savepoint rollback": ["set key", "flush", "commit"]}, "set text", "commit"]
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

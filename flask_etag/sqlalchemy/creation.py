@@ -312,6 +312,20 @@ class Creation:
             if each.connection is connection and each.rowcount and not each.is_judged
         ]
 
+    def refuse_what_cannot_be_asked_for(self, connection: Connection) -> None:
+        """Refuse to commit what may have replaced another's row, where the loader's session can load nothing.
+
+        :raises StaleDataError: if another has made the row, as was seen before.
+        :raises RuntimeError: if nobody knows whether another has.
+        """
+        if self.session is None or self.session.is_active:
+            return
+        for statement, tables in self.to_be_asked_for(connection):
+            if statements.may_be_about(statement, tables, self._read or statements.ANY_TABLE):
+                if self.refusal is not None:
+                    self.refuse()
+                raise RuntimeError(_CANNOT_BE_ASKED)
+
     def claim_on(self, target: object) -> RowClaim | None:
         """Claim what the URL names by now; ``None`` where that is in no session.
 
@@ -397,3 +411,10 @@ class Creation:
 def _names(state: InstanceState[Any], row: Row) -> bool:
     """Tell whether an object is one of a row; none is that was not inserted, or whose INSERT is undone."""
     return state.key is not None and row.is_named_by(state.mapper, key_of(state))
+
+
+_CANNOT_BE_ASKED = (
+    "The session of the loader can only be rolled back, so that it cannot be asked whether somebody else has made "
+    "what the URL names by now, and a statement on another connection may overwrite that. Write "
+    "session.rollback() before it."
+)

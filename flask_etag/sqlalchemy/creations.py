@@ -141,6 +141,8 @@ class Creations:
                 for statement, tables in creation.to_be_asked_for(connection):
                     self._look_from_elsewhere(creation, connection, statement, tables)
             self.look(None)
+            for creation in self.unmade:
+                creation.refuse_what_cannot_be_asked_for(connection)
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let what was done inside a savepoint be done in what that is in."""

@@ -97,11 +97,13 @@ class SessionUnit:
                 raise
             self._raise_if_refused(refused)
         finally:
-            _units.reset(self._token)
-            if self._plan is not None:
-                self._plan.end()
-                if isinstance(error, Exception):
-                    self._abandon(self._plan)
+            try:
+                if self._plan is not None:
+                    self._plan.end()
+                    if isinstance(error, Exception):
+                        self._abandon(self._plan)  # while what is rolled back is still noted
+            finally:
+                _units.reset(self._token)
 
     def claim(self, target: object, terms: Terms) -> RowClaim | Creation:
         """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
@@ -389,6 +391,10 @@ class SessionUnit:
                     claim.read_back_by_hand(transaction.depth)
         if not by_flush:
             self._creations.executed(cursor.rowcount)
+            if self._creations.unmade and self._is_committing(
+                connection
+            ):  # the loader can still be asked, not later
+                self._creations.look(None)
 
     def handle_error(self, context: ExceptionContext) -> None:
         """Note what the database has refused, and what it has undone."""
