@@ -41,6 +41,7 @@ from flask_etag.merging import (
     MISSING,
     WAYS,
     Key,
+    as_sent,
     changes_between,
     has_members_of,
     is_same_of_any,
@@ -906,7 +907,8 @@ def _save(call: _Call, base: Copy, mine: JSON, key: Key | None, changes: JSON = 
     """Save by PUT; or send changes by PATCH, and then ``mine`` is what they make of the base."""
     is_patch = changes is not MISSING
     if is_patch:
-        mine = patched(base.content, changes)
+        changes = as_sent(changes)
+    mine = patched(base.content, changes) if is_patch else as_sent(mine)
     call.theirs = base
     while True:
         sent, condition = _Sent(base, mine), _still(call.url, base)
@@ -933,6 +935,7 @@ def _save(call: _Call, base: Copy, mine: JSON, key: Key | None, changes: JSON = 
 
 
 def _create(call: _Call, content: JSON) -> Steps[Copy]:
+    content = as_sent(content)
     while True:
         answer = yield from call.write("PUT", _Creation(ABSENT, content), _still(call.url, ABSENT), content)
         if answer.is_done:
@@ -1014,7 +1017,7 @@ def _changed(change: Change, content: JSON) -> JSON:
     """Return what a change makes of a content, which stays as it is."""
     copy = deepcopy(content)
     changed = change(copy)
-    return copy if changed is None else changed
+    return as_sent(copy if changed is None else changed)
 
 
 # Who sends the requests of a story.

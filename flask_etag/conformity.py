@@ -407,15 +407,18 @@ def _refused(
 def _done(
     asked: _Asked, name: str, clause: str, fields_of: Callable[[str], dict[str, str]], *, applies: bool
 ) -> Iterator[Case]:
-    _, etag = asked.now()
+    before, etag = asked.now()
     fields = fields_of(etag)
     if not applies or asked.back is None:
         why = "no content is known that PUT takes" if applies else "the tag is weak"
         yield Case(name, clause, _told("PUT", fields), why, None)
         return
-    answer = asked.put(asked.other(), fields)
+    other = asked.other()
+    answer = asked.put(other, fields)
     is_done = 200 <= answer.status < 300
-    yield Case(name, clause, _told("PUT", fields), str(answer.status), is_done)
+    is_nothing = is_done and answer.status != 202 and not reads_as(before, other) and asked.now()[0] == before
+    told = f"{answer.status}{', and it was not written' if is_nothing else ''}"
+    yield Case(name, clause, _told("PUT", fields), told, is_done and not is_nothing)
 
 
 def _states(asked: _Asked) -> Iterator[Case]:

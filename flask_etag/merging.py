@@ -135,6 +135,17 @@ def changes_between(before: JSON, after: JSON) -> JSON:
     return changes
 
 
+def as_sent(content: Any) -> JSON:
+    """Return a content as JSON spells it, which is how it comes back: a tuple as a list, each name as a text.
+
+    What :mod:`json` cannot spell is left as it is: some clients have a way of their own.
+    """
+    try:
+        return json.loads(json.dumps(content))
+    except (TypeError, ValueError, RecursionError):
+        return content
+
+
 def same(one: JSON, other: JSON) -> bool:
     """Tell whether two values are the same JSON: in Python, ``True`` is 1."""
     if isinstance(one, dict) and isinstance(other, dict):

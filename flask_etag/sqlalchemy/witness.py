@@ -120,8 +120,7 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
         if compiled is None or OWN in context.execution_options or units_in_force():
             return
         statement = statement_of(compiled)
-        only_makes = isinstance(statement, Insert) and getattr(statement, "_post_values_clause", None) is None
-        written = () if only_makes else tables_written_by(compiled) or ()
+        written = () if _only_makes(statement) else tables_written_by(compiled) or ()
         table = getattr(statement, "table", None)
         for mapper in list(versioned):
             own: Any = mapper.local_table
@@ -141,6 +140,13 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
         event.remove(Session, "before_flush", before_flush)
         event.remove(Session, "do_orm_execute", on_execute)
         event.remove(Engine, "before_cursor_execute", before_cursor)
+
+
+def _only_makes(statement: object) -> bool:
+    """Tell whether a statement makes rows, and writes over none: by ON CONFLICT, or SQLite's INSERT OR REPLACE."""
+    if not isinstance(statement, Insert) or getattr(statement, "_post_values_clause", None) is not None:
+        return False
+    return not any("replace" in str(prefix).lower() for prefix, _ in statement._prefixes)
 
 
 def _moves_version(state: InstanceState[Any]) -> bool:

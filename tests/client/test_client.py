@@ -486,6 +486,32 @@ def test_what_a_change_raises_after_a_lost_answer_leaves_it_unknown(proxy: Proxy
     assert unknown.value.theirs.content["n"] == 0
 
 
+@pytest.mark.parametrize("value", [("a", "b"), {1: "x"}, [("a", 1)]])
+def test_what_json_spells_otherwise_is_known_as_it_comes_back(
+    proxy: Proxy, url: str, server: str, value: Any
+) -> None:
+    session = requests.Session()
+
+    def put_value(content: dict[str, Any]) -> None:
+        content["value"] = value
+
+    base = client.read(session, url)
+    proxy.faults = {"PUT": ["answer lost"], "PATCH": ["answer lost"]}
+    saved = client.save(session, url, base, {**base.content, "value": value})
+    assert update(session, url, put_value) == saved  # there is nothing left to do
+    saved = client.patch(session, url, saved, {"other": value})
+    proxy.rivals = {("PUT", proxy.count("PUT") + 1): partial(write, url, server, third=saved.content["value"])}
+    assert (
+        client.save(session, url, saved, {**saved.content, "third": value}).content["third"]
+        == saved.content["value"]
+    )
+    proxy.faults, new = (
+        {"PUT": [*[None] * proxy.count("PUT"), "answer lost"]},
+        {"id": str(uuid4()), "value": value},
+    )
+    assert client.create(session, f"{url}-{uuid4()}", new).content["value"] == saved.content["value"]
+
+
 def test_a_change_gets_a_copy(url: str) -> None:
     session = requests.Session()
     copy = client.read(session, url)

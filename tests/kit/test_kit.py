@@ -248,6 +248,7 @@ def test_writes_without_a_guard_are_named(url: str) -> None:
             lambda: execute(update(table).values(number=1)),
             lambda: execute(delete(table)),
             lambda: execute(upsert(Kept).values(row).on_conflict_do_update(["id"], set_={"number": 9})),
+            lambda: execute(insert(table).prefix_with("OR REPLACE").values(row)),
             lambda: bulk(lambda: session.bulk_update_mappings(Kept, [{**row, "number": 2}])),
             lambda: bulk(lambda: session.bulk_save_objects([of_another_session()])),
             lambda: bulk(lambda: session.execute(update(Kept), [{**row, "number": 4}])),

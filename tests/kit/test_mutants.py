@@ -174,6 +174,17 @@ class WritesFirst(Server):
         return super().if_match_holds()
 
 
+class SaysThatItIsDone(Server):
+    def write(self) -> None:
+        pass
+
+
+class WritesForOneTagAlone(Server):
+    def write(self) -> None:
+        if "," not in request.headers.get("If-Match", ""):
+            super().write()
+
+
 class KeepsItsTag(Server):
     def write(self) -> None:
         self.content = request.get_json()
