@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, abort, request, url_for
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, String, Text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_etag import ETag, etag_resource, resource
@@ -34,7 +34,7 @@ class Creation(Base):
 
     __tablename__ = "creation"
 
-    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)  # a digest, of the user too
     request: Mapped[str] = mapped_column(String(64))  # the digest of its body: one key is for one request
     note_id: Mapped[int | None] = mapped_column(ForeignKey("note.id", ondelete="SET NULL"))
 
@@ -74,11 +74,20 @@ def create_app(url: str) -> Flask:
         sent = request.headers.get("Idempotency-Key", "")
         if not 1 <= len(sent) <= 100:
             abort(400, "Idempotency-Key is missing, or too long.")
-        key = json.dumps([request.headers.get("User", ""), sent])  # of two users, none gets what is the other's
+        # Of two users, none gets what is the other's. A digest is short, and no collation takes two for one.
+        key = sha256(json.dumps([request.headers.get("User", ""), sent]).encode()).hexdigest()
         digest = sha256(request.get_data()).hexdigest()
         known, status = db.session.get(Creation, key), 200
         if known is None:
-            note, status = create(key, digest), 201
+            try:
+                note, status = create(key, digest), 201
+            except OperationalError:  # several have waited for one that was rolled back: MariaDB says deadlock
+                db.session.rollback()
+                return (
+                    {"message": "Another request with this key is going on. Send it again."},
+                    409,
+                    {"Retry-After": "1"},
+                )
             known = None if note else db.session.get_one(Creation, key)
         if known is not None:
             if known.request != digest:

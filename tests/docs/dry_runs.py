@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, g, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import Text, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.http import parse_list_header
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
@@ -39,12 +39,20 @@ def commit_unless_dry() -> None:
     """End the transaction; what the view is going to answer has to be made before, since this may undo it."""
     if is_dry_run():
         db.session.rollback()
+        g.is_tried_out = True
     else:
         db.session.commit()
 
 
+@event.listens_for(db.session, "before_commit")
+def refuse_to_save(session: Session) -> None:
+    """Let no view save that commits by itself: it was never made to be tried out."""
+    if has_request_context() and is_dry_run() and not session.in_nested_transaction():
+        abort(501, "This cannot be tried out. Nothing was saved.")
+
+
 def tell_of_dry_run(response: Response) -> Response:
-    if is_dry_run():
+    if is_dry_run() and ("is_tried_out" in g or 400 <= response.status_code < 500):
         response.headers["Preference-Applied"] = "tx=rollback"
         response.headers["Cache-Control"] = "no-store"
         if response.status_code < 300:

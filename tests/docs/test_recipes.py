@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import sleep
 from typing import Any
 
 import pytest
@@ -95,6 +96,27 @@ def test_a_dry_run_that_is_overtaken_is_412(dry: Flask) -> None:
     assert (tried.status_code, tried.get_json()["reason"]) == (412, "stale")
 
 
+def test_a_view_that_commits_by_itself_cannot_be_tried_out(dry: Flask) -> None:
+    @dry.post("/notes")
+    def make() -> tuple[str, int]:
+        dry_runs.db.session.add(dry_runs.Note(id=1, body="made"))
+        with dry_runs.db.session.begin_nested():
+            pass
+        dry_runs.db.session.commit()
+        return "", 201
+
+    @dry.post("/nothing")
+    def nothing() -> tuple[str, int]:
+        return "", 204
+
+    client = dry.test_client()
+    for url, status in (("/notes", 501), ("/nothing", 204)):
+        tried = client.post(url, headers=DRY)
+        assert (tried.status_code, "Preference-Applied" in tried.headers) == (status, False)
+    assert client.get("/notes/1").status_code == 404
+    assert client.post("/notes").status_code == 201
+
+
 def create(app: Flask, key: str | None, body: str = "made", user: str = "ann") -> Any:
     headers = {"User": user, **({} if key is None else {"Idempotency-Key": key})}
     return app.test_client().post("/notes", json={"body": body}, headers=headers)
@@ -125,6 +147,33 @@ def test_what_was_deleted_is_not_answered_with_what_somebody_else_made_after_it(
     assert theirs.headers["Location"] != mine.headers["Location"]
     assert create(creating, "k1", "mine").status_code == 410
     assert create(creating, "k1", "theirs", user="bob").get_json() == {"body": "theirs"}
+
+
+def test_keys_and_users_are_told_apart_by_each_letter_and_may_be_long(creating: Flask) -> None:
+    long = "u" * 300
+    sent = [("ann", "Ab"), ("Ann", "Ab"), ("ann", "aB"), (long, "k" * 100), (long + "x", "k" * 100)]
+    answers = [create(creating, key, user=user) for user, key in sent]
+    assert [answer.status_code for answer in answers] == [201] * 5
+    assert len({answer.headers["Location"] for answer in answers}) == 5
+
+
+def test_of_four_that_wait_for_one_that_is_rolled_back_none_is_an_error(creating: Flask) -> None:
+    racers: list[Racer] = []
+
+    def send_others(*_: object) -> None:
+        racers.extend(Racer(lambda: create(creating, "k1")) for _ in range(4))
+        sleep(0.5)  # they wait for the key, by then
+        raise LookupError
+
+    event.listen(creating_once.db.session, "after_flush", send_others, once=True)
+    with pytest.raises(LookupError):
+        create(creating, "k1")
+    answers = [racer.answer() for racer in racers]
+    statuses = [answer.status_code for answer in answers]
+    assert statuses.count(201) == 1
+    assert set(statuses) <= {200, 201, 409}
+    assert all(answer.headers["Retry-After"] == "1" for answer in answers if answer.status_code == 409)
+    assert create(creating, "k1").status_code == 200
 
 
 def test_of_six_at_once_one_creates(creating: Flask) -> None:
