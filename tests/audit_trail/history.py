@@ -85,7 +85,7 @@ def keep_edge(app: Flask, decision: Decision) -> None:
     with Session(db.engine) as session:
         if session.get(Edge, states[made].version) is None:  # what was saved as it was has no new author
             edge = Edge(version=states[made].version, user=g.get("user"), at=datetime.now(UTC))
-            if request.headers.get("If-None-Match") != "*":  # it was not made anew
+            if made and request.headers.get("If-None-Match") != "*":  # not made anew, nor older than the history
                 edge.before = states[made - 1].version
             edge.request = f"{request.method} {request.path}"[:200]
             session.add(edge)
@@ -113,8 +113,8 @@ def create_app(url: str, **config: Any) -> Flask:
     def replace_note(note: Note | None, note_id: int) -> dict[str, Any]:
         note = note or Note(id=note_id)
         db.session.add(note)
-        for name, value in request.get_json().items():
-            setattr(note, name, value)
+        sent = request.get_json()
+        note.title, note.body = sent.get("title", note.title), sent.get("body", note.body)
         db.session.commit()
         return dump(note)
 
@@ -145,6 +145,8 @@ def create_app(url: str, **config: Any) -> Flask:
         """Answer what has changed since a tag that was refused, and by whom: all that a three-way merge needs."""
         states = states_of(note_id)
         since = index_of(request.args["since"], states)
+        if find_note(note_id) is None:
+            abort(410, "It was deleted since.")
         base, theirs = dump(states[since]), dump(states[-1])
         edges = edges_to(states[since + 1 :]).values()
         return {

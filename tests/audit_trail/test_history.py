@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import insert, select
 from sqlalchemy.orm import configure_mappers
 
 from flask_etag.decisions import decided
@@ -146,3 +147,25 @@ def test_of_many_at_once_those_that_are_accepted_are_the_history(app: Flask) -> 
     assert first["etag"] == tag
     [won] = [answer for answer in answers if answer.status_code == 200]
     assert (second["etag"], second["by"]) == (won.headers["ETag"], second["body"])
+
+
+def test_a_state_that_is_older_than_the_history_is_no_state_that_the_next_was_made_of(app: Flask) -> None:
+    with app.app_context():
+        history.db.session.execute(insert(history.Note).values(id=1, title="imported", version="imported"))
+        history.db.session.commit()
+    client = app.test_client()
+    tag = client.get("/notes/1").headers["ETag"]
+    assert put(client, "ann", {"If-Match": tag}, body="new", id="7", version="by hand").status_code == 200
+    with app.app_context():
+        (edge,) = history.db.session.scalars(select(history.Edge))
+    assert (edge.before, edge.user) == (None, "ann")
+    assert [state["by"] for state in client.get("/notes/1/history").get_json()] == ["ann"]
+    assert edge.version != "by hand"
+
+
+def test_what_was_deleted_has_no_changes(app: Flask, saved: tuple[FlaskClient, list[str]]) -> None:
+    client, tags = saved
+    with app.app_context():
+        history.db.session.delete(history.db.session.get_one(history.Note, 1))
+        history.db.session.commit()
+    assert client.get("/notes/1/changes", query_string={"since": tags[0]}).status_code == 410

@@ -8,7 +8,11 @@ from flask import Flask, Response, request
 
 from flask_etag import ETag, Stale, etag_resource, require_if_match, resource
 
-REFUSED = ("PreconditionFailed", "ConditionalRequestConflict")  # 412; 409, of two at once
+REFUSED = (
+    "PreconditionFailed",
+    "ConditionalRequestConflict",
+    "NoSuchKey",
+)  # 412; 409, of two at once; 404, deleted
 
 
 @dataclass

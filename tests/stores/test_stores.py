@@ -186,6 +186,20 @@ def test_what_the_recipe_for_s3_answers(bucket: Any) -> None:
     check_answers(client, "/files/1", data=b"second")
 
 
+def test_a_file_that_another_has_deleted_between_the_check_and_the_write_is_412(bucket: Any) -> None:
+    app = s3_swap.create_app(bucket, "memos")
+
+    class Deleting(Request):
+        def get_data(self, *arguments: Any, **more: Any) -> Any:
+            bucket.delete_object(Bucket="memos", Key="1")
+            return super().get_data(*arguments, **more)
+
+    client = app.test_client()
+    etag = client.put("/files/1", data=b"first", headers={"If-None-Match": "*"}).headers["ETag"]
+    app.request_class = Deleting
+    assert client.put("/files/1", data=b"second", headers={"If-Match": etag}).status_code == 412
+
+
 @pytest.mark.parametrize("made", [True, False], ids=["replaced", "made"])
 @pytest.mark.parametrize("store", ["dynamodb", "s3"])
 def test_what_another_has_written_between_the_check_and_the_write_is_412(
