@@ -318,13 +318,13 @@ class Creation:
         :raises StaleDataError: if another has made the row, as was seen before.
         :raises RuntimeError: if nobody knows whether another has.
         """
-        if self.session is None or self.session.is_active:
-            return
-        for statement, tables in self.to_be_asked_for(connection):
-            if statements.may_be_about(statement, tables, self._read or statements.ANY_TABLE):
-                if self.refusal is not None:
-                    self.refuse()
-                raise RuntimeError(_CANNOT_BE_ASKED)
+        is_broken = self.session is not None and not self.session.is_active
+        read = self._read or statements.ANY_TABLE
+        asked_for = self.to_be_asked_for(connection)
+        if is_broken and any(statements.may_be_about(statement, tables, read) for statement, tables in asked_for):
+            if self.refusal is not None:
+                self.refuse()
+            raise RuntimeError(_CANNOT_BE_ASKED)
 
     def claim_on(self, target: object) -> RowClaim | None:
         """Claim what the URL names by now; ``None`` where that is in no session.

@@ -8,7 +8,6 @@ with what is expected, and to refuse if it differs. It is done where nothing els
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Compiled, Connection, Table, update
@@ -57,19 +56,6 @@ WAITS_FOR_ITSELF = (
     "This request {} on one connection, and {} on another, which would wait for the first without end. Do it "
     "through the session that loaded it, or commit that session first."
 )
-
-
-@dataclass(slots=True)
-class _Named:
-    """How a row was named before a transaction, or a savepoint, has changed its key.
-
-    :param connection: the connection that the transaction is on.
-    :param depth: how many savepoints were open on it.
-    """
-
-    connection: object
-    depth: int
-    row: Row
 
 
 class RowClaim(Claim):
@@ -123,8 +109,8 @@ class RowClaim(Claim):
         self.session = self.loaded_by = session
         self.row = Row(state.mapper, key_of(state), state.identity_token)
         self.is_versioned = is_versioned(state.mapper)
-        self._named_before: list[_Named] = []  # since the base
-        self._named_committing: list[_Named] = []  # the same, of what COMMIT was sent for last
+        self._row_of_base: Row | None = None  # where the transaction that is going on has changed its key
+        self._row_committing: Row | None = None  # the same, of the one that COMMIT was sent for last
         self._loaded: dict[str, Any] | None = None
         if terms.is_reported and state.expired_attributes:
             pass  # a read's view has let go of it
@@ -256,17 +242,8 @@ class RowClaim(Claim):
         super().roll_back(connection, depth)
         if self.expected.fingerprint is not UNREAD:
             self.unread_after = None
-        while self._named_before and self._named_before[-1].depth >= depth:
-            if self._named_before[-1].connection is not connection:
-                break
-            self.row = self._named_before.pop().row
-
-    def release(self, connection: object, depth: int) -> None:
-        """Let what a savepoint has made of the row be that of what it is in."""
-        super().release(connection, depth)
-        for named in self._named_before:
-            if named.connection is connection and named.depth >= depth:
-                named.depth = depth - 1
+        if self._row_of_base is not None and not self.is_pending:
+            self.row, self._row_of_base = self._row_of_base, None
 
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
@@ -276,14 +253,14 @@ class RowClaim(Claim):
         super().commit(connection)
         if is_of_it:
             self._columns_before = None
-            self._named_committing, self._named_before = self._named_before, []
+            self._row_committing, self._row_of_base = self._row_of_base, None
             self._note_version()
 
     def commit_failed(self, connection: object) -> bool:
         """Go back to the base of before a COMMIT that has failed; tell whether that was to change the row."""
         was_pending = super().commit_failed(connection)
-        if was_pending and self._named_committing:
-            self.row = self._named_committing[0].row
+        if was_pending and self._row_committing is not None:
+            self.row = self._row_committing
         return was_pending
 
     @property
@@ -586,7 +563,7 @@ class RowClaim(Claim):
             self.read_back_by_hand(depth)
             return
         try:
-            known = self._read_back_object(state, depth)
+            known = self._read_back_object(state)
         except InvalidRequestError as error:
             if not databases.is_gone(error):  # the session can load nothing, inside a transaction that has ended
                 self.read_back_by_hand(depth)
@@ -595,10 +572,10 @@ class RowClaim(Claim):
         self.push(self.connection, depth, known)
         self.unread_after = None  # only now: what is refused is refused again, should the view try to commit again
 
-    def _read_back_object(self, state: InstanceState[Any], depth: int) -> Known:
+    def _read_back_object(self, state: InstanceState[Any]) -> Known:
         key = key_of(state)
         if key != self.row.key or state.mapper is not self.row.mapper:
-            self._named_before.append(_Named(self.connection, depth, self.row))
+            self._row_of_base = self._row_of_base or self.row
             self.row, self._is_tag_known = Row(state.mapper, key, state.identity_token), False
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:

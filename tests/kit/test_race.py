@@ -18,8 +18,10 @@ from sqlalchemy.pool import StaticPool
 from werkzeug.test import TestResponse
 
 from flask_etag import decided
+from flask_etag.sqlalchemy.witness import Statement, every_statement
 from flask_etag.testing import CannotRace, race
 from tests.kit.counters import URL, counting, in_one_transaction
+from tests.world.racing import in_thread
 from torture import peers
 
 RUNS = 5
@@ -383,3 +385,36 @@ def test_a_function_that_returns_no_response_is_named(which: str, url: str) -> N
         sends = (forgets, good) if which == "first" else (good, forgets)
         with pytest.raises(TypeError, match=rf"^{which}\(\) returned no response"):
             race(app, *sends)
+
+
+def test_a_statement_of_the_driver_s_is_heard_by_its_text(url: str) -> None:
+    heard: list[Statement] = []
+    engine = create_engine(url)
+    with every_statement(heard.append), engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE seen (id INTEGER)")
+        connection.exec_driver_sql("UPDATE seen SET id = 1")
+        connection.exec_driver_sql("SELECT id FROM seen")
+    engine.dispose()
+    assert [(bool(each.reads), bool(each.writes)) for each in heard] == [
+        (False, True),
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_what_is_written_outside_of_requests_or_by_others_stops_nobody(url: str) -> None:
+    """A client may prepare its save by the database itself, and the application may have threads of its own."""
+    with counting("versioned", url) as app:
+        move, save, other = text("UPDATE kept SET number = number"), saving(app, 1), saving(app, 2)
+
+        def write() -> None:
+            with app.app_context(), peers.db.engine.begin() as connection:
+                connection.execute(move)
+
+        def first(client: FlaskClient) -> TestResponse:
+            in_thread(write)
+            write()
+            return save(client)
+
+        answers = race(app, first, other)
+        assert {answer.status_code for answer in answers} == {200, 412}
