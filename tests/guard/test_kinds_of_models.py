@@ -15,7 +15,6 @@ from sqlalchemy.orm import (
     Mapped,
     MappedAsDataclass,
     Session,
-    configure_mappers,
     declared_attr,
     mapped_column,
     registry,
@@ -328,5 +327,5 @@ def test_a_concrete_class_that_would_have_no_version_of_its_own_is_refused() -> 
         id: Mapped[int] = mapped_column(primary_key=True)
 
     with pytest.raises(TypeError, match="Other has a table of its own, and no version in it"):
-        configure_mappers()
+        Apart.registry.configure()
     Apart.registry.dispose()

@@ -28,7 +28,6 @@ from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     Session,
-    configure_mappers,
     declared_attr,
     mapped_column,
     relationship,
@@ -614,7 +613,7 @@ class TestADeclaration:
             more: Mapped[int]
 
         with pytest.raises(TypeError, match=r'__unversioned__ of Seen is a set of names, such as {"seen"}'):
-            configure_mappers()
+            Apart.registry.configure()
         Apart.registry.dispose()
 
     @pytest.mark.parametrize(
@@ -638,7 +637,7 @@ class TestADeclaration:
             views: Mapped[int]
 
         with pytest.raises(TypeError, match=f"__unversioned__ of Seen {message}"):
-            configure_mappers()
+            Apart.registry.configure()
         Apart.registry.dispose()
 
     @pytest.mark.parametrize("is_versioned", [True, False])
@@ -656,7 +655,7 @@ class TestADeclaration:
             __mapper_args__ = {"version_id_col": revision, "version_id_generator": False} if is_versioned else {}
 
         with pytest.raises(TypeError, match="takes a version that SQLAlchemy makes"):
-            configure_mappers()
+            Apart.registry.configure()
         Apart.registry.dispose()
 
 
