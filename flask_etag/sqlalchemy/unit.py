@@ -391,10 +391,8 @@ class SessionUnit:
                     claim.read_back_by_hand(transaction.depth)
         if not by_flush:
             self._creations.executed(cursor.rowcount)
-            if self._creations.unmade and self._is_committing(
-                connection
-            ):  # the loader can still be asked, not later
-                self._creations.look(None)
+            if self._creations.unmade and self._is_committing(connection):
+                self._creations.look(None)  # by the COMMIT itself, the loader cannot be asked any more
 
     def handle_error(self, context: ExceptionContext) -> None:
         """Note what the database has refused, and what it has undone."""

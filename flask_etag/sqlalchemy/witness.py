@@ -143,7 +143,10 @@ def every_unguarded_write(hear: Callable[[str], None]) -> Iterator[None]:
 
 
 def _only_makes(statement: object) -> bool:
-    """Tell whether a statement makes rows, and writes over none: by ON CONFLICT, or SQLite's INSERT OR REPLACE."""
+    """Tell whether a statement makes rows, and writes over none: by ON CONFLICT, or SQLite's INSERT OR REPLACE.
+
+    The guard takes any other class than SQLAlchemy's own for one that may; nobody is to be accused of that here.
+    """
     if not isinstance(statement, Insert) or getattr(statement, "_post_values_clause", None) is not None:
         return False
     return not any("replace" in str(prefix).lower() for prefix, _ in statement._prefixes)

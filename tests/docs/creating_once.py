@@ -81,8 +81,10 @@ def create_app(url: str) -> Flask:
         if known is None:
             try:
                 note, status = create(key, digest), 201
-            except OperationalError:  # several have waited for one that was rolled back: MariaDB says deadlock
-                db.session.rollback()
+            except OperationalError as error:
+                if error.connection_invalidated:
+                    raise  # there is no database
+                db.session.rollback()  # several have waited for one that was rolled back: MariaDB says deadlock
                 return (
                     {"message": "Another request with this key is going on. Send it again."},
                     409,

@@ -20,10 +20,12 @@ Send = Callable[..., httpx.Response]
 
 
 def _to_asgi(app: Any) -> Send:
-    def send(method: str, body: Any = None, *fields: tuple[str, str], url: str = URL) -> httpx.Response:
+    def send(
+        method: str, body: Any = None, *fields: tuple[str, str], url: str = URL, **more: Any
+    ) -> httpx.Response:
         async def ask() -> httpx.Response:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
-                return await client.request(method, url, json=body, headers=list(fields))
+                return await client.request(method, url, json=body, headers=list(fields), **more)
 
         return asyncio.run(ask())
 
@@ -31,9 +33,11 @@ def _to_asgi(app: Any) -> Send:
 
 
 def _to_wsgi(app: Any) -> Send:
-    def send(method: str, body: Any = None, *fields: tuple[str, str], url: str = URL) -> httpx.Response:
+    def send(
+        method: str, body: Any = None, *fields: tuple[str, str], url: str = URL, **more: Any
+    ) -> httpx.Response:
         with httpx.Client(transport=httpx.WSGITransport(app)) as client:
-            return client.request(method, url, json=body, headers=list(fields))
+            return client.request(method, url, json=body, headers=list(fields), **more)
 
     return send
 
@@ -121,3 +125,24 @@ def test_in_django_who_was_overtaken_is_judged_again(django: Send, monkeypatch: 
     refused = django("PUT", {"body": "slow"}, ("If-Match", django("GET").headers["ETag"]))
     assert (refused.status_code, refused.headers["ETag"]) == (412, '"fast"')
     assert django("GET").json() == {"body": "fast"}
+
+
+@pytest.mark.parametrize("framework", ["starlette", "quart", "django"])
+@pytest.mark.parametrize(
+    "sent",
+    [b'{"body": "\\ud800"}', b"[" * 100_000, b"[1]", b"5", b"{}", b"null", b'"text"', b"\xff", b""],
+    ids=repr,
+)
+def test_what_is_no_note_is_refused_and_not_stored(
+    request: pytest.FixtureRequest, framework: str, sent: bytes
+) -> None:
+    send: Send = request.getfixturevalue(framework)
+    before = send("GET")
+    answer = send("PUT", None, ("If-Match", before.headers["ETag"]), content=sent)
+    assert answer.status_code == 400
+    after = send("GET")
+    assert (after.status_code, after.content, after.headers["ETag"]) == (
+        200,
+        before.content,
+        before.headers["ETag"],
+    )

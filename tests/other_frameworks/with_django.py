@@ -62,7 +62,8 @@ class NoteView(View):  # type: ignore[misc]
             return refusal
         try:
             new = {"version": uuid4().hex, "body": str(json.loads(request.body)["body"])}
-        except (ValueError, KeyError, TypeError) as error:
+            new["body"].encode()  # half of a surrogate pair is no text
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadRequest from error
         if not Note.objects.filter(pk=note_id, version=note.version).update(**new):
             return self.put(request, note_id)  # another was first: it is judged again, by what that has left

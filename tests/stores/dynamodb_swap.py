@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
-from flask import Flask, request
+from flask import Flask, abort, request
 
 from flask_etag import ETag, Stale, etag_resource, require_if_match, resource, version_column
 
@@ -42,7 +42,10 @@ def create_app(table: Any) -> Flask:
     @app.put("/memos/<name>")
     @require_if_match(find_memo, create=True)
     def replace_memo(memo: dict[str, str] | None, name: str) -> Any:
-        new = {"name": name, "text": request.get_json()["text"], "version": uuid4().hex}
+        sent = request.get_json()
+        if not isinstance(sent, dict) or not isinstance(sent.get("text"), str):
+            abort(400, "A memo is an object that has a text.")
+        new = {"name": name, "text": sent["text"], "version": uuid4().hex}
         swap(table.put_item, memo, Item=new)
         return {"text": new["text"]}, 200 if memo else 201, {"ETag": str(find_memo.etag_of(new))}
 

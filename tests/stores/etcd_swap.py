@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from etcd3gw import client
-from flask import Flask, request
+from flask import Flask, abort, request
 
 from flask_etag import ETag, Stale, etag_resource, require_if_match, resource, version_column
 
@@ -47,7 +47,10 @@ def create_app() -> Flask:
     @app.put("/memos/<name>")
     @require_if_match(find_memo, create=True)
     def replace_memo(memo: Memo | None, name: str) -> Any:
-        content = json.dumps(request.get_json()).encode()
+        sent = request.get_json()
+        if not isinstance(sent, dict):  # Flask answers a text as HTML, and a number not at all
+            abort(400, "A memo is an object.")
+        content = json.dumps(sent).encode()
         revision = swap(name, memo, "request_put", value=b64encode(content).decode())
         etag = find_memo.etag_of(Memo(content, revision))
         return json.loads(content), 200 if memo else 201, {"ETag": str(etag)}

@@ -8,11 +8,8 @@ from flask import Flask, Response, request
 
 from flask_etag import ETag, Stale, etag_resource, require_if_match, resource
 
-REFUSED = (
-    "PreconditionFailed",
-    "ConditionalRequestConflict",
-    "NoSuchKey",
-)  # 412; 409, of two at once; 404, deleted
+# By another who was first; by one who writes at the same moment; by one who has deleted it.
+REFUSED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 
 
 @dataclass

@@ -93,6 +93,16 @@ def test_what_each_recipe_answers(recipe: str) -> None:
     check_answers(client_of(recipe), PATH, json={"number": 1})
 
 
+@pytest.mark.parametrize("sent", ["<script>alert(1)</script>", 5, None, True, ["a"]], ids=repr)
+def test_what_is_no_object_is_refused_and_not_stored(recipe: str, sent: Any) -> None:
+    put_first(recipe)
+    client = client_of(recipe)
+    tag = client.get(PATH).headers["ETag"]
+    text, kind = json.dumps(sent), "application/json"
+    assert client.put(PATH, data=text, content_type=kind, headers={"If-Match": tag}).status_code == 400
+    assert (client.get(PATH).get_json(), client.get(PATH).headers["ETag"]) == ({"number": 0}, tag)
+
+
 def check_answers(client: Any, path: str, **sent: Any) -> None:
     """See that each answer is the one that a database would have given."""
     read = client.get(path)
@@ -177,6 +187,7 @@ def bucket(aws: None) -> Any:
 def test_what_the_recipe_for_dynamodb_answers(table: Any) -> None:
     client = dynamodb_swap.create_app(table).test_client()
     assert client.put(PATH, json={"text": "first"}, headers={"If-None-Match": "*"}).status_code == 201
+    assert client.put(PATH, json={"text": 5}, headers={"If-Match": "*"}).status_code == 400
     check_answers(client, PATH, json={"text": "second"})
 
 

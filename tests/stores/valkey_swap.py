@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, abort, request
 from redis import Redis
 
 from flask_etag import ETag, Stale, content_hash, etag_resource, require_if_match, resource
@@ -33,7 +33,10 @@ def create_app() -> Flask:
     @app.put("/memos/<name>")
     @require_if_match(find_memo, create=True)
     def replace_memo(memo: bytes | None, name: str) -> Any:
-        new = json.dumps(request.get_json()).encode()
+        sent = request.get_json()
+        if not isinstance(sent, dict):  # Flask answers a text as HTML, and a number not at all
+            abort(400, "A memo is an object.")
+        new = json.dumps(sent).encode()
         condition = ["NX"] if memo is None else ["IFEQ", memo]
         if not store.execute_command("SET", f"memo:{name}", new, *condition):
             raise Stale

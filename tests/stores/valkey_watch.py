@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, abort, request
 from redis import Redis, WatchError
 
 from flask_etag import ETag, Stale, content_hash, etag_resource, require_if_match, resource
@@ -44,7 +44,10 @@ def create_app() -> Flask:
     @app.put("/memos/<name>")
     @require_if_match(find_memo, create=True)
     def replace_memo(memo: bytes | None, name: str) -> Any:
-        new = json.dumps(request.get_json()).encode()
+        sent = request.get_json()
+        if not isinstance(sent, dict):  # Flask answers a text as HTML, and a number not at all
+            abort(400, "A memo is an object.")
+        new = json.dumps(sent).encode()
         swap(name, memo, new)
         return json.loads(new), 200 if memo else 201, {"ETag": str(find_memo.etag_of(new))}
 
