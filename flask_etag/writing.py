@@ -45,6 +45,8 @@ def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Res
             # cannot be read, or a part of this write is done, the answer is only that they met.
             try:
                 _judge_again(subject, unit, refusal)
+            except Refused as again:
+                refusal = again
             except Exception as error:
                 if isinstance(error, HTTPException) or cause_of(error) is None:
                     raise
@@ -117,14 +119,27 @@ def _judge_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
     """Judge a refused request by the state that won, once its writer is done.
 
     :raises PreconditionFailed: if a condition no longer holds; a loader's own refusal, if it has one now.
+    :raises Refused: if it meets what it has committed itself, or cannot be loaded.
     """
     unit.roll_back(wait=refusal.cause == "conflict")
     try:
         if refusal.cause != "partial":  # where a part is done, it would be wrong to say that nothing was changed
-            subject.load(unit)
+            _load_again(subject, unit, refusal)
             subject.judge()
     finally:
         unit.roll_back()
+
+
+def _load_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
+    """Load what a refused request names; an error of the loader's makes no 500 of a refusal, and is logged."""
+    try:
+        subject.load(unit)
+    except (HTTPException, Refused):
+        raise
+    except Exception as error:
+        if cause_of(error) is None:
+            log.logger.exception("A refused write cannot be judged again, so that it is answered 409.")
+        raise refusal from error
 
 
 class Subject(Protocol):
