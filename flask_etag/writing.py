@@ -207,23 +207,11 @@ class Target:
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the resource's own lock, if it has one."""
-        return self._locked() if self._resource.has_lock else _NOTHING_LOCKED
+        return holding(self.lock()) if self._resource.has_lock else _NOTHING_LOCKED
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the resource's own lock; what has to wait for it for too long has met another write."""
-        lock = self._resource.locked(self._exchange.url_arguments)
-        try:
-            lock.__enter__()
-        except TimeoutError as error:
-            raise WriteConflict("busy") from error
-        try:
-            yield
-        except BaseException as error:
-            lock.__exit__(type(error), error, error.__traceback__)
-            raise
-        else:
-            lock.__exit__(None, None, None)
+    def lock(self) -> AbstractContextManager[Any]:
+        """Return the resource's own lock, not entered yet."""
+        return self._resource.locked(self._exchange.url_arguments)
 
     def load(self, unit: Unit) -> None:
         """Load the target, and claim what was loaded."""
@@ -310,6 +298,22 @@ class Target:
         if self._resource.stands_for_nothing(target):
             return None
         return self._resource.etag_field(target, self._exchange.settings)
+
+
+@contextmanager
+def holding(lock: AbstractContextManager[Any]) -> Iterator[None]:
+    """Hold a resource's own lock; what has to wait for it for too long has met another write."""
+    try:
+        lock.__enter__()
+    except TimeoutError as error:
+        raise WriteConflict("busy") from error
+    try:
+        yield
+    except BaseException as error:
+        lock.__exit__(type(error), error, error.__traceback__)
+        raise
+    else:
+        lock.__exit__(None, None, None)
 
 
 def _describes_target(status: int, method: str) -> bool:

@@ -647,7 +647,6 @@ class SessionUnit:
         for claim in self._claims:
             if claim.session is not session:
                 continue
-            claim.refuse_to_be_replaced()
             if claim.connection is not None:
                 transaction = self._transactions[claim.connection]
                 broken_by = _broken_for(claim, transaction)
@@ -663,6 +662,7 @@ class SessionUnit:
                 connection = self._connection_of(claim)
                 claim.refuse_what_cannot_hold(connection)
                 claim.hold(connection, self._depth(connection), "shared")
+            claim.refuse_to_be_replaced()
 
     def _connection_of(self, claim: RowClaim) -> Connection:
         """Return the connection of a claim's session, which gives none after a commit in a savepoint's block."""
