@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from flask_etag import etag_resource
+from tests import ROOT
 from tests.sample_app import shop
 from tests.world.bodies import check_bodies, odd, wrong
 
@@ -61,6 +64,15 @@ def test_what_flask_cannot_tell_again_is_400_by_the_page_on_views(page: Callable
 
     statuses = {name: send(body) for name, body in odd("body").items()}
     assert {name for name, status in statuses.items() if status != 400} == {"NUL", "UTF-16"}  # which SQLite keeps
+
+
+def test_a_number_in_a_url_is_bounded_by_what_the_page_on_views_says(page: Callable[[str], ModuleType]) -> None:
+    views = page("views")
+    [converter] = re.findall(r"`<(int\(max=\d+\)):note_id>`", (ROOT / "docs" / "views.md").read_text("utf-8"))
+    views.app.get(f"/bounded/<{converter}:note_id>")(
+        etag_resource(views.find_note)(lambda note: {"body": note.body})
+    )
+    assert views.app.test_client().get(f"/bounded/{'9' * 30}").status_code == 404
 
 
 def test_the_example_for_flask_smorest_refuses_what_is_no_note(page: Callable[[str], ModuleType]) -> None:
