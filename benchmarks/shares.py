@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from benchmarks.costs import REQUESTS, Counted, Sender
+from benchmarks.costs import REQUESTS, Counted, Sender, profile
 from benchmarks.page import put
 from benchmarks.tables import table
 
@@ -189,11 +189,7 @@ class _Shares:
 
 def _shares_of(action: Callable[[], Any]) -> _Shares:
     shares = _Shares()
-    sys.setprofile(shares.note)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
+    profile(action, shares.note)
     shares.calls[THEIRS] -= 1  # the one to sys.setprofile
     return shares
 
