@@ -304,7 +304,13 @@ def test_a_batch_that_is_refused_as_a_whole(proxy: Proxy, pair: list[str]) -> No
 
 @pytest.mark.parametrize(
     ("fault", "raised"),
-    [({"status": 200}, client.Unknown), ({"status": 207}, client.Refused), (200, None), (207, None)],
+    [
+        ({"status": 200}, client.Unknown),
+        ({"status": 200, "reason": "log in"}, client.Unknown),
+        ({"status": 207}, client.Refused),
+        (200, None),
+        (207, None),
+    ],
 )
 def test_a_batch_is_done_when_more_than_a_page_says_so(
     proxy: Proxy, server: str, pair: list[str], fault: Any, raised: Any

@@ -421,7 +421,7 @@ def test_guards_by_a_swap_refuse_who_is_overtaken(page: Page) -> None:
     assert saved.status_code == 200
     replace = shown.Store.replace
     shown.Store.replace = lambda store, name, seen, new: replace(store, name, {"text": "overtaken"}, new)
-    refused = client.put("/entries/one", json={}, headers=if_match(saved.headers["ETag"]))
+    refused = client.put("/entries/one", json={"text": "third"}, headers=if_match(saved.headers["ETag"]))
     assert (refused.status_code, refused.json["reason"]) == (409, "conflict")
 
 
