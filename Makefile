@@ -20,7 +20,7 @@
 # make clusters     as make test-clusters, at length (ACCEPTED=2000, ONLY=Galera for a part)
 # make search       random views and rivals against the guard (SECONDS=1800, ONLY=postgresql for a part, SEED=2)
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
-# make costs        how many function calls each kind of request costs
+# make costs        how many function calls each kind of request costs, and each promise (WRITE=1: into the docs)
 # make instructions how many processor instructions, and what is written down (WRITE=1 writes it; needs valgrind)
 # make rivals       writers of one row, by Flask-ETag and by its peers, on each database (ONLY=MariaDB, QUICK=1)
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
@@ -143,6 +143,8 @@ peers: $(VENV)/.test
 
 costs: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.costs
+	@echo
+	@$(BIN)/python -m benchmarks.shares $(if $(WRITE),--write)
 
 instructions: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.instructions $(if $(WRITE),--write)

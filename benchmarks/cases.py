@@ -108,7 +108,7 @@ def plain(name: str, application: Application, body: bytes | None, over: str = "
 def reads(
     name: str,
     application: Application,
-    body: bytes,
+    body: bytes | None,
     over: str,
     at_most: tuple[float | None, float | None] = (None, None),
     path: str = PATH,

@@ -4,8 +4,8 @@ python -m benchmarks.contention                            all databases (make r
 python -m benchmarks.contention --only MariaDB --quick     a smoke run, whose figures say little
 
 Each client gets the row, and puts its number increased by one, as fast as it can. gunicorn has two workers of four
-threads, and each view takes a millisecond. The peers take turns, and the figures are medians of the turns.
-The charts go to ``build/benchmarks``.
+threads, and each view takes a millisecond. The peers take turns, and the figures are medians of the turns, with
+charts of them. A run that is not quick puts them into the docs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -142,12 +142,51 @@ def rows_of(came: dict[int, dict[str, list[Turn]]]) -> Iterator[list[str]]:
 HEAD = ["clients", "", "accepted a second", "refused", "PUT, ms: median", "95th", "99th", "lost", "other answers"]
 
 
+COMPARED = {OURS: "by hand", OURS_WITHOUT: "FOR UPDATE by hand"}
+"""With whom we are compared: a model with a version, and one without."""
+
+
+def compared(came: dict[int, dict[str, list[Turn]]]) -> Iterator[list[str]]:
+    """Compare with what is written by hand, turn by turn."""
+    for clients, by_peer in came.items():
+        for ours, theirs in COMPARED.items():
+            turns = list(zip(by_peer[ours], by_peer[theirs], strict=True))
+            accepted = median(us.accepted / them.accepted for us, them in turns)
+            slowest = median(us.put[2] / them.put[2] for us, them in turns)
+            yield [
+                str(clients),
+                f"{ours}, of {theirs}",
+                f"{accepted:.2f}",
+                "1.00" if round(accepted, 2) >= 1 else "1.00: **missed**",
+                f"{slowest:.2f}",
+                "1.00" if round(slowest, 2) <= 1 else "1.00: **missed**",
+            ]
+
+
+HEAD_COMPARED = ["clients", "", "accepted a second", "at least", "99th of a hundred PUTs", "at most"]
+
+
+def draw(report: Report, database: str, came: dict[int, dict[str, list[Turn]]]) -> None:
+    """Draw what came of each peer, by the number of clients."""
+    drawn: list[tuple[str, str, Callable[[Turn], float]]] = [
+        ("accepted", "accepted writes a second", lambda turn: turn.accepted),
+        ("slowest", "ms of a PUT, the 99th of a hundred", lambda turn: turn.put[2] * 1000),
+    ]
+    for what, axis, figure in drawn:
+        line = {
+            peer: [(clients, Spread.of(map(figure, by_peer[peer]))) for clients, by_peer in came.items()]
+            for peer in next(iter(came.values()))
+        }
+        title = f"Writers of one row, on {database}"
+        report.lines(f"contention-{database}-{what}", title, "clients", axis, line, "linear")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.contention")
     parser.add_argument("--only", metavar="DATABASE")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    report = Report(is_kept=False)
+    report = Report(is_kept=not arguments.quick)
     seconds, rounds, sizes = (0.5, 1, [1, 4]) if arguments.quick else (2.5, 3, CLIENTS)
     with databases() as urls:
         for name, url in urls.items():
@@ -156,19 +195,10 @@ def main() -> None:
                 if name == "MariaDB":
                     peers.remove("Django")  # it takes no PyMySQL
                 came = {clients: turns(url, peers, clients, seconds, rounds) for clients in sizes}
-                report.text(f"contention, {name}", table(HEAD, list(rows_of(came))))
+                tables = [table(HEAD, list(rows_of(came))), table(HEAD_COMPARED, list(compared(came)))]
+                report.text(f"contention, {name}", "\n\n".join(tables))
                 if len(sizes) > 2:
-                    line = {
-                        peer: [
-                            (clients, Spread.of(each.accepted for each in by_peer[peer]))
-                            for clients, by_peer in came.items()
-                        ]
-                        for peer in peers
-                    }
-                    title = f"Writers of one row, on {name}"
-                    report.lines(
-                        f"contention-{name}", title, "clients", "accepted writes a second", line, "linear"
-                    )
+                    draw(report, name, came)
 
 
 if __name__ == "__main__":

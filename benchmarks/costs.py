@@ -5,6 +5,7 @@ python -m benchmarks.costs
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -192,12 +193,20 @@ def calls_of(action: Callable[[], Any]) -> int:
         nonlocal calls
         calls += what in ("call", "c_call")
 
+    profile(action, note)
+    return calls - 1  # the one to sys.setprofile
+
+
+def profile(action: Callable[[], Any], note: Callable[[FrameType, str, Any], None]) -> None:
+    """Run an action, and let a function be told of each call in it, but for those of the garbage collector."""
+    gc.collect()
+    gc.disable()
     sys.setprofile(note)
     try:
         action()
     finally:
         sys.setprofile(None)
-    return calls - 1  # the one to sys.setprofile
+        gc.enable()
 
 
 class Sender:

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 
-from benchmarks import growth, memory, server
+from benchmarks import collection, growth, memory, server
 from benchmarks.bodies import ABOVE_BY_HAND, bodies, dumps
 from benchmarks.cases import Case
 from benchmarks.contents import contents, page_of
@@ -52,6 +52,16 @@ def database(report: Report, seconds: float) -> None:
             compare_with_database(report, name, url, database_cases(url), seconds / 2)
         for name, url in urls.items():  # only now: from the first covers() on, each flush looks for parts
             compare_with_database(report, f"{name}, parts", url, covering_cases(url), seconds / 6)
+
+
+def page(report: Report, seconds: float) -> None:
+    with databases() as urls:
+        for name, url in urls.items():
+            cases = collection.pages(url)
+            rounds = measured(cases, seconds, clock_of(partial(processes_of, url)))
+            report.text(
+                f"pages, {name}", f"Medians of {len(rounds)} rounds.\n\n{collection.compared(cases, rounds)}"
+            )
 
 
 def compare_with_database(report: Report, name: str, url: str, cases: list[Case], seconds: float) -> None:
@@ -139,6 +149,7 @@ PARTS: dict[str, Callable[[Report, float], None]] = {
     "reads": reads,
     "sources": trace,
     "database": database,
+    "pages": page,
     "growth": grow,
     "memory": remember,
     "gunicorn": serve,

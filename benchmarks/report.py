@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,10 +9,8 @@ from benchmarks import charts
 from benchmarks.bodies import OURS
 from benchmarks.cases import Case
 from benchmarks.measure import Promise, Round, Spread, ratio
+from benchmarks.page import PAGE, ROOT, put
 from benchmarks.tables import promises, ratios
-
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 class Report:
@@ -33,13 +30,7 @@ class Report:
     def text(self, name: str, text: str) -> None:
         print(f"{name}\n\n{text}\n", flush=True)
         if self.is_kept:
-            place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-            page, found = place.subn(
-                lambda match: f"{match[1]}\n{text}\n\n{match[2]}", self.page.read_text("utf-8")
-            )
-            if not found:
-                raise RuntimeError(f"{self.page} has no place for {name}.")
-            self.page.write_text(page, "utf-8")
+            put(name, text, self.page)
 
     def ratios(
         self, name: str, cases: Sequence[Case], rounds: Sequence[Round], kept: Sequence[Promise] = ()

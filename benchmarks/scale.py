@@ -24,6 +24,7 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.database import processes_of
 from benchmarks.measure import Spread, clock_of
+from benchmarks.page import ROOT
 from benchmarks.simulation import Costs, Habits, Outcome, Row, World
 from benchmarks.tables import table
 from flask_etag.torture.clients import Client, Crowd, Plan
@@ -354,7 +355,7 @@ def rows_of_shards(found: dict[str, tuple[float, float]]) -> str:
 
 
 def main() -> None:
-    from benchmarks.report import ROOT, Report  # noqa: PLC0415 - which needs matplotlib, as nothing else here does
+    from benchmarks.report import Report  # noqa: PLC0415 - which needs matplotlib, as nothing else here does
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("--quick", action="store_true")

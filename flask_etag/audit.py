@@ -18,7 +18,16 @@ from typing import Any, Literal
 from weakref import WeakSet, ref
 
 import click
-from flask import Flask, Response, current_app, got_request_exception, request, request_finished, request_started
+from flask import (
+    Flask,
+    Request,
+    Response,
+    current_app,
+    got_request_exception,
+    request,
+    request_finished,
+    request_started,
+)
 from flask.cli import with_appcontext
 from werkzeug.http import is_resource_modified
 from werkzeug.local import LocalProxy
@@ -247,18 +256,21 @@ def _check_answer(response: Response) -> Response:
 
     :raises RuntimeError: if it is a 304 that does not answer the request: it was stored when another has asked.
     """
-    status = response.status_code
-    if (status // 100 != 2 and status != 304) or JUDGED in request.environ:
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]  # every request comes here
+    if JUDGED in current.environ:
         return response
-    view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or request.method in ("OPTIONS", "TRACE"):
+    status = response.status_code
+    if status // 100 != 2 and status != 304:
+        return response
+    view = current_app.view_functions.get(current.endpoint or "")
+    if view is None or current.method in ("OPTIONS", "TRACE"):
         return response
     if status == 304 and _is_of_another(response, view):
         raise RuntimeError(
-            f"{request.endpoint}: a 304 that was stored for another request is no answer to this one. Let what "
+            f"{current.endpoint}: a 304 that was stored for another request is no answer to this one. Let what "
             "stores answers above etag_resource store what is 200 alone. See the docs, 'Caching on the server'."
         )
-    if protection_of(_answering(view, request.method)):
+    if protection_of(_answering(view, current.method)):
         log.once(
             "something above has answered for it, a cache, say: it was not reached, and the request was not "
             "judged. See the docs, 'Caching on the server'."

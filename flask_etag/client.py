@@ -986,10 +986,11 @@ def _update_each(
             return base
         content = body([Copy(new, copy.etag) for new, copy in zip(mine, copies, strict=True)])
         answer = yield from call.write("PATCH", _Changed(base, mine, change, unique_tags), {}, content)
-        if answer.is_done and answer.is_anybodys and not answer.is_json:
-            return (yield from call.written(answer))
         if answer.is_done:
-            return Copy(answer.content if answer.is_json else mine, None)
+            shown = mine
+            if answer.is_anybodys and not _shows_each(answer, copies, mine):
+                shown = (yield from call.written(answer)).content
+            return Copy(answer.content if answer.is_json else shown, None)
         yield from call.pause()
         copies = yield from call.read_each(copies, _refused_items(answer))
         theirs = _joined(copies)
@@ -1004,6 +1005,17 @@ def _joined(copies: Sequence[Copy]) -> Copy:
     if ABSENT in copies:
         return ABSENT
     return Copy([copy.content for copy in copies], ", ".join(str(copy.etag) for copy in copies))
+
+
+def _shows_each(answer: _Answer, copies: Sequence[Copy], mine: JSON) -> bool:
+    """Tell whether an answer has the new content of each resource, or a tag, which no page has that logs in."""
+    named = answer.content.get("items") if isinstance(answer.content, dict) else answer.content
+    items = named if isinstance(named, list) else []
+    tags = [item.get("etag") if isinstance(item, dict) else None for item in items]
+    if len(items) != len(copies):
+        return False
+    is_tagged = None not in tags and tags != [copy.etag for copy in copies]
+    return is_tagged or all(has_members_of(*both) for both in zip(items, mine, strict=True))
 
 
 def _refused_items(answer: _Answer) -> dict[int, str | None]:

@@ -338,7 +338,7 @@ def _decorated(
         except Exception:
             tell_answer(exchange, protection.resource, None)
             raise
-        if isinstance(response, Unmade) and protection.resource is None:
+        if protection.resource is None and isinstance(response, Unmade):
             return response.answer  # it is tagged, and told of, once it is made
         if decided.receivers or not exchange.is_read or exchange.settings.shows_decisions:
             tell_answer(exchange, protection.resource, response)

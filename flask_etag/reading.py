@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,6 @@ from flask_etag.preconditions import Representation
 from flask_etag.resources import HASHED, Resource
 
 _NO_FIELDS: Mapping[str, str] = {}
-_NOTHING_JUDGED = nullcontext()
 
 
 def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
@@ -32,7 +30,6 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     """
     target = resource.load(exchange.url_arguments)
     settings = exchange.settings
-    is_conditional = exchange.is_conditional()
     fingerprint = resource.validator(target)
     if fingerprint is None:
         opaque = etag = None
@@ -42,20 +39,23 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         if fingerprint.content is not None:
             exchange.environ[HASHED] = resource, target, fingerprint.content
     fields = _NO_FIELDS
-    judged: AbstractContextManager[None] = _NOTHING_JUDGED
-    preconditions = exchange.preconditions() if is_conditional else None
+    judged: Representation | None = None
+    preconditions = exchange.preconditions() if exchange.is_conditional() else None
     is_unchanged = preconditions is not None and preconditions.at_a_glance(exchange.method, etag) is not None
-    if resource.has_fields or (is_conditional and not is_unchanged):
+    if resource.has_fields or (preconditions is not None and not is_unchanged):
         current = resource.representation(target, fingerprint, settings, opaque)
         fields = resource.fields(target, current)
         if preconditions is not None:
             is_unchanged = exchange.is_unchanged(preconditions, current)
-            judged = exchange.conditions_hidden(current)
+            judged = current
     if is_unchanged:
         return exchange.not_modified(etag, fields)
-    with judged:
+    if judged is None:
         response, etag = _served(exchange, resource, target, etag)
-    if response.status_code == 304 and opaque is None:  # by the tag that what answers below gives it
+    else:
+        with exchange.conditions_hidden(judged):
+            response, etag = _served(exchange, resource, target, etag)
+    if opaque is None and response.status_code == 304:  # by the tag that what answers below gives it
         exchange.outcome = "unchanged"
     if response.status_code // 100 == 2 or exchange.outcome is not None:
         exchange.describe(response, etag, fields)
@@ -66,11 +66,11 @@ def _served(
     exchange: Exchange, resource: Resource[..., Any], target: Any, etag: str | None
 ) -> tuple[Response, str | None]:
     """Run the view; return its answer, and the tag of what it has left."""
-    serve = serve_watched if exchange.settings.is_watched else _serve
+    serve = partial(serve_watched, exchange, resource) if exchange.settings.is_watched else exchange.serve
     store = owner_of(target)
     if store is None:
         try:
-            return serve(exchange, resource, target), etag
+            return serve(target), etag
         except Exception as error:
             _refuse_behind(error, target)
             raise
@@ -84,7 +84,7 @@ def _served(
     watch = store.watch(target, terms)
     try:
         with watch:
-            response = serve(exchange, resource, target)
+            response = serve(target)
     except Exception as error:
         _refuse_behind(error, target, is_part_done=watch.has_committed)
         raise
@@ -117,10 +117,6 @@ def _is_handled(error: Exception) -> bool:
     kinds = [kind for kind in type(error).__mro__ if kind not in Exception.__mro__]
     handlers = [current_app.error_handler_spec[name][None] for name in (None, *request.blueprints)]
     return any(kind in each for each in handlers for kind in kinds)
-
-
-def _serve(exchange: Exchange, _: Resource[..., Any], target: Any) -> Response:
-    return exchange.serve(target)
 
 
 def _nothing() -> None:

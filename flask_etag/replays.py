@@ -13,6 +13,7 @@ both come with one commit, the view's only one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from inspect import iscoroutinefunction
 from io import BytesIO
@@ -20,7 +21,7 @@ from os import urandom
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
 
@@ -432,21 +433,43 @@ def _read(exchange: Exchange, url: str) -> tuple[Response, EntityTag] | None:
         path, _, query = url.partition("?")
         below = unquote_to_bytes(path).decode("latin-1").removeprefix(environ.get("SCRIPT_NAME", ""))
         environ |= {"PATH_INFO": below, "QUERY_STRING": query}
-    with app.request_context(environ):
-        try:
-            response = app.make_response(app.preprocess_request() or app.dispatch_request())
+    endpoint = None
+    try:
+        with _request_within(app, environ):
+            endpoint = request.endpoint
+            try:
+                response = app.make_response(app.preprocess_request() or app.dispatch_request())
+            except HTTPException:
+                return None
             for finish in finishing:
                 response = finish(response)
-        except HTTPException:
-            return None
-        except Exception:
-            log.logger.exception(
-                "%s has failed to read what a request under replay= has written before: that is answered without "
-                "content.",
-                request.endpoint,
-            )
-            return None
-        if response.status_code != 200 or not response.is_sequence or "ETag" not in response.headers:
-            return None
+    except Exception:
+        log.logger.exception(
+            "%s has failed to read what a request under replay= has written before: that is answered without "
+            "content.",
+            endpoint,
+        )
+        return None
+    if response.status_code != 200 or not response.is_sequence or "ETag" not in response.headers:
+        return None
     [etag] = TagList.parse(response.headers["ETag"]).members
     return response, etag
+
+
+@contextmanager
+def _request_within(app: Flask, environ: dict[str, Any]) -> Iterator[None]:
+    """Enter the context of a request within another's; the other has its ``g`` back afterwards.
+
+    Flask gives both one ``g``. What hooks of the inner request put there in the place of the outer's is undone, or
+    they would close the one twice, and the other never. What they only take away is closed.
+    """
+    outer, replaced = {name: g.get(name) for name in g}, []
+    try:
+        with app.request_context(environ):
+            try:
+                yield
+            finally:
+                replaced = [name for name, value in outer.items() if g.get(name) is not value]
+    finally:
+        for name in replaced:
+            setattr(g, name, outer[name])

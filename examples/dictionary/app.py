@@ -2,7 +2,7 @@
 
 from threading import Lock
 
-from flask import Flask, request
+from flask import Flask, abort, request
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
 
@@ -27,6 +27,8 @@ def read_note(note):
 @app.put("/notes/<name>")
 @require_if_match(find_note, create=True)  # If-None-Match: * creates
 def replace_note(note, name):
+    if not (isinstance(request.json, dict) and isinstance(request.json.get("body"), str)):
+        abort(400, "A note is an object that has a body, a text.")
     notes[name] = {"body": request.json["body"]}
     return notes[name], 200 if note else 201
 

@@ -1,6 +1,6 @@
 """Notes in a table, read and saved under their version."""
 
-from flask import Flask, request
+from flask import Flask, abort, request
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
@@ -31,6 +31,8 @@ def read_note(note):
 @app.put("/notes/<int:note_id>")
 @require_if_match(find_note)  # 428 without If-Match, 412 when another was first
 def replace_note(note):
+    if not (isinstance(request.json, dict) and isinstance(request.json.get("body"), str)):
+        abort(400, "A note is an object that has a body, a text.")
     note.body = request.json["body"]
     db.session.commit()
     return {"body": note.body}

@@ -111,9 +111,11 @@ def create_app(url: str, **config: Any) -> Flask:
     @app.put("/notes/<int:note_id>")
     @require_if_match(find_note, create=True)
     def replace_note(note: Note | None, note_id: int) -> dict[str, Any]:
+        sent = request.get_json()
+        if not (isinstance(sent, dict) and all(isinstance(sent.get(name, ""), str) for name in ("title", "body"))):
+            abort(400, "A note is an object; its title and its body are texts.")
         note = note or Note(id=note_id)
         db.session.add(note)
-        sent = request.get_json()
         note.title, note.body = sent.get("title", note.title), sent.get("body", note.body)
         db.session.commit()
         return dump(note)

@@ -14,6 +14,8 @@ from sqlalchemy.orm import configure_mappers
 
 from flask_etag.decisions import decided
 from tests.audit_trail import history
+from tests.world.bodies import odd, wrong
+from tests.world.bodies import put as put_body
 from tests.world.racing import Racer
 
 
@@ -169,3 +171,14 @@ def test_what_was_deleted_has_no_changes(app: Flask, saved: tuple[FlaskClient, l
         history.db.session.delete(history.db.session.get_one(history.Note, 1))
         history.db.session.commit()
     assert client.get("/notes/1/changes", query_string={"since": tags[0]}).status_code == 410
+
+
+def test_what_is_no_note_is_refused_and_leaves_no_history(app: Flask) -> None:
+    client = app.test_client()
+    put(client, "ann", {"If-None-Match": "*"}, body="first")
+    app.testing = False
+    for name, body in {**wrong("body"), **odd("body")}.items():
+        before = client.get("/notes/1/history").data
+        status = put_body(client, "/notes/1", body)
+        assert status != 500 or name in odd("body"), name
+        assert status < 300 or client.get("/notes/1/history").data == before

@@ -54,7 +54,7 @@ def create_app(url: str) -> Flask:
     def read_note(note: Note) -> dict[str, Any]:
         return {"body": note.body}
 
-    def create(key: str, digest: str) -> Note | None:
+    def create(key: str, digest: str, body: str) -> Note | None:
         """Create what the key is for; return nothing if another request with it was first."""
         creation = Creation(key=key, request=digest)
         db.session.add(creation)
@@ -63,7 +63,7 @@ def create_app(url: str) -> Flask:
         except IntegrityError:
             db.session.rollback()
             return None
-        note = Note(body=request.get_json()["body"])
+        note = Note(body=body)
         db.session.add(note)
         db.session.flush()
         creation.note_id = note.id
@@ -71,22 +71,24 @@ def create_app(url: str) -> Flask:
 
     @app.post("/notes")
     def create_note() -> Any:
-        sent = request.headers.get("Idempotency-Key", "")
-        if not 1 <= len(sent) <= 100:
+        name, sent = request.headers.get("Idempotency-Key", ""), request.get_json()
+        if not 1 <= len(name) <= 100:
             abort(400, "Idempotency-Key is missing, or too long.")
+        if not (isinstance(sent, dict) and isinstance(sent.get("body"), str)):
+            abort(400, "A note is an object that has a body, a text.")
         # Of two users, none gets what is the other's. A digest is short, and no collation takes two for one.
-        key = sha256(json.dumps([request.headers.get("User", ""), sent]).encode()).hexdigest()
+        key = sha256(json.dumps([request.headers.get("User", ""), name]).encode()).hexdigest()
         digest = sha256(request.get_data()).hexdigest()
         known, status = db.session.get(Creation, key), 200
         if known is None:
             try:
-                note, status = create(key, digest), 201
+                note, status = create(key, digest, sent["body"]), 201
             except OperationalError as error:
                 if error.connection_invalidated:
                     raise  # there is no database
                 db.session.rollback()  # several have waited for one that was rolled back: MariaDB says deadlock
                 return (
-                    {"message": "Another request with this key is going on. Send it again."},
+                    {"message": "The database gave it up, for another with this key, perhaps. Send it again."},
                     409,
                     {"Retry-After": "1"},
                 )

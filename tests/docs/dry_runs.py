@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Flask, Response, abort, g, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Text, event
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import Connection, Engine, Text, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from werkzeug.http import parse_list_header
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
@@ -44,15 +44,19 @@ def commit_unless_dry() -> None:
         db.session.commit()
 
 
-@event.listens_for(db.session, "before_commit")
-def refuse_to_save(session: Session) -> None:
-    """Let no view save that commits by itself: it was never made to be tried out."""
-    if has_request_context() and is_dry_run() and not session.in_nested_transaction():
-        abort(501, "This cannot be tried out. Nothing was saved.")
+@event.listens_for(Engine, "commit")
+def refuse_to_save(connection: Connection) -> None:
+    """Let nobody commit by whatever session or connection: such a view was never made to be tried out."""
+    if has_request_context() and is_dry_run():
+        connection.connection.rollback()  # SQLAlchemy does not, if this event raises
+        g.is_refused = True
+        abort(501)
 
 
 def tell_of_dry_run(response: Response) -> Response:
-    if is_dry_run() and ("is_tried_out" in g or 400 <= response.status_code < 500):
+    if "is_refused" in g and "is_tried_out" not in g:  # whatever the view has made of that
+        return Response("This cannot be tried out, since it commits by itself.", 501)
+    if is_dry_run() and response.status_code < 500 and ("is_tried_out" in g or response.status_code >= 400):
         response.headers["Preference-Applied"] = "tx=rollback"
         response.headers["Cache-Control"] = "no-store"
         if response.status_code < 300:
@@ -79,11 +83,14 @@ def create_app(url: str) -> Flask:
     @app.put("/notes/<int:note_id>")
     @require_if_match(find_note, create=True)
     def replace_note(note: Note | None, note_id: int) -> tuple[dict[str, Any], int]:
+        sent = request.get_json()
+        if not (isinstance(sent, dict) and isinstance(sent.get("body"), str)):
+            abort(400, "A note is an object that has a body, a text.")
         status = 200 if note else 201
         if note is None:
             note = Note(id=note_id)
             db.session.add(note)
-        note.body = request.get_json()["body"]
+        note.body = sent["body"]
         db.session.flush()  # here the database refuses what is stale
         answer = {"body": note.body}
         commit_unless_dry()

@@ -34,10 +34,13 @@ def shown(page: str, section: str | None = None) -> str:
 def run(page: str, section: str | None = None) -> ModuleType:
     """Run what :func:`shown` returns, in the folder that is the current one.
 
+    :param page: its name; or the path of a Python file, from the folder of the pages.
     :return: the module that the code makes.
     """
+    is_file = page.endswith(".py")
+    source = (ROOT / "docs" / page).read_text("utf-8") if is_file else shown(page, section)
     module = ModuleType(page.replace("-", "_"))
-    code = compile(shown(page, section), f"docs/{page}.md", "exec", dont_inherit=True)
+    code = compile(source, f"docs/{page}" if is_file else f"docs/{page}.md", "exec", dont_inherit=True)
     exec(code, vars(module))  # noqa: S102 - ours
     return module
 

@@ -369,7 +369,11 @@ def test_a_history_knows_the_tag_that_a_state_had(page: Page) -> None:
         note.body = "second"
         shown.db.session.commit()
         tags.append(str(find_note.etag_of(note)))
+        shown.db.session.delete(note)
+        shown.db.session.commit()
         assert shown.trail(1) == [{"body": "first", "etag": tags[0]}, {"body": "second", "etag": tags[1]}]
+        assert [shown.state_named(tag, 1).body for tag in tags] == ["first", "second"]
+        assert shown.state_named(None, 1) is None
     remove_versioning()
 
 
@@ -421,7 +425,7 @@ def test_guards_by_a_swap_refuse_who_is_overtaken(page: Page) -> None:
     assert saved.status_code == 200
     replace = shown.Store.replace
     shown.Store.replace = lambda store, name, seen, new: replace(store, name, {"text": "overtaken"}, new)
-    refused = client.put("/entries/one", json={}, headers=if_match(saved.headers["ETag"]))
+    refused = client.put("/entries/one", json={"text": "third"}, headers=if_match(saved.headers["ETag"]))
     assert (refused.status_code, refused.json["reason"]) == (409, "conflict")
 
 

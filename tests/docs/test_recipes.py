@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from time import sleep
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, event, update
+from sqlalchemy import delete, event, insert, update
+from sqlalchemy.orm import Session
+from werkzeug.exceptions import HTTPException
 
+from flask_etag import Decision, decided
 from tests.docs import creating_once, dry_runs
 from tests.world.racing import Racer, in_thread
-
-
-def served(recipe: Any, url: str) -> Iterator[Flask]:
-    app: Flask = recipe.create_app(url)
-    app.testing = True
-    with app.app_context():
-        recipe.Base.metadata.create_all(recipe.db.engine)
-    yield app
-    with app.app_context():
-        recipe.db.session.rollback()
-        recipe.Base.metadata.drop_all(recipe.db.engine)
-        recipe.db.engine.dispose()
-
-
-@pytest.fixture
-def dry(empty_url: str) -> Iterator[Flask]:
-    yield from served(dry_runs, empty_url)
-
-
-@pytest.fixture
-def creating(empty_url: str) -> Iterator[Flask]:
-    yield from served(creating_once, empty_url)
-
 
 DRY = {"Prefer": "respond-async, tx=rollback"}
 
@@ -115,6 +95,58 @@ def test_a_view_that_commits_by_itself_cannot_be_tried_out(dry: Flask) -> None:
         assert (tried.status_code, "Preference-Applied" in tried.headers) == (status, False)
     assert client.get("/notes/1").status_code == 404
     assert client.post("/notes").status_code == 201
+
+
+@pytest.mark.parametrize("answered", [200, 409])
+@pytest.mark.parametrize("swallowed", [True, False], ids=["swallowed", "raised"])
+def test_what_commits_past_the_session_saves_nothing_in_a_dry_run(
+    dry: Flask, answered: int, swallowed: bool
+) -> None:
+    def by_connection() -> None:
+        with dry_runs.db.engine.begin() as connection:
+            connection.execute(insert(dry_runs.Note).values(id=1, version="made", body="made"))
+
+    def by_session() -> None:
+        with Session(dry_runs.db.engine) as session:
+            session.add(dry_runs.Note(id=1, body="made"))
+            session.commit()
+
+    @dry.post("/tried/<any(connection, session):way>")
+    def try_and_make(way: str) -> tuple[str, int]:
+        dry_runs.commit_unless_dry()
+        return make(way)
+
+    @dry.post("/<any(connection, session):way>")
+    def make(way: str) -> tuple[str, int]:
+        with suppress(HTTPException) if swallowed else nullcontext():
+            by_connection() if way == "connection" else by_session()
+        return "", answered
+
+    client = dry.test_client()
+    for way in ("connection", "session"):
+        tried = client.post(f"/{way}", headers=DRY)
+        assert (tried.status_code, "Preference-Applied" in tried.headers) == (501, False)
+        tried = client.post(f"/tried/{way}", headers=DRY)
+        assert tried.status_code == (answered if swallowed else 501)
+        assert ("Preference-Applied" in tried.headers) == swallowed
+        assert client.get("/notes/1").status_code == 404
+    assert client.post("/session").status_code == answered
+    assert client.get("/notes/1").status_code == 200
+
+
+def test_what_a_receiver_commits_is_not_saved_in_a_dry_run(dry: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    @decided.connect_via(dry)
+    def keep(_: Flask, decision: Decision) -> None:
+        if decision.outcome != "accepted":
+            return
+        with Session(dry_runs.db.engine) as session:
+            session.add(dry_runs.Note(id=2, body="kept"))
+            session.commit()
+
+    tried = put(dry, "first", if_none_match="*", **DRY)
+    assert (tried.status_code, is_dry(tried)) == (201, True)
+    assert [dry.test_client().get(f"/notes/{note}").status_code for note in (1, 2)] == [404, 404]
+    assert "501" in caplog.text
 
 
 def create(app: Flask, key: str | None, body: str = "made", user: str = "ann") -> Any:

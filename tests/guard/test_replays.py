@@ -858,6 +858,50 @@ def test_without_a_view_to_read_by_it_is_204(sqlite: Desk) -> None:
     assert again.headers["Content-Location"] == "/hidden/1"
 
 
+@pytest.mark.parametrize("taken", [True, False], ids=["taken out", "left there"])
+@pytest.mark.parametrize("each", [True, False], ids=["each request", "once needed"])
+def test_what_hooks_keep_in_g_is_closed_once_each_and_used_before(sqlite: Desk, each: bool, taken: bool) -> None:
+    """Flask has one ``g`` for the request and the one within it that reads."""
+    opened, closed, used = [], [], []
+
+    @sqlite.app.before_request
+    def open_one() -> None:
+        if each or "own" not in g:
+            g.own = object()
+            opened.append(g.own)
+
+    @sqlite.app.after_request
+    def use(response: Response) -> Response:
+        used.append(g.own if each else None)
+        return response
+
+    @sqlite.app.teardown_request
+    def close(_: BaseException | None) -> None:
+        own = g.pop("own", None) if taken or not each else g.own
+        closed.extend([] if own is None else [own])
+
+    old = sqlite.tag()
+    assert sqlite.put("second", old).status_code == 200
+    del opened[:], closed[:], used[:]
+    assert sqlite.put("second", old).status_code == 200
+    assert len(opened) == len(closed) == (2 if each else 1)
+    assert set(opened) == set(closed)
+    assert not each or used == [opened[0]]
+
+
+def test_where_the_end_of_the_read_fails_it_is_204(sqlite: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    @sqlite.app.teardown_request
+    def fail(_: BaseException | None) -> None:
+        if request.method == "GET" and "Fails" in request.headers:
+            raise LookupError("at the end")
+
+    headers = {"If-Match": sqlite.tag(), "Fails": "1"}
+    answers = [sqlite.open("PUT", json={"body": "second"}, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 204]
+    assert {answer.headers["ETag"] for answer in answers} == {sqlite.tag()}
+    assert "at the end" in caplog.text
+
+
 @pytest.mark.parametrize("rule", ["/pages/<int:page>/notes/<int:note_id>", "/streamed/<int:note_id>"])
 def test_a_read_that_needs_more_or_is_streamed_is_none(sqlite: Desk, rule: str) -> None:
     @resource

@@ -61,10 +61,11 @@ class NoteView(View):  # type: ignore[misc]
         if refusal := judged(request, EntityTag(note.version)):
             return refusal
         try:
-            new = {"version": uuid4().hex, "body": str(json.loads(request.body)["body"])}
-            new["body"].encode()  # half of a surrogate pair is no text
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            body = json.loads(request.body)["body"]
+            body.encode()  # only a text can be; half of a surrogate pair cannot
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadRequest from error
+        new = {"version": uuid4().hex, "body": body}
         if not Note.objects.filter(pk=note_id, version=note.version).update(**new):
             return self.put(request, note_id)  # another was first: it is judged again, by what that has left
         return shown(Note(id=note_id, **new))

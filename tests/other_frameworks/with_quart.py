@@ -41,9 +41,9 @@ async def replace_note(note_id: int) -> Any:
     if refusal := judged(EntityTag(note["version"])):
         return refusal
     try:  # no await since the check: nobody else here has run
-        body = str(json.loads(sent)["body"])
-        body.encode()  # half of a surrogate pair is no text
-    except (ValueError, KeyError, TypeError, RecursionError):
+        body = json.loads(sent)["body"]
+        body.encode()  # only a text can be; half of a surrogate pair cannot
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         abort(400)
     note.update(version=uuid4().hex, body=body)
     return {"body": note["body"]}, {"ETag": str(EntityTag(note["version"]))}

@@ -39,9 +39,9 @@ async def note(request: Request) -> Response:
         return refusal
     if request.method == "PUT":  # no await since the check: nobody else in this process has run
         try:
-            body = str(json.loads(sent)["body"])
-            body.encode()  # half of a surrogate pair could be kept, and never be answered
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            body = json.loads(sent)["body"]
+            body.encode()  # only a text can be; half of a surrogate pair could be kept, and never be answered
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise HTTPException(400) from error
         stored.update(version=uuid4().hex, body=body)
     return JSONResponse({"body": stored["body"]}, headers={"ETag": str(EntityTag(stored["version"]))})

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from functools import cache
+from typing import Any
 
+from benchmarks.page import told
+from benchmarks.shares import STEPS
 from tests import ROOT
 
 MEASURED = {
-    "body hash, 200": 57,
-    "body hash, 304": 72,
-    "version, 200": 63,
-    "version, 304": 29,
-    "version_column, 200": 65,
-    "version_column, 304": 31,
-    "content_hash, 200": 75,
-    "content_hash, 304": 41,
-    "content_hash, content_of, 200": 60,
-    "Versioned, 200": 83,
-    "Versioned, 304": 39,
+    "body hash, 200": 39,
+    "body hash, 304": 57,
+    "version, 200": 43,
+    "version, 304": 13,
+    "version_column, 200": 44,
+    "version_column, 304": 14,
+    "content_hash, 200": 54,
+    "content_hash, 304": 24,
+    "content_hash, content_of, 200": 38,
+    "Versioned, 200": 66,
+    "Versioned, 304": 24,
     "guarded PUT": 303,
     "refused PUT": -259,
     "guarded PUT, content_hash": 925,
@@ -31,12 +36,17 @@ def alarm(calls: int) -> float:
     return calls + 0.15 * abs(calls) + 10
 
 
-def test_no_request_costs_much_more_than_it_did() -> None:
-    """In a process of its own, where nobody else traces calls or has wrapped what is called."""
-    program = (
-        "from benchmarks.costs import counted, over_their_floors\n"
-        "for name, calls in over_their_floors(counted()).items(): print(name, calls, sep=':')"
-    )
+@cache
+def counted() -> Any:
+    """Count in a process of its own, where nobody else traces calls or has wrapped what is called."""
+    program = """
+import json
+from benchmarks.costs import counted, over_their_floors
+from benchmarks.shares import shares, shown
+found = shares()
+calls = {name: {step: share.calls for step, share in each.items()} for name, each in found.items()}
+print(json.dumps({"over": over_their_floors(counted()), "shares": calls, "shown": shown(found)}))
+"""
     ran = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -45,5 +55,31 @@ def test_no_request_costs_much_more_than_it_did() -> None:
         text=True,
         check=True,
     )
-    costs = {name: int(calls) for name, calls in (line.split(":") for line in ran.stdout.splitlines())}
+    return json.loads(ran.stdout)
+
+
+def test_no_request_costs_much_more_than_it_did() -> None:
+    costs = counted()["over"]
     assert {name for name, calls in MEASURED.items() if costs[name] > alarm(calls)} == set(), costs
+
+
+def test_what_each_promise_costs_adds_up_to_what_the_request_does() -> None:
+    for request, shares in counted()["shares"].items():
+        assert sum(shares.values()) == counted()["over"][request]
+        assert all(shares[step.what] > 0 for step in STEPS)
+
+
+def test_the_docs_say_what_each_promise_costs() -> None:
+    """As well as a smoke alarm can tell: ``make costs WRITE=1`` writes it."""
+    before, now = (rows_of(text) for text in (told("what each promise costs"), counted()["shown"]))
+    assert before.keys() == now.keys()
+    for what, known in before.items():
+        assert len(known) == len(now[what]), what
+        for was, calls in zip(known, now[what], strict=True):
+            assert abs(calls - was) <= alarm(was) - was, (what, known, now[what])
+
+
+def rows_of(text: str) -> dict[str, list[int]]:
+    """Return the figures of each row of a table, by what its first cell says."""
+    rows = [row.strip("| ").split(" | ") for row in text.splitlines()[2:]]
+    return {row[0]: [int(cell) for cell in row[2:] if cell.strip()] for row in rows}

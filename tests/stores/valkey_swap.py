@@ -34,8 +34,8 @@ def create_app() -> Flask:
     @require_if_match(find_memo, create=True)
     def replace_memo(memo: bytes | None, name: str) -> Any:
         sent = request.get_json()
-        if not isinstance(sent, dict):  # Flask answers a text as HTML, and a number not at all
-            abort(400, "A memo is an object.")
+        if not (isinstance(sent, dict) and all(isinstance(each, str | int) for each in sent.values())):
+            abort(400, "A memo is an object of texts and integers.")  # what is deep could be kept, and never read
         new = json.dumps(sent).encode()
         condition = ["NX"] if memo is None else ["IFEQ", memo]
         if not store.execute_command("SET", f"memo:{name}", new, *condition):

@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, abort, request
 from flask_sqlalchemy import SQLAlchemy
 from redis import Redis, RedisError
 from sqlalchemy.orm import DeclarativeBase, Mapped, make_transient_to_detached, mapped_column
@@ -72,7 +72,10 @@ def create_app() -> Flask:
     @app.put("/notes/<int:note_id>")
     @require_if_match(find_note)
     def replace_note(note: Note) -> Any:
-        note.number = request.get_json()["number"]
+        sent = request.get_json()
+        if not (isinstance(sent, dict) and type(sent.get("number")) is int and abs(sent["number"]) < 2**31):
+            abort(400, "A note is an object that has a number.")
+        note.number = sent["number"]
         db.session.commit()
         return {"number": note.number}
 
