@@ -413,7 +413,7 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
     name = _named(of.outcome)
     if (
         of.outcome.error is not None
-        and "InFailedSqlTransaction" in of.outcome.error.text
+        and of.outcome.error.name == "InternalError"
         and "die" in heads(of.trial.steps)
     ):
         return  # PostgreSQL takes nothing more after the error that the view has swallowed

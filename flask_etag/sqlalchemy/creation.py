@@ -350,7 +350,7 @@ class Creation:
         claim = RowClaim(self.terms, target, session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
-            if databases.read(connection, claim.row, ()) is None:
+            if databases.read(connection, claim.row, (), "shared") is None:
                 return None  # it was undone with a savepoint, and its session still has it
             if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
                 log.once(
