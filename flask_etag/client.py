@@ -123,7 +123,10 @@ ABSENT = Copy(None, None)
 
 
 class ClientError(Exception):
-    """What the functions of this module raise. Nothing was saved, unless it is :class:`Unknown`."""
+    """What the functions of this module raise. Nothing was saved, unless it is :class:`Unknown`.
+
+    Or, of what may be made twice, it was saved, the answer was lost, and another has undone it since.
+    """
 
 
 class Clash(ClientError):
