@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from copy import copy
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from flask_etag.errors import PreconditionFailed, PreconditionRequired
 from flask_etag.exchange import Exchange
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.resources import Resource
-from flask_etag.writing import Target
+from flask_etag.writing import Target, holding
 
 Item = tuple[EntityTag | str | None, Mapping[str, Any]]
 """One item of a request: its entity tag, as in If-Match, and the loader's arguments, by name."""
@@ -68,10 +68,14 @@ class Batch:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock that ``lock=`` gives for each item: once, where two items name the same resource."""
+        """Hold the lock that ``lock=`` gives for each item: once, where two items have the same."""
+        locks: list[AbstractContextManager[Any]] = []
         with ExitStack() as stack:
             for index in self._items_to_lock() if self._has_locks else ():
-                stack.enter_context(self._targets[index].locked())
+                lock = self._targets[index].lock()
+                if not any(lock is each for each in locks):
+                    locks.append(lock)
+                    stack.enter_context(holding(lock))
             yield
 
     def load(self, unit: Unit) -> None:

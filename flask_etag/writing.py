@@ -45,6 +45,8 @@ def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Res
             # cannot be read, or a part of this write is done, the answer is only that they met.
             try:
                 _judge_again(subject, unit, refusal)
+            except Refused as again:
+                refusal = again
             except Exception as error:
                 if isinstance(error, HTTPException) or cause_of(error) is None:
                     raise
@@ -117,14 +119,27 @@ def _judge_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
     """Judge a refused request by the state that won, once its writer is done.
 
     :raises PreconditionFailed: if a condition no longer holds; a loader's own refusal, if it has one now.
+    :raises Refused: if it meets what it has committed itself, or cannot be loaded.
     """
     unit.roll_back(wait=refusal.cause == "conflict")
     try:
         if refusal.cause != "partial":  # where a part is done, it would be wrong to say that nothing was changed
-            subject.load(unit)
+            _load_again(subject, unit, refusal)
             subject.judge()
     finally:
         unit.roll_back()
+
+
+def _load_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
+    """Load what a refused request names; an error of the loader's makes no 500 of a refusal, and is logged."""
+    try:
+        subject.load(unit)
+    except (HTTPException, Refused):
+        raise
+    except Exception as error:
+        if cause_of(error) is None:
+            log.logger.exception("A refused write cannot be judged again, so that it is answered 409.")
+        raise refusal from error
 
 
 class Subject(Protocol):
@@ -192,23 +207,11 @@ class Target:
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the resource's own lock, if it has one."""
-        return self._locked() if self._resource.has_lock else _NOTHING_LOCKED
+        return holding(self.lock()) if self._resource.has_lock else _NOTHING_LOCKED
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the resource's own lock; what has to wait for it for too long has met another write."""
-        lock = self._resource.locked(self._exchange.url_arguments)
-        try:
-            lock.__enter__()
-        except TimeoutError as error:
-            raise WriteConflict("busy") from error
-        try:
-            yield
-        except BaseException as error:
-            lock.__exit__(type(error), error, error.__traceback__)
-            raise
-        else:
-            lock.__exit__(None, None, None)
+    def lock(self) -> AbstractContextManager[Any]:
+        """Return the resource's own lock, not entered yet."""
+        return self._resource.locked(self._exchange.url_arguments)
 
     def load(self, unit: Unit) -> None:
         """Load the target, and claim what was loaded."""
@@ -295,6 +298,22 @@ class Target:
         if self._resource.stands_for_nothing(target):
             return None
         return self._resource.etag_field(target, self._exchange.settings)
+
+
+@contextmanager
+def holding(lock: AbstractContextManager[Any]) -> Iterator[None]:
+    """Hold a resource's own lock; what has to wait for it for too long has met another write."""
+    try:
+        lock.__enter__()
+    except TimeoutError as error:
+        raise WriteConflict("busy") from error
+    try:
+        yield
+    except BaseException as error:
+        lock.__exit__(type(error), error, error.__traceback__)
+        raise
+    else:
+        lock.__exit__(None, None, None)
 
 
 def _describes_target(status: int, method: str) -> bool:

@@ -25,6 +25,7 @@ from flask_etag.sqlalchemy.models import (
     is_versioned,
     key_of,
     names_of_columns,
+    state_in_session,
     version_key,
 )
 
@@ -163,12 +164,16 @@ class Creation:
                 set_committed_value(made.obj(), name, version)  # or a loader that locks takes it for stale
             self._versions[made] = version
 
+    def has_made(self, row: Row) -> bool:
+        """Tell whether an object that the request has made is one of a row, and is not undone."""
+        return any(_names(made, row) for made in self._made)
+
     def replacing(self, connection: Connection, state: InstanceState[Any]) -> None:
         """Note an object that a flush is about to change or delete, unless the request has made it."""
         is_own = any(state is made for made in self._made)
         if not is_own and state.key is not None:
             row = Row(state.mapper, key_of(state))
-            is_own = any(_names(made, row) for made in self._made) or self._has_inserted(connection, row)
+            is_own = self.has_made(row) or self._has_inserted(connection, row)
         if not is_own:
             self._replaced.append(state)
         elif state not in self._made:
@@ -327,16 +332,19 @@ class Creation:
             raise RuntimeError(_CANNOT_BE_ASKED)
 
     def claim_on(self, target: object) -> RowClaim | None:
-        """Claim what the URL names by now; ``None`` where that is in no session.
+        """Claim what the URL names by now; ``None`` where that is in no session, or not there any more.
 
         :raises StaleDataError: if another has made it.
         """
-        state = instance_state(target) if hasattr(target, "_sa_instance_state") else None
-        if state is None or state.key is None or state.session is None:
+        state = state_in_session(target)
+        if state is None:
             return None
-        claim = RowClaim(self.terms, target, state.session)
+        session: Any = state.session
+        claim = RowClaim(self.terms, target, session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
+            if databases.read(connection, claim.row, ()) is None:
+                return None  # it was undone with a savepoint, and its session still has it
             if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
                 log.once(
                     "refused, since it changed what its loader did not find before, and finds now. If nobody else "
@@ -345,7 +353,7 @@ class Creation:
             self.refuse()
         self.is_doubtful, self.refusal, self.claim = False, None, claim
         if not any(state is made for made in self._made) and state.persistent and not state.modified:
-            state.session.expire(target)  # the view has not asked for it, and is going to see what it then has
+            session.expire(target)  # the view has not asked for it, and is going to see what it then has
         if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
             claim.has_committed = True
             versions = [version for made, version in self._versions.items() if _names(made, claim.row)]
@@ -387,7 +395,7 @@ class Creation:
         executed = self._executed_on(row)
         if any(statements.may_delete(each.statement) and each.rowcount for each in executed):
             return False
-        return any(_names(each, row) for each in self._made) or self._has_inserted(connection, row)
+        return self.has_made(row) or self._has_inserted(connection, row)
 
     def _may_have_changed(self, row: Row) -> bool:
         """Tell whether the request may have changed a row that it has not made."""

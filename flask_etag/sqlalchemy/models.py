@@ -390,6 +390,12 @@ def loaded_names(state: InstanceState[Any]) -> list[str]:
     return [each.key for each in state.mapper.column_attrs if each.key in loaded or each.key in expired]
 
 
+def state_in_session(target: object) -> InstanceState[Any] | None:
+    """Return the state of an object that a session has loaded, or sent; ``None`` for whatever is none."""
+    state = instance_state(target) if hasattr(target, "_sa_instance_state") else None
+    return None if state is None or state.key is None or state.session is None else state
+
+
 def columns_of(state: InstanceState[Any], besides: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return what an object has loaded of its columns, to be kept: a later change in place does not change it.
 

@@ -106,12 +106,18 @@ class SessionUnit:
                 _units.reset(self._token)
 
     def claim(self, target: object, terms: Terms) -> RowClaim | Creation:
-        """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
+        """Claim what was loaded, or what is to be made where that is ``None``, before it is judged.
+
+        :raises Refused: if the request has made and committed that before it was refused.
+        """
         if target is None:
             return self._creations.add(terms, self._of_application)
         session = session_of(target)
         self._note_session(session)
-        claim = RowClaim(terms, target, session)
+        of_caller = (each for unit in _units.get() for each in unit._claims if each.target is target)
+        claim = RowClaim(terms, target, session, next((each.columns for each in of_caller), None))
+        if self._creations.have_made(claim.row):  # it is judged again, and meets what it has committed itself
+            raise Refused("partial")
         if session not in self._begun and session.in_transaction():  # it had begun before the request
             self._begun[session] = claim.connection_of_session()
         claim.is_judged = False
@@ -210,6 +216,8 @@ class SessionUnit:
         self._read_back_all()
         if is_done:
             self._refuse_what_is_broken()
+            for claim in self._claims:
+                claim.refuse_to_be_replaced()
         self._raise_if_refused(is_done=is_done)
         if self._plan is not None and is_done:
             self._plan.before_answer()
@@ -271,7 +279,7 @@ class SessionUnit:
     @property
     def has_committed(self) -> bool:
         """Whether the request has committed a change of what it has claimed."""
-        return any(claim.has_committed for claim in self._claims)
+        return any(claim.is_done_in_part for claim in self._claims)
 
     # What the events tell.
 
@@ -308,6 +316,8 @@ class SessionUnit:
             if claim.row.is_named_by(mapper, key):  # delete() and add() of one key become an UPDATE
                 deleted = None if replaced is None else instance_state(replaced)
                 claim.before_flush_writes(connection, transaction.depth, target, deleted, session)
+            elif claim.row.table == databases.table_of(mapper):
+                claim.has_company = True
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is changed or deleted."""
@@ -355,6 +365,8 @@ class SessionUnit:
         concerned: list[RowClaim] = []
         transaction = self._transactions[connection]
         for claim in [claim for claim in self._claims if not claim.is_elsewhere(connection)]:
+            if not is_of_flush:
+                claim.note_company(statement, tables)
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
@@ -650,6 +662,7 @@ class SessionUnit:
                 connection = self._connection_of(claim)
                 claim.refuse_what_cannot_hold(connection)
                 claim.hold(connection, self._depth(connection), "shared")
+            claim.refuse_to_be_replaced()
 
     def _connection_of(self, claim: RowClaim) -> Connection:
         """Return the connection of a claim's session, which gives none after a commit in a savepoint's block."""

@@ -162,6 +162,14 @@ def test_a_batch_never_waits_for_its_own_locks(names: list[Any], status: int) ->
         assert app.test_client().patch("/", json=[1]).status_code == 200
 
 
+def test_one_lock_for_all_is_taken_once() -> None:
+    lock = threading.Lock()
+    app = memos_under(lambda name: lock)  # noqa: ARG005
+    answer = Racer(lambda: app.test_client().patch("/", json=[1, 2])).answer()
+    assert answer.status_code == 200
+    assert not lock.locked()
+
+
 def test_one_that_is_named_twice_is_locked_once(shelf: Flask) -> None:
     assert shelf.test_client().patch("/s?a=v1&b=v1&a=v1").status_code == 200
     assert books_of(shelf) == "321"
