@@ -390,14 +390,15 @@ class Call {
   async copyAfter(answer) {
     const {etag, content} = answer;
     const {base, mine} = this.sent;
-    if (etag && content !== undefined && hasMembersOf(content, mine)) return {content, etag};
+    const isTold = content !== undefined && hasMembersOf(content, mine);
+    if (etag && isTold) return {content, etag};
     try {
       let copy = await this.read();
       for (let look = 0; look < LOOKS && same(copy, base); look++) {
         await this.pause(); // a replica is behind
         copy = await this.read();
       }
-      const isDoubtful = same(copy, base) || (isAnybodys(answer) && content === undefined);
+      const isDoubtful = same(copy, base) || (isAnybodys(answer) && !isTold);
       if (isDoubtful && !(this.sent.isIn(copy) || readsAs(copy.content, mine))) throw new Unknown(mine, copy);
       return copy;
     } catch (error) {
