@@ -339,7 +339,7 @@ class Creation:
             raise RuntimeError(_CANNOT_BE_ASKED)
 
     def claim_on(self, target: object) -> RowClaim | None:
-        """Claim what the URL names by now; ``None`` where that is in no session, or not there any more.
+        """Claim what the URL names by now; ``None`` where that is in no session.
 
         :raises StaleDataError: if another has made it.
         """
@@ -350,8 +350,6 @@ class Creation:
         claim = RowClaim(self.terms, target, session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
-            if databases.read(connection, claim.row, (), "shared") is None:
-                return None  # it was undone with a savepoint, and its session still has it
             if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
                 log.once(
                     "refused, since it changed what its loader did not find before, and finds now. If nobody else "
