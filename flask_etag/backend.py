@@ -40,7 +40,8 @@ class Stale(Refused):
 
     def __init__(self, *details: object) -> None:
         super().__init__("conflict")
-        self.args = details or self.args
+        if details:
+            Exception.__init__(self, *details)
 
 
 class SeveralCommits(RuntimeError):
