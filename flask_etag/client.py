@@ -190,7 +190,8 @@ class Refused(ClientError):
         self.problem: JSON | None = None if answer.content is MISSING else answer.content
         detail = self.problem.get("detail") if isinstance(self.problem, dict) else None
         without = "" if answer.is_json else ", without JSON"
-        super().__init__((detail or f"The server answered {answer.status}{without}.") + hint)
+        told = detail if isinstance(detail, str) and detail else f"The server answered {answer.status}{without}."
+        super().__init__(told + hint)
 
 
 class GaveUp(ClientError):
@@ -390,6 +391,7 @@ def update_each(
     :param limits: see :class:`Limits`.
     :return: what the server answers to the request; the list of contents, if it is only known from what is there.
     :raises ClientError: as :func:`update`.
+    :raises TypeError: if a content is no object, and ``body`` is not given.
     """
     call = _Call(url, urls, **limits)
     return _run(client, call, _update_each(call, change, body or _items, unique_tags)).content
@@ -992,7 +994,12 @@ def _delete(call: _Call, base: Copy) -> Steps[Copy]:
 
 
 def _items(copies: list[Copy]) -> JSON:
-    """Return the content of a request that writes several resources, as it is if nobody says otherwise."""
+    """Return the content of a request that writes several resources, as it is if nobody says otherwise.
+
+    :raises TypeError: if a content is no object.
+    """
+    if not all(isinstance(copy.content, dict) for copy in copies):
+        raise TypeError("The ETag of each content is sent as a member of it, and one is no object: give body=.")
     return [{**copy.content, "etag": copy.etag} for copy in copies]
 
 
@@ -1036,8 +1043,12 @@ def _joined(copies: Sequence[Copy]) -> Copy:
 def _refused_items(answer: _Answer) -> dict[int, str | None]:
     """Return the index of each item that a refusal names; with a tag, where only that was altered on its way."""
     named = answer.content.get("items") if isinstance(answer.content, dict) else None
-    items = [item for item in named or () if isinstance(item, dict) and "index" in item]
-    return {item["index"]: item.get("etag") if item.get("reason") == "weakened" else None for item in items}
+    tags: dict[int, str | None] = {}
+    for item in named if isinstance(named, list) else []:
+        if isinstance(item, dict) and isinstance(item.get("index"), int):
+            etag = item.get("etag") if item.get("reason") == "weakened" else None
+            tags[item["index"]] = etag if isinstance(etag, str) else None
+    return tags
 
 
 def _changed(change: Change, content: JSON) -> JSON:
