@@ -109,9 +109,7 @@ def test_a_loader_that_commits_is_asked_when_the_view_has_ended(board: Board) ->
 
 
 @pytest.mark.parametrize("by", ["values", "ordered values"])
-def test_p1_an_update_of_several_tables_is_held_by_all_that_it_sets(
-    board_on: Callable[..., Board], by: str
-) -> None:
+def test_p1_an_update_of_several_tables_is_held_by_all(board_on: Callable[..., Board], by: str) -> None:
     """MariaDB has it: the first table is not the target's."""
     board = board_on("mariadb", Checked)
 
