@@ -100,7 +100,7 @@ def _by_key(items: JSON, member: str | None) -> _Members | None:
     found: dict[Any, JSON] = {}
     for item in items if isinstance(items, list) else ():
         name = item.get(member) if isinstance(item, dict) else None
-        if not isinstance(name, str | int) or name in found:
+        if not isinstance(name, str | int | float) or isinstance(name, bool) or name in found:
             return None
         found[name] = item
     return found
