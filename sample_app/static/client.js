@@ -621,13 +621,13 @@ function valueOtherwise(base, mine, way) {
 
 /** Whether what is there shows all that mine has changed of the base, as a server may have respelt it. */
 function isThere(base, mine, theirs) {
-  if (same(mine, base ?? undefined) || same(mine, theirs)) return true;
+  if (same(mine, base) || same(mine, theirs)) return true;
   if (isObject(base) && isObject(mine) && isObject(theirs)) {
     const names = Object.keys({...base, ...mine});
     return names.every((name) => isThere(...[base, mine, theirs].map((side) => member(side, name))));
   }
   const lists = [base, mine, theirs];
-  if (lists.every((side) => Array.isArray(side) && side.length === mine.length)) {
+  if (lists.every((side) => Array.isArray(side) && side.length === mine?.length)) {
     return mine.every((_, index) => isThere(...lists.map((side) => side[index])));
   }
   return !readsAs(base, mine) && readsAs(theirs, mine);
