@@ -317,9 +317,6 @@ KNOWN: dict[str, Trial] = {
     "made by a second session, and locked after that": Trial(
         BEGINS, "hashed", form="create", steps=["second add", {"try SQLAlchemyError": ["merge", "merge"]}]
     ),
-    "made in a savepoint that is undone, and still in memory": Trial(
-        "sqlite, memory", form="create", steps=[{"savepoint rollback": ["upsert update", "again"]}, "core delete"]
-    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

@@ -40,6 +40,7 @@ class _Executed:
     :param rows: how many rows that are.
     :ivar found: the keys of what an upsert has found, and not made, as far as could be looked for.
     :ivar rowcount: what the database has answered; ``None`` where it has refused.
+    :ivar is_committed: whether other connections can see what it has done.
     :ivar is_judged: whether the loader was asked after it, or cannot find what it has not made.
     """
 
@@ -51,6 +52,7 @@ class _Executed:
     rows: int
     found: list[tuple[Any, ...]] = field(default_factory=list)
     rowcount: int | None = None
+    is_committed: bool = False
     is_judged: bool = False
 
     def may_have_made(self, row: Row) -> bool:
@@ -234,6 +236,11 @@ class Creation:
             each for each in self._executed if each.connection is not connection or each.depth < depth
         ]
 
+    def commit(self, connection: Connection) -> None:
+        """Note that others can see what the statements of a connection have done."""
+        for each in self._executed:
+            each.is_committed = each.is_committed or each.connection is connection
+
     def release(self, connection: Connection, depth: int) -> None:
         """Let the statements of a savepoint be those of what it is in."""
         for each in self._executed:
@@ -332,7 +339,7 @@ class Creation:
             raise RuntimeError(_CANNOT_BE_ASKED)
 
     def claim_on(self, target: object) -> RowClaim | None:
-        """Claim what the URL names by now; ``None`` where that is in no session, or not there any more.
+        """Claim what the URL names by now; ``None`` where that is in no session.
 
         :raises StaleDataError: if another has made it.
         """
@@ -343,8 +350,6 @@ class Creation:
         claim = RowClaim(self.terms, target, session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
-            if databases.read(connection, claim.row, ()) is None:
-                return None  # it was undone with a savepoint, and its session still has it
             if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
                 log.once(
                     "refused, since it changed what its loader did not find before, and finds now. If nobody else "
@@ -412,7 +417,8 @@ class Creation:
 
     def _has_inserted(self, connection: Connection, row: Row) -> bool:
         """Tell whether a statement of the request's has inserted a row, and not replaced it."""
-        inserts = [each for each in self._executed_on(row) if each.may_have_made(row)]
+        seen = [each for each in self._executed_on(row) if each.is_committed or each.connection is connection]
+        inserts = [each for each in seen if each.may_have_made(row)]
         return bool(inserts) and not any(each.has_replaced(connection, row) for each in inserts)
 
 

@@ -151,6 +151,11 @@ class Creations:
         for creation in self._all:
             creation.release(connection, depth)
 
+    def commit(self, connection: Connection) -> None:
+        """Note that what a connection has executed is there for others, once COMMIT is done."""
+        for creation in self._all:
+            creation.commit(connection)
+
     def roll_back(self, connection: Connection, depth: int) -> None:
         """Forget what was done in a transaction, or in a savepoint and what is in that."""
         for creation in self._all:

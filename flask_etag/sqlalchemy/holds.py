@@ -616,7 +616,8 @@ class RowClaim(Claim):
         is_in_session = state.session is self.session and state.key is not None and not state._deleted
         is_in_session = is_in_session and is_versioned(state.mapper) == self.is_versioned
         connection: Any = self.connection
-        is_hidden = self._is_made_again and databases.is_seen_twice(connection, self.row)
+        may_be_hidden = self._is_made_again or (self.unread_after == "statement" and self.terms.is_reported)
+        is_hidden = may_be_hidden and databases.is_seen_twice(connection, self.row)
         if self.expected.fingerprint is ABSENT or not is_in_session or is_hidden:
             self.read_back_by_hand(depth)
             return

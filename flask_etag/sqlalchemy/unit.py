@@ -445,6 +445,8 @@ class SessionUnit:
             for claim in self._claims:
                 if claim.connection is connection and claim.is_pending and cause is not None:
                     claim.note(error)
+                elif self._begun.get(claim.session) is connection and cause is not None:
+                    claim.is_doubtful = True  # the view may swallow it: what was judged has to be looked at again
                 if has_ended:
                     claim.roll_back(connection)
 
@@ -496,6 +498,7 @@ class SessionUnit:
             raise
         for claim in self._claims:
             claim.commit(connection)
+        self._creations.commit(connection)
         self._transactions.pop(connection, None)
         self._commit_sent_on = connection
 
