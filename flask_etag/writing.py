@@ -12,10 +12,11 @@ from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
 from flask_etag.audit import Unprotected
-from flask_etag.backend import Claim, Refused, Terms, Unit, cause_of, owner_of, unit_of_write
+from flask_etag.backend import Claim, Refused, Stale, Terms, Unit, cause_of, owner_of, unit_of_write
 from flask_etag.entity_tags import field_of
-from flask_etag.errors import PreconditionRequired, WriteConflict
+from flask_etag.errors import PreconditionFailed, PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
+from flask_etag.fingerprints import Fingerprint
 from flask_etag.preconditions import Preconditions
 from flask_etag.resources import Resource
 
@@ -125,7 +126,12 @@ def _judge_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
     try:
         if refusal.cause != "partial":  # where a part is done, it would be wrong to say that nothing was changed
             _load_again(subject, unit, refusal)
-            subject.judge()
+            try:
+                subject.judge()
+            except PreconditionFailed as failure:
+                if subject.is_kept_from_others and not isinstance(refusal, Stale):
+                    raise Refused("partial") from failure  # what it meets is its own
+                raise
     finally:
         unit.roll_back()
 
@@ -158,6 +164,10 @@ class Subject(Protocol):
 
     def load(self, unit: Unit) -> None:
         """Load what is going to be written, and claim it."""
+
+    @property
+    def is_kept_from_others(self) -> bool:
+        """Whether a lock of its own, and no store, keeps others from it: what it becomes, the request has made."""
 
     def require_protection(self) -> None:
         """Refuse a request that sets no condition on what it overwrites.
@@ -209,6 +219,11 @@ class Target:
         """Hold the resource's own lock, if it has one."""
         return holding(self.lock()) if self._resource.has_lock else _NOTHING_LOCKED
 
+    @property
+    def is_kept_from_others(self) -> bool:
+        """Whether a lock of its own, and no store, keeps others from it: what it becomes, the request has made."""
+        return self._resource.has_lock and not self._resource.swaps and owner_of(self.handed) is None
+
     def lock(self) -> AbstractContextManager[Any]:
         """Return the resource's own lock, not entered yet."""
         return self._resource.locked(self._exchange.url_arguments)
@@ -259,7 +274,7 @@ class Target:
         etag = opaque = None
         if self.handed is not None:
             settings = self._exchange.settings
-            fingerprint = self._resource.validator(self.handed)
+            fingerprint = self._fingerprint()
             if fingerprint is not None:
                 opaque = self._resource.opaque(self.handed, fingerprint, settings)
                 etag = field_of(opaque, fingerprint.weak)
@@ -271,6 +286,16 @@ class Target:
         if self._claim is not None and self._terms is not None:
             self._terms.shows_more = self._resource.shows_more  # known by now
             self._claim.judged(etag)
+
+    def _fingerprint(self) -> Fingerprint | None:
+        """Return what a write compares of the target; the store is told while that is made."""
+        if self._terms is None:
+            return self._resource.validator(self.handed)
+        self._terms.is_hashing = True
+        try:
+            return self._resource.validator(self.handed)
+        finally:
+            self._terms.is_hashing = False
 
     def reload_under_lock(self) -> None:
         """Take the tag of what the view has left, under the resource's own lock; where it swaps, it gives that."""

@@ -19,7 +19,7 @@ from search.trial import LAST, Trial
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "returning", "raw"}
 QUIET = (
     *("rival", "flush", "commit", "rollback", "query", "try", "savepoint", "no_autoflush"),
-    *("expire", "again", "refresh", "second target", "second read"),
+    *("expire", "again", "refresh", "second target", "second read", "listen after_flush read"),
 )
 LOCKED = (
     "database is locked",
@@ -178,6 +178,8 @@ def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
         return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before it
     if _writes_in_the_loader(of.trial):
         return
+    if of.trial.form == "get" and "expunge" in heads(of.trial.steps):
+        return  # it has let go of what it was handed, so that nobody knows what it writes after that
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
@@ -308,10 +310,10 @@ def _makes_and_undoes(trial: Trial) -> bool:
 
 
 def _shows_an_older_list(trial: Trial) -> bool:
-    """Say whether the view goes by a list that the hash had loaded before a second session added to that."""
+    """Say whether the view goes by a list that was loaded before a second session changed that."""
     steps = list(heads(trial.steps))
     goes_by_list = any(head.startswith("part ") or head == "delete" for head in steps)
-    return trial.kind.endswith("by content") and "second part" in steps and goes_by_list
+    return bool(KINDS[trial.kind].parts) and bool({"second part", "second merge"} & set(steps)) and goes_by_list
 
 
 def _is_by_chance(trial: Trial) -> bool:
@@ -540,6 +542,8 @@ def all_is_written_or_nothing(of: Evidence) -> Iterator[Violation]:
         return
     if not (of.outcome.is_accepted and of.control.is_accepted) or of.outcome.has_advice or of.outcome.gone:
         return
+    if "expunge" in heads(of.trial.steps):
+        return  # what is flushed before depends on what another statement sends it with
     dies = _dies_by_itself(of.trial.steps)
     if dies and not of.trial.is_enforced:
         return  # PostgreSQL answers COMMIT by a ROLLBACK, and nothing is refused where nothing protects
@@ -578,10 +582,19 @@ def what_comes_again_is_known_by_what_it_has_left(of: Evidence) -> Iterator[Viol
     elif of.outcome.is_accepted and of.outcome.last_status == 200:
         if again.changed:
             yield Violation("done twice")
-        elif any(head.endswith(" delete") for head in heads(of.trial.steps)):
+        elif _is_made_again_by_statements(of.trial):
             return  # deleted by a statement, and made again: that is documented as not known again
         elif not is_taken_for_done and of.trial.loader != "cached":  # which does not see what is there
             yield Violation("not known again", str(again.status))
+
+
+def _is_made_again_by_statements(trial: Trial) -> bool:
+    """Say whether the row may be deleted and made again, and a statement has a part in that."""
+    steps = list(heads(trial.steps))
+    is_by_flush = "delete" in steps and any(
+        head.startswith(("text", "core", "bulk", "raw", "cte")) for head in steps
+    )
+    return is_by_flush or any(head.endswith(" delete") for head in steps)
 
 
 @rule
@@ -590,6 +603,8 @@ def what_was_done_in_part_is_not_taken_for_done(of: Evidence) -> Iterator[Violat
     again = of.outcome.again
     if again is None or of.outcome.status < 400 or of.outcome.changed_later or of.trial.later:
         return
+    if any(head.startswith("listen after_commit") for head in heads(of.trial.steps)):
+        return  # its session can load nothing, so that the version cannot be moved: the log says so
     if again.status // 100 == 2 and not again.runs:
         yield Violation("done in part is taken for done", str(of.outcome.status))
 

@@ -369,7 +369,8 @@ class Creation:
         """Tell whether the transaction that is going on has made a row, and not another of the request."""
         if any(each.session is claim.session for each in self._made if _names(each, claim.row)):
             return True
-        return any(each.connection is connection for each in self._executed_on(claim.row))
+        executed = [each for each in self._executed_on(claim.row) if each.connection is connection]
+        return any(each.may_have_made(claim.row) for each in executed)
 
     def note(self, error: BaseException) -> None:
         """Note that a try to make it may have failed."""

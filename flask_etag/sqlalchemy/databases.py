@@ -95,7 +95,7 @@ class Row:
     @property
     def tables(self) -> frozenset[str]:
         """The names of the tables that it is spread over, where its model inherits from another."""
-        return _tables_of(self.mapper)
+        return tables_of(self.mapper)
 
     def is_among(self, table: Any, parameters: Iterable[Mapping[str, Any]]) -> bool:
         """Tell whether it is one of the rows that a statement of a flush writes, by its sets of parameters.
@@ -152,7 +152,8 @@ def table_of(mapper: Mapper[Any]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
+def tables_of(mapper: Mapper[Any]) -> frozenset[str]:
+    """Name the tables that a row of a model is spread over."""
     return frozenset(map(statements.name_of_table, mapper.tables))
 
 

@@ -42,6 +42,7 @@ from flask_etag.sqlalchemy.models import (
     put_version_back,
     random_version,
     state_in_session,
+    tables_covered_by,
     version_key,
     version_of,
 )
@@ -60,9 +61,15 @@ WAITS_FOR_ITSELF = (
 
 
 _REPLACED = (
-    "After this write the loader finds another {} than the one that the request was judged by, since a row was "
-    "added: two requests could do so at once. Let the loader return a row that stays, and let that cover those "
-    "that are added, by flask_etag.sqlalchemy.covers(); or change the row that was judged as well."
+    "After this write the loader finds another {} than the one that the request was judged by, and that was left "
+    "as it was: two requests could do so at once. Let the loader return a row that stays, and let that cover the "
+    "others, by flask_etag.sqlalchemy.covers(); or change the row that was judged as well."
+)
+
+
+_DEPENDS = (
+    "The ETag of {} depends on {} can change without it, and nothing would guard them. Leave them out of what is "
+    "hashed; or give the model a version, and let that cover them: flask_etag.sqlalchemy.covers()."
 )
 
 
@@ -99,7 +106,7 @@ class RowClaim(Claim):
     """Whether it was judged, or is not to be; what is flushed until then is none of the view's."""
 
     has_company = False
-    """Whether the request has made another row of the same table, which the URL may name by now."""
+    """Whether the request has written another row of the same table, which the URL may name by now."""
 
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
@@ -108,6 +115,7 @@ class RowClaim(Claim):
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
     _is_replaced = False  # whether the last flush has put another object into the place of one that it deletes
+    _read_beside: frozenset[str] = frozenset()  # the tables that its hash has read, besides its own
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
     _columns_before: dict[str, Any] | None = (
         None  # the columns of the base, once a statement may have changed some of them
@@ -209,15 +217,20 @@ class RowClaim(Claim):
         return connection.engine is not own.engine
 
     def note_company(self, statement: Any, tables: frozenset[str]) -> None:
-        """Note a statement that may make another row of the same table.
+        """Note a statement that may write another row of the same table.
 
         :param tables: the names of the tables that it writes to.
         """
-        if statements.may_insert(statement) and statements.may_be_about(statement, tables, self.row.tables):
+        if statements.may_be_about(statement, tables, self.row.tables):
             self.has_company = True
 
+    def note_read(self, compiled: Compiled) -> None:
+        """Note what a hash reads, while it is made to judge by it, besides the row."""
+        if self.terms.is_hashing:
+            self._read_beside |= statements.tables_read_by(compiled) - self.row.tables
+
     def refuse_to_be_replaced(self) -> None:
-        """See whether the URL names another row, now that the request has made one, and not what was judged.
+        """See whether the URL names another row, now that the request has written one, and not what was judged.
 
         :raises RuntimeError: if it does, and nothing was done to the row that was judged: then nothing would tell
             another request that was judged by it.
@@ -452,18 +465,16 @@ class RowClaim(Claim):
         state = instance_state(self.target)
         mapper = state.mapper
         others = names_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
-        if not others:
-            return
-        self.session.flush()  # what is not sent yet of these would be lost
-        self.session.expire(self.target, others)
-        (self.terms.state_of or self.terms.etag_of)(self.target)
+        if others:
+            self.session.flush()  # what is not sent yet of these would be lost
+            self.session.expire(self.target, others)
+            (self.terms.state_of or self.terms.etag_of)(self.target)
         read = sorted(name for name in others if name in state.dict)
         if read:
-            raise TypeError(
-                f"The ETag of {state.class_.__name__} depends on its {', '.join(read)}, whose rows can change "
-                "without it, and nothing would guard them. Leave them out of what is hashed; or give the model a "
-                "version, and let that cover them: flask_etag.sqlalchemy.covers()."
-            )
+            raise TypeError(_DEPENDS.format(state.class_.__name__, f"its {', '.join(read)}, whose rows"))
+        asked = sorted(self._read_beside - tables_covered_by(mapper))
+        if asked:
+            raise TypeError(_DEPENDS.format(state.class_.__name__, f"rows of {', '.join(asked)}, which"))
 
     def before_flush_writes(
         self,
@@ -739,6 +750,7 @@ class RowClaim(Claim):
 
     def disown(self, connection: Connection) -> None:
         """Give the row a version that nobody has planned, if it still is as the request has committed it."""
+        self.has_company = False  # what the URL names does not matter any more
         column: Any = self.row.mapper.version_id_col
         is_own = column == self.base.fingerprint
         move = update(column.table).values({column: random_version()}).where(*self.row.where(), is_own)

@@ -68,7 +68,7 @@ def _tables_of(statement: Any) -> frozenset[str] | None:
     """Name the tables that a statement may write to: of a kind that is not known, to any."""
     if isinstance(statement, UpdateBase | Select | CompoundSelect):
         beside = _written_beside(statement)
-        own = _names_in(statement.table) if isinstance(statement, UpdateBase) else frozenset()
+        own = _names_of_written(statement) if isinstance(statement, UpdateBase) else frozenset()
         return ANY_TABLE if beside is ANY_TABLE else (own | beside) or None
     if isinstance(statement, SavepointClause):
         return frozenset()
@@ -78,6 +78,13 @@ def _tables_of(statement: Any) -> frozenset[str] | None:
     if text is None:
         return None if isinstance(statement, ExecutableDDLElement) else ANY_TABLE
     return ANY_TABLE if writes_by_its_text(text) else None
+
+
+def _names_of_written(statement: UpdateBase) -> frozenset[str]:
+    """Name the table of a statement, and those of the columns that it sets: MariaDB's UPDATE may write several."""
+    values = [getattr(statement, name, None) or () for name in ("_values", "_ordered_values")]
+    tables = [each.table for columns in map(dict, values) for each in columns if isinstance(each, Column)]
+    return _names_in(statement.table) | frozenset(name_of_table(each) for each in tables if each is not None)
 
 
 def _text_of(statement: Any) -> str | None:

@@ -73,6 +73,7 @@ class SessionUnit:
         self._commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
         self._commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
+        self._loader_ends_transactions = False  # so that it cannot be asked while a session commits
         self._plan: Plan | None = None  # of a request that is to be known again
 
     # What the story of a write asks for.
@@ -330,6 +331,8 @@ class SessionUnit:
         for claim in self._claims:
             if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, transaction.depth, target, state, session)
+            elif claim.row.table == databases.table_of(mapper):
+                claim.has_company = True
 
     before_delete = before_update
 
@@ -484,12 +487,14 @@ class SessionUnit:
 
     def rollback(self, connection: Connection, *_: object) -> None:
         """Forget what was done in a transaction."""
+        self._note_who_ends()
         self._commit_sent_on = None
         self._rolled_back(connection, 0)
         self._transactions.pop(connection, None)
 
     def commit(self, connection: Connection, *_: object) -> None:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
+        self._note_who_ends()
         try:
             self._raise_if_not_to_be_committed(connection)
         except BaseException:
@@ -501,6 +506,11 @@ class SessionUnit:
         self._creations.commit(connection)
         self._transactions.pop(connection, None)
         self._commit_sent_on = connection
+
+    def _note_who_ends(self) -> None:
+        """Note a loader that commits, or rolls back: while it runs at first, nothing is claimed."""
+        if not (self._claims or self._creations.unmade):
+            self._loader_ends_transactions = True
 
     def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
@@ -558,6 +568,7 @@ class SessionUnit:
         """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
         for claim in self._claims:
             claim.refuse_to_wait_for_read(connection, compiled)
+            claim.note_read(compiled)
         self._creations.reads(compiled)
 
     def _refuse_to_end_by_statement(self, connection: Connection, statement: Any) -> None:
@@ -657,7 +668,7 @@ class SessionUnit:
                     claim.roll_back(claim.connection)  # the server was lost, and with it what it has not committed
                 elif broken_by is not None:
                     self._give_up(claim, broken_by)
-                elif claim.unread_after:
+                elif claim.unread_after or self._may_have_been_written_beside(claim):
                     claim.read_back(transaction.depth)
             elif self._has_written_by(session) and not (
                 claim.has_committed or claim.terms.is_reported or claim.base.fingerprint is ABSENT
@@ -665,7 +676,13 @@ class SessionUnit:
                 connection = self._connection_of(claim)
                 claim.refuse_what_cannot_hold(connection)
                 claim.hold(connection, self._depth(connection), "shared")
-            claim.refuse_to_be_replaced()
+            if not self._loader_ends_transactions:
+                claim.refuse_to_be_replaced()
+
+    def _may_have_been_written_beside(self, claim: RowClaim) -> bool:
+        """Tell whether a row that is held, and has no version, may have been written by a trigger."""
+        is_untouched = not (claim.is_versioned or claim.is_pending or claim.has_committed)
+        return is_untouched and self._has_written_by(claim.session)
 
     def _connection_of(self, claim: RowClaim) -> Connection:
         """Return the connection of a claim's session, which gives none after a commit in a savepoint's block."""
