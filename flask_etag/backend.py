@@ -34,10 +34,13 @@ class Stale(Refused):
     current ETag, or the loader's own 404; or 409, should its conditions hold all the same. Let nothing be written
     by then: what was done in a SQLAlchemy session is rolled back. Tell the resource too:
     ``@resource(swaps=True)``. A GET is not judged again: there it is an error like any other.
+
+    :param details: what it met, as of any exception, for whoever reads a traceback. The client is not told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *details: object) -> None:
         super().__init__("conflict")
+        self.args = details or self.args
 
 
 class SeveralCommits(RuntimeError):

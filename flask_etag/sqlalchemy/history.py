@@ -33,26 +33,27 @@ def etag_of_version(model: type[Any], key: Any, version: Any) -> EntityTag:
     return EntityTag.trusted(_fingerprint(model, key, version).digest(settings_of(current_app).key), weak=False)
 
 
-def is_etag_of_version(etag: str, model: type[Any], key: Any, version: Any) -> bool:
+def is_etag_of_version(etag: str | EntityTag | None, model: type[Any], key: Any, version: Any) -> bool:
     """Return whether a row had an ETag, as somebody has kept it or sends it, when it had a certain version.
 
     It is compared as the If-Match of a save is: of whatever representation, made by the key or by one of
     ``ETAG_KEY_FALLBACKS``, in whatever epoch; and altered by a proxy, where ``ETAG_ACCEPT_WEAKENED`` says so.
 
-    :param etag: the value of the field, quotes included; of a list, one is enough. ``*`` is none.
+    :param etag: the value of the field, quotes included; of a list, one is enough. ``*`` is none, and so is
+        ``None``, of a field that was not sent.
     :param model: a model with a version.
     :param key: the primary key of the row, as of :func:`etag_of_version`.
     :param version: what the history has kept of the column of the version; with ``None``, there was no ETag.
     :raises TypeError: as :func:`etag_of_version`.
     :raises RuntimeError: outside of an application context: the configuration says how tags are made.
     """
-    if version is None:
+    if etag is None or version is None:
         return False
     settings, fingerprint = settings_of(current_app), _fingerprint(model, key, version)
     state = fingerprint.digest(settings.key)
     former = tuple(fingerprint.digest(key) for key in settings.former_keys)
     had = Representation(EntityTag.trusted(state, weak=False), state=state, former_states=former)
-    conditions = Preconditions(if_match=etag)
+    conditions = Preconditions(if_match=str(etag))
     verdict = conditions.evaluate("PUT", had, accept_weakened=settings.accept_weakened)
     return verdict == "proceed" and not conditions.take_any_state
 

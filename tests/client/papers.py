@@ -100,8 +100,15 @@ def create_app(url: str) -> Flask:
     def patch_papers(papers: list[Paper]) -> Any:
         for paper, item in zip(papers, request.get_json(), strict=True):
             paper.content = stored({name: value for name, value in item.items() if name != "etag"})
+        db.session.flush()
+        tags = [{"etag": str(find_paper.etag_of(paper))} for paper in papers]
         db.session.commit()
-        return [paper.content for paper in papers]
+        shown = {
+            "contents": [paper.content for paper in papers],
+            "tags": {"items": tags},
+            "word": {"saved": len(tags)},
+        }
+        return shown[request.args.get("shown", "contents")]
 
     with app.app_context():
         db.create_all()

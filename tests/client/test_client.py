@@ -333,6 +333,16 @@ def test_a_batch_is_done_when_more_than_a_page_says_so(
         assert numbers(pair, server) == before != [5, 5]
 
 
+@pytest.mark.parametrize(("shown", "reads"), [("contents", 2), ("tags", 2), ("word", 4)])
+def test_a_batch_that_is_told_to_be_done_is_looked_at_unless_its_answer_shows_it(
+    proxy: Proxy, server: str, pair: list[str], shown: str, reads: int
+) -> None:
+    answered = client.update_each(requests.Session(), f"{proxy.url}/papers?shown={shown}", pair, plus_one)
+    assert numbers(pair, server) == [2, 2]
+    assert (proxy.count("GET"), proxy.count("PATCH")) == (reads, 1)
+    assert ("items" in answered, "saved" in answered) == (shown == "tags", shown == "word")
+
+
 def test_what_is_read_after_a_refusal_comes_from_no_cache(proxy: Proxy, url: str, server: str) -> None:
     proxy.rivals = {("PUT", 1): lambda: write(url, server, title="B")}
     update(requests.Session(), url, add)

@@ -369,7 +369,11 @@ def test_a_history_knows_the_tag_that_a_state_had(page: Page) -> None:
         note.body = "second"
         shown.db.session.commit()
         tags.append(str(find_note.etag_of(note)))
+        shown.db.session.delete(note)
+        shown.db.session.commit()
         assert shown.trail(1) == [{"body": "first", "etag": tags[0]}, {"body": "second", "etag": tags[1]}]
+        assert [shown.state_named(tag, 1).body for tag in tags] == ["first", "second"]
+        assert shown.state_named(None, 1) is None
     remove_versioning()
 
 

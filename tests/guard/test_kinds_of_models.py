@@ -23,7 +23,7 @@ from sqlalchemy.orm import (
 )
 from sqlmodel import Field, SQLModel
 
-from flask_etag import ETag, etag_resource, require_if_match, resource
+from flask_etag import EntityTag, ETag, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned, etag_of_version, is_etag_of_version
 from tests.world.racing import in_thread
 
@@ -258,7 +258,7 @@ class TestTheTagOfAVersion:
             ETag(app)
             return app
 
-        def named(field: str, app: Flask) -> bool:
+        def named(field: str | EntityTag | None, app: Flask) -> bool:
             with app.app_context():
                 return is_etag_of_version(field, Ticket, 1, "a")
 
@@ -271,6 +271,9 @@ class TestTheTagOfAVersion:
             assert named(field, app_with())
             assert named(field, new_key)
             assert not named(field, app_with(ETAG_KEY="new"))
+        assert named(EntityTag(old[1:-1]), app_with())
+        for none in (None, EntityTag(other[1:-1]), EntityTag(old[1:-1], weak=True)):
+            assert not named(none, app_with())
         for field in ("*", "", other, old[1:-1], old[:-1], f"W/{old}", old[:-1] + '-gzip"'):
             assert not named(field, app_with())
         assert named(f"W/{old}", app_with(ETAG_ACCEPT_WEAKENED=True))

@@ -61,7 +61,7 @@ class Desk:
             if new["text"] == "slow":
                 self.hold.wait()
             if not store.swap(name, memo, new):
-                raise Stale
+                raise Stale("for the log alone", name)
             return new, 201 if memo is None else 200, {"ETag": str(find_memo.etag_of(new))}
 
         @self.app.delete("/<name>")
@@ -101,6 +101,8 @@ def test_whoever_is_overtaken_is_412_with_the_tag_of_what_won() -> None:
     assert fast.status_code == 200
     assert slow.answer().status_code == 412
     assert slow.answer().headers["ETag"] == fast.headers["ETag"]
+    assert "for the log" not in slow.answer().get_data(as_text=True)
+    assert Stale("why", 1).args == ("why", 1)
     assert desk.store.values["one"] == {"text": "fast"}
 
 
