@@ -104,7 +104,7 @@ def shelf(database: str) -> Flask:
     with app.app_context():
         Base.metadata.create_all(db.engine)
         for start in range(1, ROWS + 1, 5_000):
-            numbers = range(start, start + 5_000)
+            numbers = range(start, min(start + 5_000, ROWS + 1))
             db.session.execute(insert(Small), [small(number) for number in numbers])
             db.session.execute(insert(Wide), [wide(number) for number in numbers])
         db.session.execute(text("ANALYZE TABLE small, wide" if database.startswith("mysql") else "ANALYZE"))
