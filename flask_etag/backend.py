@@ -40,7 +40,8 @@ class Stale(Refused):
 
     def __init__(self, *details: object) -> None:
         super().__init__("conflict")
-        self.args = details or self.args
+        if details:
+            Exception.__init__(self, *details)
 
 
 class SeveralCommits(RuntimeError):
@@ -63,6 +64,7 @@ class Terms:
     :param shows_more: whether the tag's second half, which no write compares, rests on other rows too.
     :param state_of: gives what a write compares of it, without that second half.
     :param column: the attribute that has to change with the write, if the tag rests on that alone.
+    :param is_hashing: whether what a write compares is being made of it at the moment.
     """
 
     find: Callable[[], object]
@@ -73,6 +75,7 @@ class Terms:
     shows_more: bool = False
     state_of: Callable[[object], object] | None = None
     column: str | None = None
+    is_hashing: bool = False
 
 
 class Claim(Protocol):

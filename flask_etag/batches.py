@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from copy import copy
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from flask_etag.errors import PreconditionFailed, PreconditionRequired
 from flask_etag.exchange import Exchange
 from flask_etag.preconditions import Preconditions, Representation
 from flask_etag.resources import Resource
-from flask_etag.writing import Target
+from flask_etag.writing import Target, holding
 
 Item = tuple[EntityTag | str | None, Mapping[str, Any]]
 """One item of a request: its entity tag, as in If-Match, and the loader's arguments, by name."""
@@ -66,13 +66,29 @@ class Batch:
         """What the view is handed: the object of each item, in the order of the request."""
         return [target.handed for target in self._targets]
 
+    @property
+    def is_kept_from_others(self) -> bool:
+        """Whether locks of their own, and no store, keep others from all of them."""
+        return all(target.is_kept_from_others for target in self._targets)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock that ``lock=`` gives for each item: once, where two items name the same resource."""
+        """Hold the lock that ``lock=`` gives for each item: once, where two items have the same."""
         with ExitStack() as stack:
-            for index in self._items_to_lock() if self._has_locks else ():
-                stack.enter_context(self._targets[index].locked())
+            for lock in self._locks() if self._has_locks else ():
+                stack.enter_context(holding(lock))
             yield
+
+    def _locks(self) -> Iterable[AbstractContextManager[Any]]:
+        """Return the locks to be taken, each once, in an order that all batches have.
+
+        Locks that are made anew for each request are taken in the order of what they are for; those that are kept,
+        which several items may have, in an order of their own.
+        """
+        targets = [self._targets[index] for index in self._items_to_lock()]
+        locks = {id(lock): lock for lock in [target.lock() for target in targets]}
+        is_kept = bool(targets) and id(targets[0].lock()) in locks
+        return [locks[key] for key in sorted(locks)] if is_kept else locks.values()
 
     def load(self, unit: Unit) -> None:
         """Load the object of each item, and claim it.

@@ -123,7 +123,10 @@ ABSENT = Copy(None, None)
 
 
 class ClientError(Exception):
-    """What the functions of this module raise. Nothing was saved, unless it is :class:`Unknown`."""
+    """What the functions of this module raise. Nothing was saved, unless it is :class:`Unknown`.
+
+    Or, of what may be made twice, it was saved, the answer was lost, and another has undone it since.
+    """
 
 
 class Clash(ClientError):
@@ -187,7 +190,8 @@ class Refused(ClientError):
         self.problem: JSON | None = None if answer.content is MISSING else answer.content
         detail = self.problem.get("detail") if isinstance(self.problem, dict) else None
         without = "" if answer.is_json else ", without JSON"
-        super().__init__((detail or f"The server answered {answer.status}{without}.") + hint)
+        told = detail if isinstance(detail, str) and detail else f"The server answered {answer.status}{without}."
+        super().__init__(told + hint)
 
 
 class GaveUp(ClientError):
@@ -387,6 +391,7 @@ def update_each(
     :param limits: see :class:`Limits`.
     :return: what the server answers to the request; the list of contents, if it is only known from what is there.
     :raises ClientError: as :func:`update`.
+    :raises TypeError: if a content is no object, and ``body`` is not given.
     """
     call = _Call(url, urls, **limits)
     return _run(client, call, _update_each(call, change, body or _items, unique_tags)).content
@@ -572,6 +577,10 @@ class _Sent:
         """Tell whether what is there shows that the write was done."""
         return self.is_in(theirs)
 
+    def is_told_by(self, answer: _Answer) -> bool:
+        """Tell whether an answer may show what was written, as it is stored, and is not a word on it."""
+        return answer.is_json and has_members_of(answer.content, self.mine)
+
     def may_be_sent_again(self) -> bool:
         """Tell whether the same request does no harm, though it may have been done and undone."""
         return True
@@ -643,6 +652,24 @@ class _Changed(_Sent):
             if not same(_changed(self._change, after), after):
                 return False
         return True
+
+
+class _ChangedEach(_Changed):
+    """What a change has made of the contents of several resources."""
+
+    def __init__(self, base: Copy, mine: JSON, change: Change, unique_tags: bool, copies: Sequence[Copy]) -> None:
+        super().__init__(base, mine, change, unique_tags)
+        self._copies = copies
+
+    def is_told_by(self, answer: _Answer) -> bool:
+        """Tell whether an answer has the members of each resource, or a tag of each, and not just the old ones."""
+        named = answer.content.get("items") if isinstance(answer.content, dict) else answer.content
+        items = named if isinstance(named, list) else []
+        if len(items) != len(self._copies):
+            return False
+        tags = [item.get("etag") if isinstance(item, dict) else None for item in items]
+        is_tagged = None not in tags and tags != [copy.etag for copy in self._copies]
+        return is_tagged or all(has_members_of(*both) for both in zip(items, self.mine, strict=True))
 
 
 @dataclass(slots=True)
@@ -827,7 +854,8 @@ class _Call:
 
         Its answer may lack the content, or the tag, or speak of something else (RFC 9110 sections 9.3.4, 15.3.1).
         """
-        if answer.etag is not None and answer.is_json and has_members_of(answer.content, self.sent.mine):
+        is_told = self.sent.is_told_by(answer)
+        if is_told and answer.etag is not None:
             return Copy(answer.content, answer.etag)
         try:
             copy = yield from self.look()
@@ -840,7 +868,7 @@ class _Call:
             if answer.is_anybodys:
                 raise Unknown(self.sent.mine, None) from error
             return Copy(self.sent.mine, None)  # it is saved, whatever has come since
-        is_doubtful = copy == self.sent.base or (answer.is_anybodys and not answer.is_json)
+        is_doubtful = copy == self.sent.base or (answer.is_anybodys and not is_told)
         if is_doubtful and not (self.sent.is_in(copy) or reads_as(copy.content, self.sent.mine)):
             raise Unknown(self.sent.mine, copy)
         return copy
@@ -966,7 +994,12 @@ def _delete(call: _Call, base: Copy) -> Steps[Copy]:
 
 
 def _items(copies: list[Copy]) -> JSON:
-    """Return the content of a request that writes several resources, as it is if nobody says otherwise."""
+    """Return the content of a request that writes several resources, as it is if nobody says otherwise.
+
+    :raises TypeError: if a content is no object.
+    """
+    if not all(isinstance(copy.content, dict) for copy in copies):
+        raise TypeError("The ETag of each content is sent as a member of it, and one is no object: give body=.")
     return [{**copy.content, "etag": copy.etag} for copy in copies]
 
 
@@ -985,12 +1018,12 @@ def _update_each(
         if same(mine, base.content):
             return base
         content = body([Copy(new, copy.etag) for new, copy in zip(mine, copies, strict=True)])
-        answer = yield from call.write("PATCH", _Changed(base, mine, change, unique_tags), {}, content)
+        sent = _ChangedEach(base, mine, change, unique_tags, copies)
+        answer = yield from call.write("PATCH", sent, {}, content)
         if answer.is_done:
-            shown = mine
-            if answer.is_anybodys and not _shows_each(answer, copies, mine):
-                shown = (yield from call.written(answer)).content
-            return Copy(answer.content if answer.is_json else shown, None)
+            if answer.is_anybodys and not sent.is_told_by(answer):
+                mine = (yield from call.written(answer)).content
+            return Copy(answer.content if answer.is_json else mine, None)
         yield from call.pause()
         copies = yield from call.read_each(copies, _refused_items(answer))
         theirs = _joined(copies)
@@ -1007,22 +1040,15 @@ def _joined(copies: Sequence[Copy]) -> Copy:
     return Copy([copy.content for copy in copies], ", ".join(str(copy.etag) for copy in copies))
 
 
-def _shows_each(answer: _Answer, copies: Sequence[Copy], mine: JSON) -> bool:
-    """Tell whether an answer has the new content of each resource, or a tag, which no page has that logs in."""
-    named = answer.content.get("items") if isinstance(answer.content, dict) else answer.content
-    items = named if isinstance(named, list) else []
-    tags = [item.get("etag") if isinstance(item, dict) else None for item in items]
-    if len(items) != len(copies):
-        return False
-    is_tagged = None not in tags and tags != [copy.etag for copy in copies]
-    return is_tagged or all(has_members_of(*both) for both in zip(items, mine, strict=True))
-
-
 def _refused_items(answer: _Answer) -> dict[int, str | None]:
     """Return the index of each item that a refusal names; with a tag, where only that was altered on its way."""
     named = answer.content.get("items") if isinstance(answer.content, dict) else None
-    items = [item for item in named or () if isinstance(item, dict) and "index" in item]
-    return {item["index"]: item.get("etag") if item.get("reason") == "weakened" else None for item in items}
+    tags: dict[int, str | None] = {}
+    for item in named if isinstance(named, list) else []:
+        if isinstance(item, dict) and isinstance(item.get("index"), int):
+            etag = item.get("etag") if item.get("reason") == "weakened" else None
+            tags[item["index"]] = etag if isinstance(etag, str) else None
+    return tags
 
 
 def _changed(change: Change, content: JSON) -> JSON:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -499,7 +499,7 @@ def main(arguments: list[str] | None = None) -> int:
             counts[case.passed] += 1
             if given.all or case.passed is False:
                 print(case)
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
         parser.error(f"{given.url}: {error}")
     print(f"{counts[True]} passed, {counts[False]} failed, {counts[None]} do not apply")
     return 1 if counts[False] else 0

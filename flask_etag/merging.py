@@ -41,7 +41,7 @@ def merge(base: JSON, mine: JSON, theirs: JSON, key: Key | None = None) -> tuple
     :param mine: what one side has made of it.
     :param theirs: what the other side has made of it.
     :param key: for the JSON pointer of a list, the member that identifies its items, such as
-        ``{"/lines": "id"}.get``.
+        ``{"/lines": "id"}.get``: a text or a number, another in each.
     :return: the merged content, with mine of what has clashed; and the JSON pointers of what has: in mine, and
         what that has left out, in theirs.
     """
@@ -100,7 +100,7 @@ def _by_key(items: JSON, member: str | None) -> _Members | None:
     found: dict[Any, JSON] = {}
     for item in items if isinstance(items, list) else ():
         name = item.get(member) if isinstance(item, dict) else None
-        if not isinstance(name, str | int) or name in found:
+        if not isinstance(name, str | int | float) or isinstance(name, bool) or name in found:
             return None
         found[name] = item
     return found

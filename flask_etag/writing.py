@@ -11,10 +11,11 @@ from werkzeug.exceptions import HTTPException
 
 from flask_etag import log
 from flask_etag.audit import Unprotected
-from flask_etag.backend import Claim, Refused, Terms, Unit, cause_of, owner_of, unit_of_write
+from flask_etag.backend import Claim, Refused, Stale, Terms, Unit, cause_of, owner_of, unit_of_write
 from flask_etag.entity_tags import field_of
-from flask_etag.errors import PreconditionRequired, WriteConflict
+from flask_etag.errors import PreconditionFailed, PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
+from flask_etag.fingerprints import Fingerprint
 from flask_etag.preconditions import Preconditions
 from flask_etag.resources import Resource
 
@@ -44,6 +45,8 @@ def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Res
             # cannot be read, or a part of this write is done, the answer is only that they met.
             try:
                 _judge_again(subject, unit, refusal)
+            except Refused as again:
+                refusal = again
             except Exception as error:
                 if isinstance(error, HTTPException) or cause_of(error) is None:
                     raise
@@ -116,14 +119,32 @@ def _judge_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
     """Judge a refused request by the state that won, once its writer is done.
 
     :raises PreconditionFailed: if a condition no longer holds; a loader's own refusal, if it has one now.
+    :raises Refused: if it meets what it has committed itself, or cannot be loaded.
     """
     unit.roll_back(wait=refusal.cause == "conflict")
     try:
         if refusal.cause != "partial":  # where a part is done, it would be wrong to say that nothing was changed
-            subject.load(unit)
-            subject.judge()
+            _load_again(subject, unit, refusal)
+            try:
+                subject.judge()
+            except PreconditionFailed as failure:
+                if subject.is_kept_from_others and not isinstance(refusal, Stale):
+                    raise Refused("partial") from failure  # what it meets is its own
+                raise
     finally:
         unit.roll_back()
+
+
+def _load_again(subject: Subject, unit: Unit, refusal: Refused) -> None:
+    """Load what a refused request names; an error of the loader's makes no 500 of a refusal, and is logged."""
+    try:
+        subject.load(unit)
+    except (HTTPException, Refused):
+        raise
+    except Exception as error:
+        if cause_of(error) is None:
+            log.logger.exception("A refused write cannot be judged again, so that it is answered 409.")
+        raise refusal from error
 
 
 class Subject(Protocol):
@@ -142,6 +163,10 @@ class Subject(Protocol):
 
     def load(self, unit: Unit) -> None:
         """Load what is going to be written, and claim it."""
+
+    @property
+    def is_kept_from_others(self) -> bool:
+        """Whether a lock of its own, and no store, keeps others from it: what it becomes, the request has made."""
 
     def require_protection(self) -> None:
         """Refuse a request that sets no condition on what it overwrites.
@@ -191,23 +216,16 @@ class Target:
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the resource's own lock, if it has one."""
-        return self._locked() if self._resource.has_lock else _NOTHING_LOCKED
+        return holding(self.lock()) if self._resource.has_lock else _NOTHING_LOCKED
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the resource's own lock; what has to wait for it for too long has met another write."""
-        lock = self._resource.locked(self._exchange.url_arguments)
-        try:
-            lock.__enter__()
-        except TimeoutError as error:
-            raise WriteConflict("busy") from error
-        try:
-            yield
-        except BaseException as error:
-            lock.__exit__(type(error), error, error.__traceback__)
-            raise
-        else:
-            lock.__exit__(None, None, None)
+    @property
+    def is_kept_from_others(self) -> bool:
+        """Whether a lock of its own, and no store, keeps others from it: what it becomes, the request has made."""
+        return self._resource.has_lock and not self._resource.swaps and owner_of(self.handed) is None
+
+    def lock(self) -> AbstractContextManager[Any]:
+        """Return the resource's own lock, not entered yet."""
+        return self._resource.locked(self._exchange.url_arguments)
 
     def load(self, unit: Unit) -> None:
         """Load the target, and claim what was loaded."""
@@ -255,7 +273,7 @@ class Target:
         etag = opaque = None
         if self.handed is not None:
             settings = self._exchange.settings
-            fingerprint = self._resource.validator(self.handed)
+            fingerprint = self._fingerprint()
             if fingerprint is not None:
                 opaque = self._resource.opaque(self.handed, fingerprint, settings)
                 etag = field_of(opaque, fingerprint.weak)
@@ -267,6 +285,16 @@ class Target:
         if self._claim is not None and self._terms is not None:
             self._terms.shows_more = self._resource.shows_more  # known by now
             self._claim.judged(etag)
+
+    def _fingerprint(self) -> Fingerprint | None:
+        """Return what a write compares of the target; the store is told while that is made."""
+        if self._terms is None:
+            return self._resource.validator(self.handed)
+        self._terms.is_hashing = True
+        try:
+            return self._resource.validator(self.handed)
+        finally:
+            self._terms.is_hashing = False
 
     def reload_under_lock(self) -> None:
         """Take the tag of what the view has left, under the resource's own lock; where it swaps, it gives that."""
@@ -294,6 +322,22 @@ class Target:
         if self._resource.stands_for_nothing(target):
             return None
         return self._resource.etag_field(target, self._exchange.settings)
+
+
+@contextmanager
+def holding(lock: AbstractContextManager[Any]) -> Iterator[None]:
+    """Hold a resource's own lock; what has to wait for it for too long has met another write."""
+    try:
+        lock.__enter__()
+    except TimeoutError as error:
+        raise WriteConflict("busy") from error
+    try:
+        yield
+    except BaseException as error:
+        lock.__exit__(type(error), error, error.__traceback__)
+        raise
+    else:
+        lock.__exit__(None, None, None)
 
 
 def _describes_target(status: int, method: str) -> bool:

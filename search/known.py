@@ -299,6 +299,24 @@ KNOWN: dict[str, Trial] = {
     "key changed in a savepoint": Trial(
         WAL, steps=[{"savepoint rollback": ["set key", "flush", "commit"]}, "set text", "commit"]
     ),
+    "list that a hash sorts, in a view that another calls": Trial(
+        BEGINS, "sorting", form="nested", steps=["rollback", "delete"]
+    ),
+    "ROLLBACK that undoes nothing": Trial(
+        "sqlite, autocommit", "hashed", form="reading", steps=["bulk update", "rollback"]
+    ),
+    "ROLLBACK that undoes nothing of a part": Trial(
+        "postgresql, autocommit", "tags", form="reading", steps=["part foreign", "part delete", "rollback"]
+    ),
+    "refused where each statement is committed at once": Trial(
+        "postgresql, autocommit", form="get", steps=["text delete", "set text", "commit"]
+    ),
+    "version that merge() has set, and nobody has sent": Trial(
+        "sqlite, memory", "lines", steps=["part delete", "merge kept"], ending="abort 404"
+    ),
+    "made by a second session, and locked after that": Trial(
+        BEGINS, "hashed", form="create", steps=["second add", {"try SQLAlchemyError": ["merge", "merge"]}]
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

@@ -17,7 +17,10 @@ from search.steps import Step, heads, parts
 from search.trial import LAST, Trial
 
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "returning", "raw"}
-QUIET = ("rival", "flush", "commit", "query", "try", "savepoint", "no_autoflush", "expire", "again", "refresh")
+QUIET = (
+    *("rival", "flush", "commit", "rollback", "query", "try", "savepoint", "no_autoflush"),
+    *("expire", "again", "refresh", "second target", "second read", "listen after_flush read"),
+)
 LOCKED = (
     "database is locked",
     "lock timeout",
@@ -126,7 +129,7 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
     """Promise 1: the view changes the state that it was judged by, or the one that it itself has left."""
     if not of.trial.is_enforced or (of.trial.form == "star" and of.trial.early):
         return
-    if of.is_unanswered or of.outcome.changed_later:
+    if of.is_unanswered or of.outcome.changed_later or _writes_in_the_loader(of.trial):
         return
     steps = set(heads(of.trial.steps))
     if "set key" in steps and steps & {"merge", "add"}:
@@ -146,7 +149,7 @@ def what_is_written_builds_on_what_was_judged(of: Evidence) -> Iterator[Violatio
 @rule
 def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
     """Promise 1, from the other side: a guarded rival does not write over the view."""
-    if of.trial.form == "get" or _is_left_to_the_view(of):
+    if of.trial.form == "get" or _is_left_to_the_view(of) or _counts_anew(of):
         return  # a GET that writes is not guarded, and its statements move no version
     changes = [change for change in of.outcome.changes if not change.is_of_sibling]
     for rival in of.outcome.rivals:
@@ -162,14 +165,29 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
             yield Violation("lost update", "the rival writes over the view")
 
 
+def _counts_anew(of: Evidence) -> bool:
+    """Say whether the row was deleted and made again, and its version counts from 1: then it can repeat."""
+    made = [change for change in of.outcome.changes if change.kind == "I" and not change.is_of_sibling]
+    return of.trial.kind == "integer" and bool(made)
+
+
 @rule
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
     if of.outcome.changed_later or (of.trial.early == "unsent" and "autocommit" in of.trial.database):
         return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before it
+    if _writes_in_the_loader(of.trial):
+        return
+    if of.trial.form == "get" and "expunge" in heads(of.trial.steps):
+        return  # it has let go of what it was handed, so that nobody knows what it writes after that
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
+
+
+def _writes_in_the_loader(trial: Trial) -> bool:
+    """Say whether a listener that the view has armed writes when the loader commits, which is outside the view."""
+    return trial.loader == "committing" and any(head.startswith("listen ") for head in heads(trial.steps))
 
 
 @rule
@@ -247,8 +265,12 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     outcome, control = of.outcome, of.control
     if of.went_another_way and not (outcome.error is not None and outcome.error.is_ours):
         return
+    if of.trial.form == "get" and "autocommit" in of.trial.database and outcome.swallowed:
+        return  # what was sent before the error is there for good, and what was not is for the view to know
+    if of.trial.kind.startswith("joined") and "set key" in heads(of.trial.steps):
+        return  # SQLAlchemy moves one of the tables, and loses the row of the other where no foreign key cascades
     if outcome.is_refused:
-        if _meets_itself(of):
+        if _meets_itself(of) or _makes_and_undoes(of.trial):
             return
         if not (_may_be_refused_alone(of.trial) or _waits_for_itself(of) or _is_by_chance(of.trial)):
             yield Violation("refused, and there was nobody", f"{outcome.status}")
@@ -276,13 +298,38 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
         yield Violation("the target is not as it would be")
 
 
+def _makes_and_undoes(trial: Trial) -> bool:
+    """Say whether a creating view deletes what it has made, or commits it within a savepoint's block.
+
+    That it is refused is documented: the object is in the session by then, or nobody knows what it has left.
+    """
+    steps = list(heads(trial.steps))
+    blocks = [inner or [] for head, inner in map(parts, trial.steps) if "savepoint" in head]
+    commits_inside = any("commit" in heads(inner) for inner in blocks)
+    return trial.creates and (commits_inside or any(head.endswith(" delete") for head in steps))
+
+
+def _shows_an_older_list(trial: Trial) -> bool:
+    """Say whether the view goes by a list that was loaded before a second session changed that."""
+    steps = list(heads(trial.steps))
+    goes_by_list = any(head.startswith("part ") or head == "delete" for head in steps)
+    return bool(KINDS[trial.kind].parts) and bool({"second part", "second merge"} & set(steps)) and goes_by_list
+
+
 def _is_by_chance(trial: Trial) -> bool:
     """Say whether two objects of one key are flushed in either order, or a kept collection is shown once more.
 
     After a commit the guard has read anew what belongs to the row, so that a view which goes by what it has kept
-    of that changes the next one, and not again the one that is gone.
+    of that changes the next one, and not again the one that is gone; and what a statement has changed behind the
+    session is known to that.
     """
     steps = list(heads(trial.steps))
+    if (
+        not trial.expire
+        and "merge kept" in steps
+        and any(head.startswith(("bulk", "core", "text")) for head in steps)
+    ):
+        return True
     goes_on = not trial.expire and sum(head.startswith("part ") for head in steps) > 1 and "commit" in steps
     is_merged_anew = trial.creates and "again" in steps and "merge" in steps  # into what was read anew meanwhile
     return goes_on or is_merged_anew or ("delete add" in steps and "add" in steps)
@@ -349,6 +396,8 @@ def our_own_code_does_not_fail(of: Evidence) -> Iterator[Violation]:
         return
     if error.name == "ValueError" and "touch" in heads(of.trial.steps):
         return  # what it says of an object in no session
+    if of.control.error is not None and of.control.error.text == error.text:
+        return
     if error.name == "ProgrammingError" or (error.is_ours and not error.is_refusal):
         yield Violation("5xx of our own", _named(of.outcome))
 
@@ -364,7 +413,11 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
     if _would_fail_anyway(of) or _is_for_the_application(of) or (_is_stale_to_itself(of) and is_alone):
         return
     name = _named(of.outcome)
-    if "InFailedSqlTransaction" in name and "die" in heads(of.trial.steps):
+    if (
+        of.outcome.error is not None
+        and of.outcome.error.name == "InternalError"
+        and "die" in heads(of.trial.steps)
+    ):
         return  # PostgreSQL takes nothing more after the error that the view has swallowed
     if not name.startswith(GONE):
         yield Violation("5xx", name)
@@ -409,6 +462,10 @@ def what_is_only_reported_is_not_refused(of: Evidence) -> Iterator[Violation]:
     """A roll-out breaks nobody."""
     if of.trial.is_enforced or not of.outcome.rivals or of.control.status >= 500:
         return
+    if "autocommit" in of.trial.database or _meets_itself(of):
+        return  # a statement has moved the version, and nothing holds it; or the view itself has deleted the row
+    if of.trial.form == "get" and of.foreign:
+        return  # of a read that writes and meets another writer, a 409 is what the documentation says
     if "serializable" in of.trial.database and any(rival.waited for rival in of.outcome.rivals):
         return  # there readers lock too, and of two that wait for each other either may be the victim
     if of.outcome.reason == "busy" and any(rival.kind == "reads" for rival in of.outcome.rivals):
@@ -436,7 +493,7 @@ def the_tag_is_of_what_is_left(of: Evidence) -> Iterator[Violation]:
         return
     if of.trial.form == "get" and (of.trial.later or "autocommit" in of.trial.database):
         return  # nothing has been committed, nor even sent, when a read is answered; or a ROLLBACK undoes nothing
-    if of.trial.early == "unsent" and "rollback" in heads(of.trial.steps):
+    if of.trial.early == "unsent" and ("rollback" in heads(of.trial.steps) or outcome.swallowed):
         return  # it was judged by what a hook has changed, which the view has undone with the transaction
     if outcome.is_pending or outcome.changed_later:
         return  # it is of what was flushed: the application may commit that in after_request, and the log says so
@@ -485,10 +542,12 @@ def all_is_written_or_nothing(of: Evidence) -> Iterator[Violation]:
         return
     if not (of.outcome.is_accepted and of.control.is_accepted) or of.outcome.has_advice or of.outcome.gone:
         return
+    if "expunge" in heads(of.trial.steps):
+        return  # what is flushed before depends on what another statement sends it with
     dies = _dies_by_itself(of.trial.steps)
     if dies and not of.trial.is_enforced:
         return  # PostgreSQL answers COMMIT by a ROLLBACK, and nothing is refused where nothing protects
-    if of.went_another_way or (of.more_swallowed and not dies):
+    if of.went_another_way or (of.more_swallowed and not dies) or _shows_an_older_list(of.trial):
         return
     if of.outcome.last_content != of.control.last_content:
         yield Violation("accepted, and half of it is lost")
@@ -523,10 +582,19 @@ def what_comes_again_is_known_by_what_it_has_left(of: Evidence) -> Iterator[Viol
     elif of.outcome.is_accepted and of.outcome.last_status == 200:
         if again.changed:
             yield Violation("done twice")
-        elif any(head.endswith(" delete") for head in heads(of.trial.steps)):
+        elif _is_made_again_by_statements(of.trial):
             return  # deleted by a statement, and made again: that is documented as not known again
         elif not is_taken_for_done and of.trial.loader != "cached":  # which does not see what is there
             yield Violation("not known again", str(again.status))
+
+
+def _is_made_again_by_statements(trial: Trial) -> bool:
+    """Say whether the row may be deleted and made again, and a statement has a part in that."""
+    steps = list(heads(trial.steps))
+    is_by_flush = "delete" in steps and any(
+        head.startswith(("text", "core", "bulk", "raw", "cte")) for head in steps
+    )
+    return is_by_flush or any(head.endswith(" delete") for head in steps)
 
 
 @rule
@@ -535,6 +603,8 @@ def what_was_done_in_part_is_not_taken_for_done(of: Evidence) -> Iterator[Violat
     again = of.outcome.again
     if again is None or of.outcome.status < 400 or of.outcome.changed_later or of.trial.later:
         return
+    if any(head.startswith("listen after_commit") for head in heads(of.trial.steps)):
+        return  # its session can load nothing, so that the version cannot be moved: the log says so
     if again.status // 100 == 2 and not again.runs:
         yield Violation("done in part is taken for done", str(of.outcome.status))
 

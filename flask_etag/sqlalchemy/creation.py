@@ -25,6 +25,7 @@ from flask_etag.sqlalchemy.models import (
     is_versioned,
     key_of,
     names_of_columns,
+    state_in_session,
     version_key,
 )
 
@@ -39,6 +40,7 @@ class _Executed:
     :param rows: how many rows that are.
     :ivar found: the keys of what an upsert has found, and not made, as far as could be looked for.
     :ivar rowcount: what the database has answered; ``None`` where it has refused.
+    :ivar is_committed: whether other connections can see what it has done.
     :ivar is_judged: whether the loader was asked after it, or cannot find what it has not made.
     """
 
@@ -50,6 +52,7 @@ class _Executed:
     rows: int
     found: list[tuple[Any, ...]] = field(default_factory=list)
     rowcount: int | None = None
+    is_committed: bool = False
     is_judged: bool = False
 
     def may_have_made(self, row: Row) -> bool:
@@ -163,12 +166,16 @@ class Creation:
                 set_committed_value(made.obj(), name, version)  # or a loader that locks takes it for stale
             self._versions[made] = version
 
+    def has_made(self, row: Row) -> bool:
+        """Tell whether an object that the request has made is one of a row, and is not undone."""
+        return any(_names(made, row) for made in self._made)
+
     def replacing(self, connection: Connection, state: InstanceState[Any]) -> None:
         """Note an object that a flush is about to change or delete, unless the request has made it."""
         is_own = any(state is made for made in self._made)
         if not is_own and state.key is not None:
             row = Row(state.mapper, key_of(state))
-            is_own = any(_names(made, row) for made in self._made) or self._has_inserted(connection, row)
+            is_own = self.has_made(row) or self._has_inserted(connection, row)
         if not is_own:
             self._replaced.append(state)
         elif state not in self._made:
@@ -228,6 +235,11 @@ class Creation:
         self._executed = [
             each for each in self._executed if each.connection is not connection or each.depth < depth
         ]
+
+    def commit(self, connection: Connection) -> None:
+        """Note that others can see what the statements of a connection have done."""
+        for each in self._executed:
+            each.is_committed = each.is_committed or each.connection is connection
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let the statements of a savepoint be those of what it is in."""
@@ -331,10 +343,11 @@ class Creation:
 
         :raises StaleDataError: if another has made it.
         """
-        state = instance_state(target) if hasattr(target, "_sa_instance_state") else None
-        if state is None or state.key is None or state.session is None:
+        state = state_in_session(target)
+        if state is None:
             return None
-        claim = RowClaim(self.terms, target, state.session)
+        session: Any = state.session
+        claim = RowClaim(self.terms, target, session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
             if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
@@ -345,7 +358,7 @@ class Creation:
             self.refuse()
         self.is_doubtful, self.refusal, self.claim = False, None, claim
         if not any(state is made for made in self._made) and state.persistent and not state.modified:
-            state.session.expire(target)  # the view has not asked for it, and is going to see what it then has
+            session.expire(target)  # the view has not asked for it, and is going to see what it then has
         if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
             claim.has_committed = True
             versions = [version for made, version in self._versions.items() if _names(made, claim.row)]
@@ -356,7 +369,8 @@ class Creation:
         """Tell whether the transaction that is going on has made a row, and not another of the request."""
         if any(each.session is claim.session for each in self._made if _names(each, claim.row)):
             return True
-        return any(each.connection is connection for each in self._executed_on(claim.row))
+        executed = [each for each in self._executed_on(claim.row) if each.connection is connection]
+        return any(each.may_have_made(claim.row) for each in executed)
 
     def note(self, error: BaseException) -> None:
         """Note that a try to make it may have failed."""
@@ -387,7 +401,7 @@ class Creation:
         executed = self._executed_on(row)
         if any(statements.may_delete(each.statement) and each.rowcount for each in executed):
             return False
-        return any(_names(each, row) for each in self._made) or self._has_inserted(connection, row)
+        return self.has_made(row) or self._has_inserted(connection, row)
 
     def _may_have_changed(self, row: Row) -> bool:
         """Tell whether the request may have changed a row that it has not made."""
@@ -404,7 +418,8 @@ class Creation:
 
     def _has_inserted(self, connection: Connection, row: Row) -> bool:
         """Tell whether a statement of the request's has inserted a row, and not replaced it."""
-        inserts = [each for each in self._executed_on(row) if each.may_have_made(row)]
+        seen = [each for each in self._executed_on(row) if each.is_committed or each.connection is connection]
+        inserts = [each for each in seen if each.may_have_made(row)]
         return bool(inserts) and not any(each.has_replaced(connection, row) for each in inserts)
 
 

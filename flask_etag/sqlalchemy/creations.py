@@ -15,9 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
 from flask_etag.backend import Terms
-from flask_etag.sqlalchemy import databases
+from flask_etag.sqlalchemy import databases, statements
 from flask_etag.sqlalchemy.creation import Creation
+from flask_etag.sqlalchemy.databases import Row
 from flask_etag.sqlalchemy.holds import RowClaim
+from flask_etag.sqlalchemy.models import state_in_session
 from flask_etag.sqlalchemy.transactions import Transaction
 
 
@@ -115,8 +117,8 @@ class Creations:
             if creation.claim is not None:
                 creation.claim.before_statement(connection, depth)
                 claims.append(creation.claim)
-            elif met is not None:
-                creation.refuse()  # it is in no session
+            elif met is not None and state_in_session(met) is None:
+                creation.refuse()
         return claims
 
     def executed(self, rowcount: int) -> None:
@@ -149,6 +151,11 @@ class Creations:
         for creation in self._all:
             creation.release(connection, depth)
 
+    def commit(self, connection: Connection) -> None:
+        """Note that what a connection has executed is there for others, once COMMIT is done."""
+        for creation in self._all:
+            creation.commit(connection)
+
     def roll_back(self, connection: Connection, depth: int) -> None:
         """Forget what was done in a transaction, or in a savepoint and what is in that."""
         for creation in self._all:
@@ -160,6 +167,10 @@ class Creations:
                 self.unmade.append(creation)
 
     # What is asked of them.
+
+    def have_made(self, row: Row) -> bool:
+        """Tell whether an object that the request has made is one of a row, and is not undone."""
+        return any(creation.has_made(row) for creation in self._all)
 
     def lock_rows(self) -> None:
         """Lock the rows that were going to be made, waiting for who has them."""
@@ -271,7 +282,7 @@ class Creations:
 
 
 def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
-    return frozenset(str(table.name) for table in mapper.tables)
+    return frozenset(map(statements.name_of_table, mapper.tables))
 
 
 _UNSEEN = (

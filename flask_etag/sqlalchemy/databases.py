@@ -18,6 +18,7 @@ MariaDB, MySQL
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -59,9 +60,11 @@ _WITH_ROW_LOCKS = ("postgresql", *_MYSQL)
 _IN_FAILED_TRANSACTION = "25P02"  # PostgreSQL
 _TRANSACTION_ROLLBACK = "40"  # the class of SQLSTATEs: 40001 serialization failure, 40P01 deadlock
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's lock_timeout
+_QUERY_CANCELED = "57014"  # its statement_timeout, among others
 _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_BUSY_SNAPSHOT = 5, 6, 517
 _UNIQUE_VIOLATION, _DUPLICATE_KEY, _SQLITE_PRIMARY_KEY, _SQLITE_ROWID = "23505", 1062, 1555, 2579
 _RECORD_CHANGED, _LOCK_WAIT_TIMEOUT, _DEADLOCK = 1020, 1205, 1213  # MariaDB and MySQL
+_STATEMENT_TIMEOUT = 1969  # MariaDB's max_statement_time
 
 
 # How a row is named, read and locked.
@@ -82,17 +85,17 @@ class Row:
 
     def is_named_by(self, mapper: Mapper[Any], key: Sequence[Any] | None) -> bool:
         """Tell whether another mapper and a key name the same row: whichever class is mapped to its table."""
-        return key is not None and self.table == _table_of(mapper) and self.key == tuple(key)
+        return key is not None and self.table == table_of(mapper) and self.key == tuple(key)
 
     @property
     def table(self) -> str:
         """The name of the table that has its primary key."""
-        return _table_of(self.mapper)
+        return table_of(self.mapper)
 
     @property
     def tables(self) -> frozenset[str]:
         """The names of the tables that it is spread over, where its model inherits from another."""
-        return _tables_of(self.mapper)
+        return tables_of(self.mapper)
 
     def is_among(self, table: Any, parameters: Iterable[Mapping[str, Any]]) -> bool:
         """Tell whether it is one of the rows that a statement of a flush writes, by its sets of parameters.
@@ -136,20 +139,22 @@ def _references(table: Any, tables: frozenset[str]) -> list[dict[str, int]]:
     """Return the foreign keys of a table to others: by the key of each column, its place in their primary key."""
     found = []
     for foreign in table.foreign_key_constraints:
-        if str(foreign.referred_table.name) in tables:
+        if statements.name_of_table(foreign.referred_table) in tables:
             key = list(foreign.referred_table.primary_key.columns)
             if all(element.column in key for element in foreign.elements):
                 found.append({element.parent.key: key.index(element.column) for element in foreign.elements})
     return found
 
 
-def _table_of(mapper: Mapper[Any]) -> str:
-    return str(mapper.primary_key[0].table.name)
+def table_of(mapper: Mapper[Any]) -> str:
+    """Return the name of the table that has the primary key of a model."""
+    return statements.name_of_table(mapper.primary_key[0].table)
 
 
 @lru_cache(maxsize=256)
-def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
-    return frozenset(str(table.name) for table in mapper.tables)
+def tables_of(mapper: Mapper[Any]) -> frozenset[str]:
+    """Name the tables that a row of a model is spread over."""
+    return frozenset(map(statements.name_of_table, mapper.tables))
 
 
 def connection_to_write(session: Session, mapper: Mapper[Any], shard: Any) -> Connection:
@@ -344,11 +349,29 @@ def cause_of(error: BaseException) -> Cause | None:
         if code == _SQLITE_BUSY_SNAPSHOT:
             return "conflict"
         return "busy" if code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED) else None
-    if sqlstate == _LOCK_NOT_AVAILABLE or code == _LOCK_WAIT_TIMEOUT:
+    if sqlstate == _LOCK_NOT_AVAILABLE or code == _LOCK_WAIT_TIMEOUT or _has_waited_until_canceled(error):
         return "busy"
     if sqlstate.startswith(_TRANSACTION_ROLLBACK) or code in (_RECORD_CHANGED, _DEADLOCK):
         return "conflict"
     return None
+
+
+def _has_waited_until_canceled(error: DBAPIError) -> bool:
+    """Tell whether the time that a statement may take has passed while it waited for a lock.
+
+    PostgreSQL names the place of the row that it waited for. MariaDB does not: a statement that locks is meant.
+    """
+    sqlstate, code = _codes_of(error.orig)
+    if sqlstate == _QUERY_CANCELED:
+        context = getattr(getattr(error.orig, "diag", None), "context", None)
+        return _PLACE_OF_ROW.search(context or "") is not None
+    return code == _STATEMENT_TIMEOUT and _LOCKS.search(error.statement or "") is not None
+
+
+_PLACE_OF_ROW = re.compile(r"\(\d+,\d+\)")
+_LOCKS = re.compile(
+    r"^\s*(?:insert|replace|update|delete)\b|\bfor\s+update\b|\bin\s+share\s+mode\b", re.IGNORECASE
+)
 
 
 def cause_of_break(session: Session) -> Cause | None:

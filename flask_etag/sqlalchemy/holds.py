@@ -41,6 +41,8 @@ from flask_etag.sqlalchemy.models import (
     planned_after,
     put_version_back,
     random_version,
+    state_in_session,
+    tables_covered_by,
     version_key,
     version_of,
 )
@@ -58,12 +60,26 @@ WAITS_FOR_ITSELF = (
 )
 
 
+_REPLACED = (
+    "After this write the loader finds another {} than the one that the request was judged by, and that was left "
+    "as it was: two requests could do so at once. Let the loader return a row that stays, and let that cover the "
+    "others, by flask_etag.sqlalchemy.covers(); or change the row that was judged as well."
+)
+
+
+_DEPENDS = (
+    "The ETag of {} depends on {} can change without it, and nothing would guard them. Leave them out of what is "
+    "hashed; or give the model a version, and let that cover them: flask_etag.sqlalchemy.covers()."
+)
+
+
 class RowClaim(Claim):
     """What a request may replace of the row of one object.
 
     :param terms: what the write has to hold to.
     :param target: the object.
     :param session: the session that it is in; later, the one that has written it last.
+    :param loaded: what a view that calls this one has kept of its columns, before that could change one in place.
     :ivar loaded_by: the session that it was in at first.
     :ivar row: the row; by its new name, once the request has changed its key.
     """
@@ -89,6 +105,9 @@ class RowClaim(Claim):
     is_judged = True
     """Whether it was judged, or is not to be; what is flushed until then is none of the view's."""
 
+    has_company = False
+    """Whether the request has written another row of the same table, which the URL may name by now."""
+
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_ours_alone = True  # whether nobody else can have written the row when it is read back
@@ -96,12 +115,15 @@ class RowClaim(Claim):
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
     _is_replaced = False  # whether the last flush has put another object into the place of one that it deletes
+    _read_beside: frozenset[str] = frozenset()  # the tables that its hash has read, besides its own
     _is_made_again = False  # whether the last flush has inserted the row, which the request had deleted
     _columns_before: dict[str, Any] | None = (
         None  # the columns of the base, once a statement may have changed some of them
     )
 
-    def __init__(self, terms: Terms, target: object, session: Session) -> None:
+    def __init__(
+        self, terms: Terms, target: object, session: Session, loaded: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(_NOT_JUDGED)
         state = instance_state(target)
         self.terms = terms
@@ -115,7 +137,7 @@ class RowClaim(Claim):
         if terms.is_reported and state.expired_attributes:
             pass  # a read's view has let go of it
         elif not self.is_versioned:
-            self._loaded = columns_of(state)  # before a dump can change one in place
+            self._loaded = columns_of(state, loaded)  # before a dump can change one in place
         elif version_key(state.mapper) not in state.dict and state.persistent:
             version_of(state)  # of the same time as what it is judged by
 
@@ -150,7 +172,13 @@ class RowClaim(Claim):
     @property
     def etag(self) -> str | None:
         """The tag of what the request has left of the row; ``None`` where it has none, or none is known."""
-        return self.expected.etag
+        return self.expected.etag if self._is_tag_known else None
+
+    @property
+    def columns(self) -> dict[str, Any] | None:
+        """The columns that a row without a version is expected to have; ``None`` where that is not known."""
+        fingerprint = self.expected.fingerprint
+        return fingerprint if isinstance(fingerprint, dict) else self._loaded
 
     @property
     def is_held_before_view(self) -> bool:
@@ -188,6 +216,41 @@ class RowClaim(Claim):
         own = self.session.get_bind(self.row.mapper, shard_id=self.row.shard)
         return connection.engine is not own.engine
 
+    def note_company(self, statement: Any, tables: frozenset[str]) -> None:
+        """Note a statement that may write another row of the same table.
+
+        :param tables: the names of the tables that it writes to.
+        """
+        if statements.may_be_about(statement, tables, self.row.tables):
+            self.has_company = True
+
+    def note_read(self, compiled: Compiled) -> None:
+        """Note what a hash reads, while it is made to judge by it, besides the row."""
+        if self.terms.is_hashing:
+            self._read_beside |= statements.tables_read_by(compiled) - self.row.tables
+
+    def refuse_to_be_replaced(self) -> None:
+        """See whether the URL names another row, now that the request has written one, and not what was judged.
+
+        :raises RuntimeError: if it does, and nothing was done to the row that was judged: then nothing would tell
+            another request that was judged by it.
+        """
+        if not self.has_company or self.terms.is_reported:
+            return
+        self.has_company = False
+        try:
+            with self.session.no_autoflush:
+                state = state_in_session(self.terms.find())
+        except (InvalidRequestError, DBAPIError) as error:
+            if isinstance(error, DBAPIError) and not databases.follows_another(error):
+                raise
+            return  # nothing can be asked, or committed, in a transaction that is broken
+        if state is None or self.row.is_named_by(state.mapper, key_of(state)):
+            return
+        if not (self.is_pending or self.has_committed):
+            raise RuntimeError(_REPLACED.format(self.row.mapper.class_.__name__))
+        self.note_another()
+
     def may_be_written_by(self, compiled: Compiled, tables: frozenset[str]) -> bool:
         """Tell whether a statement may write what counts of the row.
 
@@ -208,7 +271,7 @@ class RowClaim(Claim):
 
         :param parameters: its sets of parameters, by name.
         """
-        if self.flushing is not connection or str(statement.table.name) not in self.row.tables:
+        if self.flushing is not connection or statements.name_of_table(statement.table) not in self.row.tables:
             return False
         return not has_keys_as_sent(self.row.mapper, self.row.key) or self.row.is_among(
             statement.table, parameters
@@ -238,12 +301,20 @@ class RowClaim(Claim):
             self.push(self.connection, depth, Known(ABSENT))
 
     def roll_back(self, connection: object, depth: int = 0) -> None:
-        """Drop what a transaction, or a savepoint and those inside it, has made of the row."""
-        super().roll_back(connection, depth)
+        """Drop what a transaction, or a savepoint and those inside it, has made of the row, if that undoes it."""
+        if self.is_to_be_read_at_once and self.connection is connection:
+            self.commit(connection)
+        else:
+            super().roll_back(connection, depth)
         if self.expected.fingerprint is not UNREAD:
             self.unread_after = None
         if self._row_of_base is not None and not self.is_pending:
             self.row, self._row_of_base = self._row_of_base, None
+
+    @property
+    def is_done_in_part(self) -> bool:
+        """Whether something of it is done for good, whatever becomes of the rest."""
+        return self.has_committed or (self.is_pending and not self._is_ours_alone)
 
     def commit(self, connection: object) -> None:
         """Let what a transaction has made of the row be the base; COMMIT is about to be sent."""
@@ -394,18 +465,16 @@ class RowClaim(Claim):
         state = instance_state(self.target)
         mapper = state.mapper
         others = names_of_other_rows(mapper).union(mapper.relationships.keys()) - covered_by(mapper)
-        if not others:
-            return
-        self.session.flush()  # what is not sent yet of these would be lost
-        self.session.expire(self.target, others)
-        (self.terms.state_of or self.terms.etag_of)(self.target)
+        if others:
+            self.session.flush()  # what is not sent yet of these would be lost
+            self.session.expire(self.target, others)
+            (self.terms.state_of or self.terms.etag_of)(self.target)
         read = sorted(name for name in others if name in state.dict)
         if read:
-            raise TypeError(
-                f"The ETag of {state.class_.__name__} depends on its {', '.join(read)}, whose rows can change "
-                "without it, and nothing would guard them. Leave them out of what is hashed; or give the model a "
-                "version, and let that cover them: flask_etag.sqlalchemy.covers()."
-            )
+            raise TypeError(_DEPENDS.format(state.class_.__name__, f"its {', '.join(read)}, whose rows"))
+        asked = sorted(self._read_beside - tables_covered_by(mapper))
+        if asked:
+            raise TypeError(_DEPENDS.format(state.class_.__name__, f"rows of {', '.join(asked)}, which"))
 
     def before_flush_writes(
         self,
@@ -558,7 +627,8 @@ class RowClaim(Claim):
         is_in_session = state.session is self.session and state.key is not None and not state._deleted
         is_in_session = is_in_session and is_versioned(state.mapper) == self.is_versioned
         connection: Any = self.connection
-        is_hidden = self._is_made_again and databases.is_seen_twice(connection, self.row)
+        may_be_hidden = self._is_made_again or (self.unread_after == "statement" and self.terms.is_reported)
+        is_hidden = may_be_hidden and databases.is_seen_twice(connection, self.row)
         if self.expected.fingerprint is ABSENT or not is_in_session or is_hidden:
             self.read_back_by_hand(depth)
             return
@@ -642,7 +712,7 @@ class RowClaim(Claim):
             return self._version_after_statement()
         name = version_key(state.mapper)
         column: Any = state.mapper.version_id_col
-        version = state.dict.get(name)
+        version = state.committed_state.get(name) or state.dict.get(name)  # not one that is set and not sent yet
         if version is None or not is_stored_as_sent(column, version):
             connection: Any = self.connection
             found = databases.read(connection, self.row, (name,))
@@ -680,6 +750,7 @@ class RowClaim(Claim):
 
     def disown(self, connection: Connection) -> None:
         """Give the row a version that nobody has planned, if it still is as the request has committed it."""
+        self.has_company = False  # what the URL names does not matter any more
         column: Any = self.row.mapper.version_id_col
         is_own = column == self.base.fingerprint
         move = update(column.table).values({column: random_version()}).where(*self.row.where(), is_own)

@@ -43,7 +43,8 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.attributes import get_history, instance_state, set_committed_value
 from sqlalchemy.sql.visitors import iterate
 
-from flask_etag.sqlalchemy.databases import Row, read
+from flask_etag.sqlalchemy import statements
+from flask_etag.sqlalchemy.databases import Row, read, tables_of
 
 _IMMUTABLE = frozenset({NoneType, bool, int, str, bytes, UUID, float, Decimal, date, datetime})
 """What a row is mostly made of, and need not be copied to be kept."""
@@ -167,6 +168,16 @@ covered: defaultdict[type, set[str]] = defaultdict(set)
 def covered_by(mapper: Mapper[Any]) -> set[str]:
     """Return the names of the relationships that a model covers, or a model that it inherits from."""
     return set().union(*(covered.get(base.class_, ()) for base in mapper.iterate_to_root()))
+
+
+def tables_covered_by(mapper: Mapper[Any]) -> frozenset[str]:
+    """Name the tables of what belongs to a model, by the relationships that it covers."""
+    names: frozenset[str] = frozenset()
+    for relationship in (mapper.relationships[name] for name in covered_by(mapper)):
+        names |= tables_of(relationship.mapper)
+        if relationship.secondary is not None:
+            names |= {statements.name_of_table(relationship.secondary)}
+    return names
 
 
 def expire_parts(session: Session, whole: object) -> None:
@@ -388,6 +399,12 @@ def loaded_names(state: InstanceState[Any]) -> list[str]:
     """Name the attributes of an object that are columns, or made of them, and are loaded, or were and expired."""
     loaded, expired = state.dict, state.expired_attributes
     return [each.key for each in state.mapper.column_attrs if each.key in loaded or each.key in expired]
+
+
+def state_in_session(target: object) -> InstanceState[Any] | None:
+    """Return the state of an object that a session has loaded, or sent; ``None`` for whatever is none."""
+    state = instance_state(target) if hasattr(target, "_sa_instance_state") else None
+    return None if state is None or state.key is None or state.session is None else state
 
 
 def columns_of(state: InstanceState[Any], besides: dict[str, Any] | None = None) -> dict[str, Any]:

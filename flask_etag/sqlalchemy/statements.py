@@ -68,7 +68,7 @@ def _tables_of(statement: Any) -> frozenset[str] | None:
     """Name the tables that a statement may write to: of a kind that is not known, to any."""
     if isinstance(statement, UpdateBase | Select | CompoundSelect):
         beside = _written_beside(statement)
-        own = _names_in(statement.table) if isinstance(statement, UpdateBase) else frozenset()
+        own = _names_of_written(statement) if isinstance(statement, UpdateBase) else frozenset()
         return ANY_TABLE if beside is ANY_TABLE else (own | beside) or None
     if isinstance(statement, SavepointClause):
         return frozenset()
@@ -78,6 +78,13 @@ def _tables_of(statement: Any) -> frozenset[str] | None:
     if text is None:
         return None if isinstance(statement, ExecutableDDLElement) else ANY_TABLE
     return ANY_TABLE if writes_by_its_text(text) else None
+
+
+def _names_of_written(statement: UpdateBase) -> frozenset[str]:
+    """Name the table of a statement, and those of the columns that it sets: MariaDB's UPDATE may write several."""
+    values = [getattr(statement, name, None) or () for name in ("_values", "_ordered_values")]
+    tables = [each.table for columns in map(dict, values) for each in columns if isinstance(each, Column)]
+    return _names_in(statement.table) | frozenset(name_of_table(each) for each in tables if each is not None)
 
 
 def _text_of(statement: Any) -> str | None:
@@ -137,11 +144,16 @@ def may_be_about(statement: Any, written: frozenset[str], tables: frozenset[str]
     return text is None or any(table.lower() in text.lower() for table in tables)
 
 
+def name_of_table(table: Any) -> str:
+    """Return the name of a table, as it is compared: most databases do not tell upper from lower case."""
+    return str(table.name).lower()
+
+
 def _names_in(target: Any) -> frozenset[str]:
     if isinstance(target, Table):
-        return frozenset({str(target.name)})
+        return frozenset({name_of_table(target)})
     parts = [part for part in iterate(target) if isinstance(part, TableClause)]
-    return frozenset(str(part.name) for part in parts)
+    return frozenset(map(name_of_table, parts))
 
 
 def _written_beside(statement: Any) -> frozenset[str]:
@@ -160,12 +172,25 @@ def _written_beside(statement: Any) -> frozenset[str]:
 def tables_locked_by(statement: Any, *, may_choose: bool) -> frozenset[str]:
     """Name the tables whose rows a SELECT locks, and waits for: ``FOR UPDATE``, or a weaker one.
 
+    Of a text, any of its words may be the name of one.
+
     :param may_choose: whether the database lets it name some of its tables for that; otherwise it locks all.
     """
+    text = _text_of(statement)
+    if text is not None:
+        return frozenset(_WORD.findall(text.lower())) if _LOCKS.search(text) else frozenset()
     lock = getattr(statement, "_for_update_arg", None)
     if lock is None or lock.nowait or lock.skip_locked:
         return frozenset()
     return frozenset(name for part in (may_choose and lock.of) or (statement,) for name in _names_in(part))
+
+
+_WORD = re.compile(r"\w+")
+_LOCKS = re.compile(
+    r"\b(?:for\s+(?:no\s+key\s+)?update|for\s+(?:key\s+)?share|in\s+share\s+mode)\b"
+    r"(?!.*\b(?:nowait|skip\s+locked)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def columns_set_by(compiled: Compiled) -> frozenset[tuple[str, str]] | None:

@@ -73,6 +73,7 @@ class SessionUnit:
         self._commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
         self._commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
         self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
+        self._loader_ends_transactions = False  # so that it cannot be asked while a session commits
         self._plan: Plan | None = None  # of a request that is to be known again
 
     # What the story of a write asks for.
@@ -106,12 +107,18 @@ class SessionUnit:
                 _units.reset(self._token)
 
     def claim(self, target: object, terms: Terms) -> RowClaim | Creation:
-        """Claim what was loaded, or what is to be made where that is ``None``, before it is judged."""
+        """Claim what was loaded, or what is to be made where that is ``None``, before it is judged.
+
+        :raises Refused: if the request has made and committed that before it was refused.
+        """
         if target is None:
             return self._creations.add(terms, self._of_application)
         session = session_of(target)
         self._note_session(session)
-        claim = RowClaim(terms, target, session)
+        of_caller = (each for unit in _units.get() for each in unit._claims if each.target is target)
+        claim = RowClaim(terms, target, session, next((each.columns for each in of_caller), None))
+        if self._creations.have_made(claim.row):  # it is judged again, and meets what it has committed itself
+            raise Refused("partial")
         if session not in self._begun and session.in_transaction():  # it had begun before the request
             self._begun[session] = claim.connection_of_session()
         claim.is_judged = False
@@ -210,6 +217,8 @@ class SessionUnit:
         self._read_back_all()
         if is_done:
             self._refuse_what_is_broken()
+            for claim in self._claims:
+                claim.refuse_to_be_replaced()
         self._raise_if_refused(is_done=is_done)
         if self._plan is not None and is_done:
             self._plan.before_answer()
@@ -271,7 +280,7 @@ class SessionUnit:
     @property
     def has_committed(self) -> bool:
         """Whether the request has committed a change of what it has claimed."""
-        return any(claim.has_committed for claim in self._claims)
+        return any(claim.is_done_in_part for claim in self._claims)
 
     # What the events tell.
 
@@ -308,6 +317,8 @@ class SessionUnit:
             if claim.row.is_named_by(mapper, key):  # delete() and add() of one key become an UPDATE
                 deleted = None if replaced is None else instance_state(replaced)
                 claim.before_flush_writes(connection, transaction.depth, target, deleted, session)
+            elif claim.row.table == databases.table_of(mapper):
+                claim.has_company = True
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is changed or deleted."""
@@ -320,6 +331,8 @@ class SessionUnit:
         for claim in self._claims:
             if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, transaction.depth, target, state, session)
+            elif claim.row.table == databases.table_of(mapper):
+                claim.has_company = True
 
     before_delete = before_update
 
@@ -355,6 +368,8 @@ class SessionUnit:
         concerned: list[RowClaim] = []
         transaction = self._transactions[connection]
         for claim in [claim for claim in self._claims if not claim.is_elsewhere(connection)]:
+            if not is_of_flush:
+                claim.note_company(statement, tables)
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
@@ -433,6 +448,8 @@ class SessionUnit:
             for claim in self._claims:
                 if claim.connection is connection and claim.is_pending and cause is not None:
                     claim.note(error)
+                elif self._begun.get(claim.session) is connection and cause is not None:
+                    claim.is_doubtful = True  # the view may swallow it: what was judged has to be looked at again
                 if has_ended:
                     claim.roll_back(connection)
 
@@ -470,12 +487,14 @@ class SessionUnit:
 
     def rollback(self, connection: Connection, *_: object) -> None:
         """Forget what was done in a transaction."""
+        self._note_who_ends()
         self._commit_sent_on = None
         self._rolled_back(connection, 0)
         self._transactions.pop(connection, None)
 
     def commit(self, connection: Connection, *_: object) -> None:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
+        self._note_who_ends()
         try:
             self._raise_if_not_to_be_committed(connection)
         except BaseException:
@@ -484,8 +503,14 @@ class SessionUnit:
             raise
         for claim in self._claims:
             claim.commit(connection)
+        self._creations.commit(connection)
         self._transactions.pop(connection, None)
         self._commit_sent_on = connection
+
+    def _note_who_ends(self) -> None:
+        """Note a loader that commits, or rolls back: while it runs at first, nothing is claimed."""
+        if not (self._claims or self._creations.unmade):
+            self._loader_ends_transactions = True
 
     def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
@@ -543,6 +568,7 @@ class SessionUnit:
         """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
         for claim in self._claims:
             claim.refuse_to_wait_for_read(connection, compiled)
+            claim.note_read(compiled)
         self._creations.reads(compiled)
 
     def _refuse_to_end_by_statement(self, connection: Connection, statement: Any) -> None:
@@ -642,7 +668,7 @@ class SessionUnit:
                     claim.roll_back(claim.connection)  # the server was lost, and with it what it has not committed
                 elif broken_by is not None:
                     self._give_up(claim, broken_by)
-                elif claim.unread_after:
+                elif claim.unread_after or self._may_have_been_written_beside(claim):
                     claim.read_back(transaction.depth)
             elif self._has_written_by(session) and not (
                 claim.has_committed or claim.terms.is_reported or claim.base.fingerprint is ABSENT
@@ -650,6 +676,13 @@ class SessionUnit:
                 connection = self._connection_of(claim)
                 claim.refuse_what_cannot_hold(connection)
                 claim.hold(connection, self._depth(connection), "shared")
+            if not self._loader_ends_transactions:
+                claim.refuse_to_be_replaced()
+
+    def _may_have_been_written_beside(self, claim: RowClaim) -> bool:
+        """Tell whether a row that is held, and has no version, may have been written by a trigger."""
+        is_untouched = not (claim.is_versioned or claim.is_pending or claim.has_committed)
+        return is_untouched and self._has_written_by(claim.session)
 
     def _connection_of(self, claim: RowClaim) -> Connection:
         """Return the connection of a claim's session, which gives none after a commit in a savepoint's block."""

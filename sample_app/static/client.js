@@ -390,14 +390,15 @@ class Call {
   async copyAfter(answer) {
     const {etag, content} = answer;
     const {base, mine} = this.sent;
-    if (etag && content !== undefined && hasMembersOf(content, mine)) return {content, etag};
+    const isTold = content !== undefined && hasMembersOf(content, mine);
+    if (etag && isTold) return {content, etag};
     try {
       let copy = await this.read();
       for (let look = 0; look < LOOKS && same(copy, base); look++) {
         await this.pause(); // a replica is behind
         copy = await this.read();
       }
-      const isDoubtful = same(copy, base) || (isAnybodys(answer) && content === undefined);
+      const isDoubtful = same(copy, base) || (isAnybodys(answer) && !isTold);
       if (isDoubtful && !(this.sent.isIn(copy) || readsAs(copy.content, mine))) throw new Unknown(mine, copy);
       return copy;
     } catch (error) {
@@ -472,7 +473,7 @@ function mergedAt(at, base, mine, theirs, key, pointers) {
     return Object.fromEntries(mergedMembers(sides, (name) => `${at}/${escaped(name)}`, key, pointers));
   }
   if (Array.isArray(mine) && Array.isArray(theirs) && key(at) !== undefined) {
-    const sides = [base ?? [], mine, theirs].map((side) => byKey(side, key(at)));
+    const sides = [Array.isArray(base) ? base : [], mine, theirs].map((side) => byKey(side, key(at)));
     if (!sides.includes(null)) return mergedItems(at, sides, key, pointers);
   }
   pointers.push(at);
@@ -505,7 +506,7 @@ function mergedItems(at, sides, key, pointers) {
 
 /** The items of a list by what identifies them; null if one has nothing, or two have the same. */
 function byKey(items, member) {
-  const names = Array.isArray(items) ? items.map((item) => (isObject(item) ? item[member] : undefined)) : [undefined];
+  const names = items.map((item) => (isObject(item) ? item[member] : undefined));
   const isGood = names.every((name) => ["string", "number"].includes(typeof name));
   return isGood && new Set(names).size === names.length ? new Map(items.map((item) => [item[member], item])) : null;
 }
@@ -620,13 +621,13 @@ function valueOtherwise(base, mine, way) {
 
 /** Whether what is there shows all that mine has changed of the base, as a server may have respelt it. */
 function isThere(base, mine, theirs) {
-  if (same(mine, base ?? undefined) || same(mine, theirs)) return true;
+  if (same(mine, base) || same(mine, theirs)) return true;
   if (isObject(base) && isObject(mine) && isObject(theirs)) {
     const names = Object.keys({...base, ...mine});
     return names.every((name) => isThere(...[base, mine, theirs].map((side) => member(side, name))));
   }
   const lists = [base, mine, theirs];
-  if (lists.every((side) => Array.isArray(side) && side.length === mine.length)) {
+  if (lists.every((side) => Array.isArray(side) && side.length === mine?.length)) {
     return mine.every((_, index) => isThere(...lists.map((side) => side[index])));
   }
   return !readsAs(base, mine) && readsAs(theirs, mine);

@@ -80,7 +80,9 @@ def between(server: str) -> Iterator[Proxy]:
             rival()
             if isinstance(fault, dict):
                 body = (
-                    json.dumps({"reason": fault["reason"], "detail": "No."}).encode() if "reason" in fault else b""
+                    json.dumps({"reason": fault["reason"], "detail": fault.get("detail", "No.")}).encode()
+                    if "reason" in fault
+                    else b""
                 )
                 self.answer(fault["status"], {**fault.get("headers", {})}, body)
                 return

@@ -297,6 +297,10 @@ def test_a_batch_that_is_refused_as_a_whole(proxy: Proxy, pair: list[str]) -> No
         proxy.faults = {"PATCH": [fault]}
         with pytest.raises(client.Refused):
             client.update_each(send, proxy.url + "/papers", pair, plus_one)
+    proxy.requests.clear()
+    with pytest.raises(TypeError, match="body="):
+        client.update_each(send, proxy.url + "/papers", pair, lambda _: [[1], [2]])
+    assert proxy.count("PATCH") == 0
     with pytest.raises(client.Refused) as refused:
         client.update_each(send, proxy.url + "/papers", [f"{pair[0]}-gone"], plus_one)
     assert refused.value.status == 404

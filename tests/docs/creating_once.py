@@ -88,7 +88,7 @@ def create_app(url: str) -> Flask:
                     raise  # there is no database
                 db.session.rollback()  # several have waited for one that was rolled back: MariaDB says deadlock
                 return (
-                    {"message": "Another request with this key is going on. Send it again."},
+                    {"message": "The database gave it up, for another with this key, perhaps. Send it again."},
                     409,
                     {"Retry-After": "1"},
                 )

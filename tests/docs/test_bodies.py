@@ -54,6 +54,14 @@ def test_what_is_to_be_copied_refuses_what_is_no_note(
     check_bodies(page(path).app, url, "body")
 
 
+def test_the_page_on_lost_answers_refuses_what_is_no_note(page: Callable[[str], ModuleType]) -> None:
+    shown = page("lost-answers")
+    with shown.app.app_context():
+        shown.db.session.add(shown.Note(id=1, body="first"))
+        shown.db.session.commit()
+    check_bodies(shown.app, "/notes/1", "body")
+
+
 def test_what_flask_cannot_tell_again_is_400_by_the_page_on_views(page: Callable[[str], ModuleType]) -> None:
     client = page("views").app.test_client()
     client.put("/notes/1", json={"body": "first"}, headers=NEW)

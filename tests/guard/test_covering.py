@@ -6,7 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, FetchedValue, ForeignKey, String, Table, cast, create_engine, event, select, update
+from sqlalchemy import (
+    Column,
+    FetchedValue,
+    ForeignKey,
+    String,
+    Table,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
@@ -339,9 +352,6 @@ def test_a_version_that_the_database_makes(empty_database: Callable[[str], str])
         def get_col_spec(self, **_: object) -> str:
             return "xid"
 
-        def bind_processor(self, _: object) -> None:
-            return None
-
         def bind_expression(self, bindvalue: Any) -> Any:
             return cast(cast(bindvalue, String), self)
 
@@ -371,6 +381,8 @@ def test_a_version_that_the_database_makes(empty_database: Callable[[str], str])
         session.get_one(Toy, 1).text = "changed"
         session.commit()
         assert session.scalar(select(Parent.xmin)) != before
+        late = str(2**31)  # as PostgreSQL counts them, and an Integer does not
+        assert session.scalar(select(literal_column(f"'{late}'::xid") == bindparam("late", late, Xid)))
     engine.dispose()
 
 

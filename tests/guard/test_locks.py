@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from flask_etag import content_hash, require_if_match, resource
 from tests.world.application import World
 from tests.world.board import Board, Checked, Player
-from tests.world.models import Paper
+from tests.world.models import Paper, Remark
 from tests.world.racing import Racer, in_thread
 
 SQLITE = ["sqlite", "sqlite, WAL", "sqlite, real BEGINs", "sqlite, WAL, real BEGINs"]
@@ -296,6 +296,22 @@ def test_2_2_what_a_view_was_judged_by_is_not_given_up_for_another_that_it_calls
     with Session(board.engine) as session:
         assert session.scalars(select(Player.name)).all() == ["theirs"]
     board.close()
+
+
+def test_2_2_a_hash_that_asks_for_other_rows_is_refused_at_the_first_write(world: World) -> None:
+    def dump(paper: Paper) -> list[str]:
+        return [paper.body, *world.db.session.scalars(select(Remark.text))]
+
+    @resource(etag=content_hash(dump))
+    def find_with_remarks(name: str) -> Paper | None:
+        return world.db.session.get(Paper, name)
+
+    def write(paper: Paper) -> str:
+        raise AssertionError("The view ran.")
+
+    world.put_paper_view(write, find_with_remarks)
+    with pytest.raises(TypeError, match="The ETag of Paper depends on rows of remark, which can change"):
+        other(world, if_match="*")
 
 
 def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(world: World) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, event, insert, select, update
+from sqlalchemy import ForeignKey, event, insert, select, text, update
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
@@ -162,10 +162,8 @@ def test_what_names_the_row_that_is_held_by_a_foreign_key(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", [Checked, Memo])
-@pytest.mark.parametrize("is_loaded", [False, True])
-def test_a_lock_on_the_row_that_is_held(
-    board_on: Callable[..., Board], kind: str, model: Any, is_loaded: bool
-) -> None:
+@pytest.mark.parametrize("by", ["get", "a join", "a text"])
+def test_a_lock_on_the_row_that_is_held(board_on: Callable[..., Board], kind: str, model: Any, by: str) -> None:
     """SQLite has none that a SELECT could take."""
     board = board_on(kind, model)
 
@@ -173,8 +171,11 @@ def test_a_lock_on_the_row_that_is_held(
         found.text = "mine"
         board.db.session.flush()
         with Session(board.engine) as another:
-            if is_loaded:
+            if by == "get":
                 another.get(model, 1, with_for_update=True)
+            elif by == "a text":
+                lock = "" if kind == "sqlite" else "FOR UPDATE"
+                another.execute(text(f"SELECT id FROM {model.__tablename__} {lock}"))
             else:
                 another.scalars(select(model).join(Player, Player.id == model.id).with_for_update(read=True)).all()
         board.db.session.commit()

@@ -378,11 +378,11 @@ def test_p3_what_is_made_again_is_not_taken_for_what_a_snapshot_still_shows(
 def test_p3_what_a_hook_has_set_is_sent_while_the_request_is_judged(
     board_on: Callable[..., Board], kind: str
 ) -> None:
-    """A content hash that reads other rows has the session send what it has."""
+    """A content hash that asks the database has the session send what it has."""
     board = board_on(kind, Checked)
 
-    def dump(found: Any) -> list[str]:
-        return [found.text, *board.db.session.scalars(select(Player.name))]
+    def dump(found: Any) -> list[Any]:
+        return [found.text, *board.db.session.scalars(select(Checked.id))]
 
     def find(number: int) -> Any:
         return board.db.session.get(Checked, number)

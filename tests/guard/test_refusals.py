@@ -29,6 +29,8 @@ IMPATIENT: list[tuple[str, dict[str, Any]]] = [
     ("sqlite", {"connect_args": {"timeout": 0.2}}),
     ("postgresql", {"connect_args": {"options": "-c lock_timeout=200"}}),
     ("mariadb", {"connect_args": {"init_command": "SET SESSION innodb_lock_wait_timeout=1"}}),
+    ("postgresql", {"connect_args": {"options": "-c statement_timeout=200"}}),
+    ("mariadb", {"connect_args": {"init_command": "SET SESSION max_statement_time=0.2"}}),
 ]
 
 

@@ -162,6 +162,29 @@ def test_a_batch_never_waits_for_its_own_locks(names: list[Any], status: int) ->
         assert app.test_client().patch("/", json=[1]).status_code == 200
 
 
+def test_one_lock_for_all_is_taken_once() -> None:
+    lock = threading.Lock()
+    app = memos_under(lambda name: lock)  # noqa: ARG005
+    answer = Racer(lambda: app.test_client().patch("/", json=[1, 2])).answer()
+    assert answer.status_code == 200
+    assert not lock.locked()
+
+
+def test_locks_that_several_items_share_are_taken_in_one_order() -> None:
+    """Two batches whose items come in other orders than their locks do not wait for each other."""
+    locks = sorted((threading.Lock(), threading.Lock()), key=id)
+    stripe_of = {"a": 0, "b": 1, "c": 1, "d": 0}
+    app = memos_under(lambda name: locks[stripe_of[name]])
+    taken: list[int] = []
+    with locks[0]:
+        racers = [Racer(lambda names=names: app.test_client().patch("/", json=names)) for names in ("ab", "cd")]  # type: ignore[misc]
+        for racer in racers:
+            racer.join(0.2)
+        taken += [lock.locked() for lock in locks]
+    assert taken == [True, False]  # neither has taken the second, and waits for the first
+    assert [racer.answer().status_code for racer in racers] == [200, 200]
+
+
 def test_one_that_is_named_twice_is_locked_once(shelf: Flask) -> None:
     assert shelf.test_client().patch("/s?a=v1&b=v1&a=v1").status_code == 200
     assert books_of(shelf) == "321"

@@ -162,6 +162,10 @@ def test_a_resource_with_a_date_and_one_with_a_weak_tag(capsys: pytest.CaptureFi
             page["text"] = request.get_json()["text"]
         return dict(page)
 
+    @app.get("/deep")
+    def deep() -> Any:
+        return "[" * 100_000, {"ETag": '"deep"'}
+
     @app.route("/weak", methods=["GET", "PUT"])
     def weak() -> Any:
         answer = app.make_response(dict(page))
@@ -178,8 +182,16 @@ def test_a_resource_with_a_date_and_one_with_a_weak_tag(capsys: pytest.CaptureFi
         assert main([f"{server}/page", "--body", '{"text": "second"}', "--all", "--header", "X-Any: 1"]) == 0
         assert "ok: 8.8.2.1 Last-Modified is not later than Date" in capsys.readouterr().out
         assert main([f"{server}/weak"]) == 1
-        with pytest.raises(SystemExit):
-            main([f"{server}/nothing"])
+        for url in (
+            f"{server}/nothing",
+            f"{server}/deep",
+            f"{server}/ä",
+            "http://no host/",
+            "http://127.0.0.1:1/",
+        ):
+            with pytest.raises(SystemExit) as ended:
+                main([url])
+            assert ended.value.code == 2
 
 
 def test_routes_that_are_not_protected_are_named(shop_app: Flask, url: str) -> None:

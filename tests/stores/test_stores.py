@@ -328,6 +328,26 @@ def test_locks_that_expire_again_and_again_lose_no_update(
     assert verdict.refused
 
 
+def test_what_is_written_under_a_lock_that_cannot_be_given_back_is_answered(
+    valkey: str, redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE", valkey)
+    monkeypatch.setenv("LOCKS", redis)
+    forget_all(valkey, redis)
+    client = client_of(LOCKED)
+
+    class Reading(Request):
+        def get_json(self, *arguments: Any, **more: Any) -> Any:
+            Redis.from_url(redis).delete("lock:1")
+            Redis.from_url(redis).rpush("lock:1", "what UNLOCK makes an error of")
+            return super().get_json(*arguments, **more)
+
+    client.application.request_class = Reading
+    made = client.put(PATH, json={"number": 1}, headers={"If-None-Match": "*"})
+    assert (made.status_code, made.headers["ETag"]) == (201, client.get(PATH).headers["ETag"])
+    forget_all(redis)
+
+
 def test_a_document_that_is_locked_for_too_long_is_busy(
     valkey: str, redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
