@@ -327,7 +327,8 @@ def _decorated(
             # Flask makes the response of what its own method returns. Another one is handed what the view returns.
             if issubclass(owner, View) and owner.dispatch_request is not MethodView.dispatch_request:
                 made_by = owner
-        exchange = Exchange(bound, *arguments_of(given), made_by=made_by)
+        of_url, of_view = arguments_of(given)
+        exchange = Exchange(bound, of_url, of_view, made_by=made_by)
         if EXPLANATION in exchange.environ:
             return exchange.environ[EXPLANATION].of(exchange, protection, answer)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol
@@ -361,6 +360,8 @@ def _is_collection(target: Any) -> bool:
 
 
 def _is_in_event_loop() -> bool:
+    import asyncio  # noqa: PLC0415 - it takes as long to import as all of Flask-ETag, and few need it
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from benchmarks import collection
 from benchmarks.bodies import bodies, dumps
 from benchmarks.cases import PATH, Case, environ_of, plain, serving
 from benchmarks.contents import Content, contents
@@ -67,6 +68,16 @@ def test_each_request_of_a_row_has_its_status_and_its_tag(rows: list[Case]) -> N
     for case in rows:
         case.check()
     assert {case.status for case in rows} == {200, 204, 304, 412}
+
+
+def test_each_page_has_its_status_and_its_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "ROWS", 200)
+    cases = collection.pages(f"sqlite:///{tmp_path}/pages.db")
+    for case in cases:
+        case.check()
+    assert {(case.status, case.at_most) for case in cases} == {(200, None), (304, 1.05), (304, 0.35)}
+    for engine in engines_of(cases[:1]):
+        engine.dispose()
 
 
 def test_each_accepted_write_is_one_update_also_where_cases_take_turns(rows: list[Case]) -> None:
