@@ -105,8 +105,8 @@ class RowClaim(Claim):
     is_judged = True
     """Whether it was judged, or is not to be; what is flushed until then is none of the view's."""
 
-    has_company = False
-    """Whether the request has written another row of the same table, which the URL may name by now."""
+    company: Writer | None = None
+    """What has written, or may have, another row of the same table, which the URL may name by now."""
 
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
@@ -222,7 +222,7 @@ class RowClaim(Claim):
         :param tables: the names of the tables that it writes to.
         """
         if statements.may_be_about(statement, tables, self.row.tables):
-            self.has_company = True
+            self.company = self.company or "statement"
 
     def note_read(self, compiled: Compiled) -> None:
         """Note what a hash reads, while it is made to judge by it, besides the row."""
@@ -235,9 +235,10 @@ class RowClaim(Claim):
         :raises RuntimeError: if it does, and nothing was done to the row that was judged: then nothing would tell
             another request that was judged by it.
         """
-        if not self.has_company or self.terms.is_reported:
-            return
-        self.has_company = False
+        company, self.company = self.company, None
+        is_done = self.is_pending or self.has_committed
+        if company is None or self.terms.is_reported or (is_done and company == "statement"):
+            return  # a statement that has written the row may have written no other
         try:
             with self.session.no_autoflush:
                 state = state_in_session(self.terms.find())
@@ -247,7 +248,7 @@ class RowClaim(Claim):
             return  # nothing can be asked, or committed, in a transaction that is broken
         if state is None or self.row.is_named_by(state.mapper, key_of(state)):
             return
-        if not (self.is_pending or self.has_committed):
+        if not is_done:
             raise RuntimeError(_REPLACED.format(self.row.mapper.class_.__name__))
         self.note_another()
 
@@ -750,7 +751,7 @@ class RowClaim(Claim):
 
     def disown(self, connection: Connection) -> None:
         """Give the row a version that nobody has planned, if it still is as the request has committed it."""
-        self.has_company = False  # what the URL names does not matter any more
+        self.company = None  # what the URL names does not matter any more
         column: Any = self.row.mapper.version_id_col
         is_own = column == self.base.fingerprint
         move = update(column.table).values({column: random_version()}).where(*self.row.where(), is_own)

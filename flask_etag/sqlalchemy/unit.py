@@ -318,7 +318,7 @@ class SessionUnit:
                 deleted = None if replaced is None else instance_state(replaced)
                 claim.before_flush_writes(connection, transaction.depth, target, deleted, session)
             elif claim.row.table == databases.table_of(mapper):
-                claim.has_company = True
+                claim.company = "flush"
 
     def before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         """See to what is changed or deleted."""
@@ -332,7 +332,7 @@ class SessionUnit:
             if claim.is_of(mapper, state):
                 claim.before_flush_writes(connection, transaction.depth, target, state, session)
             elif claim.row.table == databases.table_of(mapper):
-                claim.has_company = True
+                claim.company = "flush"
 
     before_delete = before_update
 
