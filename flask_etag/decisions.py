@@ -74,7 +74,7 @@ def tell_answer(exchange: Exchange, resource: Resource[..., Any] | None, respons
     if ANSWERED_AGAIN in exchange.environ:
         return
     outcome: Outcome | None = exchange.outcome
-    is_silent = not (exchange.settings.shows_decisions or _is_heard())
+    is_silent = not (exchange.settings.shows_decisions or (decided.receivers and _is_heard()))
     if outcome is None:
         if is_silent and (exchange.is_read or not log.logger.isEnabledFor(logging.DEBUG)):
             return
@@ -131,7 +131,7 @@ def tell_refusal(
 
 
 def _is_heard() -> bool:
-    return bool(decided.receivers) and decided.has_receivers_for(current_app._get_current_object())  # type: ignore[attr-defined]
+    return decided.has_receivers_for(current_app._get_current_object())  # type: ignore[attr-defined]
 
 
 def _tell(exchange: Exchange, resource: Resource[..., Any] | None, decision: Decision) -> None:

@@ -39,7 +39,8 @@ def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Res
                 if not _load_judge_and_hold(exchange, subject, unit, unprotected):
                     _begin_anew(subject, unit)
                 response = exchange.serve(subject.handed)
-                unit.settle(is_done=response.status_code < 400)
+                status = response.status_code
+                unit.settle(is_done=status < 400)
         except Refused as refusal:
             # Another writer was first. Whether this request was stale is for the state that won to tell; if that
             # cannot be read, or a part of this write is done, the answer is only that they met.
@@ -55,7 +56,6 @@ def write(exchange: Exchange, subject: Subject, unprotected: Unprotected) -> Res
             raise WriteConflict(refusal.cause) from refusal
         subject.reload_under_lock()
 
-    status = response.status_code
     if status // 100 != 2:
         return response
     if _describes_target(status, exchange.method):

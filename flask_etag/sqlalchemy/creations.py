@@ -138,7 +138,7 @@ class Creations:
 
     def before_commit(self, connection: Connection) -> None:
         """See whether what a connection is about to commit replaces what the URL names by now."""
-        if any(creation.to_be_asked_for(connection) for creation in self.unmade):
+        if self.unmade and any(creation.to_be_asked_for(connection) for creation in self.unmade):
             for creation in list(self.unmade):
                 for statement, tables in creation.to_be_asked_for(connection):
                     self._look_from_elsewhere(creation, connection, statement, tables)

@@ -367,12 +367,13 @@ class SessionUnit:
         self._refuse_to_wait_for_file(connection)
         concerned: list[RowClaim] = []
         transaction = self._transactions[connection]
-        for claim in [claim for claim in self._claims if not claim.is_elsewhere(connection)]:
-            if not is_of_flush:
-                claim.note_company(statement, tables)
+        for claim in self._claims:
+            if claim.is_elsewhere(connection):
+                continue
             if is_of_flush:
                 may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
             else:
+                claim.note_company(statement, tables)
                 may_write = claim.may_be_written_by(compiled, tables)
             is_checked = claim.is_checked_by(connection, statement, context.compiled_parameters)
             claim.refuse_to_wait(connection, is_row=may_write or is_checked)
@@ -736,8 +737,10 @@ class SessionUnit:
 
     def _lost_commit(self) -> BaseException | None:
         """Return the error of a COMMIT, if nobody knows whether that was done."""
-        claims = [claim for claim in self._claims if not claim.terms.is_reported]
-        return next((claim.lost for claim in claims if claim.lost is not None), None)
+        for claim in self._claims:
+            if claim.lost is not None and not claim.terms.is_reported:
+                return claim.lost
+        return None
 
     def _raise_if_refused(self, error: Exception | None = None, *, is_done: bool = True) -> None:
         """Raise :class:`Refused` where a write of a target was refused, and was not done after that.
