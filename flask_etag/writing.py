@@ -15,7 +15,6 @@ from flask_etag.backend import Claim, Refused, Stale, Terms, Unit, cause_of, own
 from flask_etag.entity_tags import field_of
 from flask_etag.errors import PreconditionFailed, PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
-from flask_etag.fingerprints import Fingerprint
 from flask_etag.preconditions import Preconditions
 from flask_etag.resources import Resource
 
@@ -273,7 +272,12 @@ class Target:
         etag = opaque = None
         if self.handed is not None:
             settings = self._exchange.settings
-            fingerprint = self._fingerprint()
+            terms = self._terms
+            if terms is not None:
+                terms.is_hashing = True
+            fingerprint = self._resource.validator(self.handed)
+            if terms is not None:
+                terms.is_hashing = False
             if fingerprint is not None:
                 opaque = self._resource.opaque(self.handed, fingerprint, settings)
                 etag = field_of(opaque, fingerprint.weak)
@@ -285,16 +289,6 @@ class Target:
         if self._claim is not None and self._terms is not None:
             self._terms.shows_more = self._resource.shows_more  # known by now
             self._claim.judged(etag)
-
-    def _fingerprint(self) -> Fingerprint | None:
-        """Return what a write compares of the target; the store is told while that is made."""
-        if self._terms is None:
-            return self._resource.validator(self.handed)
-        self._terms.is_hashing = True
-        try:
-            return self._resource.validator(self.handed)
-        finally:
-            self._terms.is_hashing = False
 
     def reload_under_lock(self) -> None:
         """Take the tag of what the view has left, under the resource's own lock; where it swaps, it gives that."""

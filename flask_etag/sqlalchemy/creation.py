@@ -166,6 +166,11 @@ class Creation:
                 set_committed_value(made.obj(), name, version)  # or a loader that locks takes it for stale
             self._versions[made] = version
 
+    def has_committed(self, row: Row) -> bool:
+        """Tell whether the request may have made a row, and committed that: the rest is undone by now."""
+        executed = [each for each in self._executed_on(row) if each.is_committed and each.rowcount]
+        return self.has_made(row) or any(each.may_have_made(row) for each in executed)
+
     def has_made(self, row: Row) -> bool:
         """Tell whether an object that the request has made is one of a row, and is not undone."""
         return any(_names(made, row) for made in self._made)

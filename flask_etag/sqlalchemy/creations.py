@@ -29,6 +29,7 @@ class Creations:
     :param transactions: those of its unit, by their connections.
     :param begun: the connection of the last transaction of each of its sessions.
     :param claims: those of its unit: what was made is claimed by one more.
+    :ivar every: all of them.
     :ivar unmade: those of which nothing is made yet.
     """
 
@@ -39,7 +40,7 @@ class Creations:
         claims: list[RowClaim],
     ) -> None:
         self.unmade: list[Creation] = []
-        self._all: list[Creation] = []
+        self.every: list[Creation] = []
         self._transactions, self._begun, self._claims = transactions, begun, claims
 
     def add(self, terms: Terms, session: Session | None) -> Creation:
@@ -48,13 +49,13 @@ class Creations:
         :param session: the session of the application, if it has one.
         """
         creation = Creation(terms, session)
-        self._all.append(creation)
+        self.every.append(creation)
         self.unmade.append(creation)
         return creation
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._all.clear()
+        self.every.clear()
         self.unmade.clear()
 
     # What the events tell.
@@ -133,7 +134,7 @@ class Creations:
 
     def flushed(self, session: Session) -> None:
         """Note what a session has made."""
-        for creation in self._all:
+        for creation in self.every:
             creation.flushed(session)
 
     def before_commit(self, connection: Connection) -> None:
@@ -148,17 +149,17 @@ class Creations:
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let what was done inside a savepoint be done in what that is in."""
-        for creation in self._all:
+        for creation in self.every:
             creation.release(connection, depth)
 
     def commit(self, connection: Connection) -> None:
         """Note that what a connection has executed is there for others, once COMMIT is done."""
-        for creation in self._all:
+        for creation in self.every:
             creation.commit(connection)
 
     def roll_back(self, connection: Connection, depth: int) -> None:
         """Forget what was done in a transaction, or in a savepoint and what is in that."""
-        for creation in self._all:
+        for creation in self.every:
             creation.roll_back(connection, depth)
             made = creation.claim
             if made is not None and not (made.is_pending or made.has_committed):  # it is to be made again
@@ -168,13 +169,13 @@ class Creations:
 
     # What is asked of them.
 
-    def have_made(self, row: Row) -> bool:
-        """Tell whether an object that the request has made is one of a row, and is not undone."""
-        return any(creation.has_made(row) for creation in self._all)
+    def have_committed(self, row: Row) -> bool:
+        """Tell whether the request may have made a row, and committed that: the rest is undone by now."""
+        return any(creation.has_committed(row) for creation in self.every)
 
     def lock_rows(self) -> None:
         """Lock the rows that were going to be made, waiting for who has them."""
-        for creation in self._all:
+        for creation in self.every:
             for row in creation.rows if creation.session is not None else ():
                 session: Any = creation.session
                 connection = databases.connection_to_write(session, row.mapper, row.shard)

@@ -303,7 +303,7 @@ class RowClaim(Claim):
 
     def roll_back(self, connection: object, depth: int = 0) -> None:
         """Drop what a transaction, or a savepoint and those inside it, has made of the row, if that undoes it."""
-        if self.is_to_be_read_at_once and self.connection is connection:
+        if not self._is_ours_alone and self.connection is connection:
             self.commit(connection)
         else:
             super().roll_back(connection, depth)
@@ -694,8 +694,11 @@ class RowClaim(Claim):
     def _columns_stored(self, state: InstanceState[Any]) -> Known:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
         mapper = self.row.mapper
+        sent = columns_of(state) if self.terms.is_reported and self.unread_after == "flush" else None
         self._refresh(state)
         columns = columns_of(state)
+        if sent is not None and not databases.is_same(mapper, sent, columns):
+            self.note_another()  # between the load and the write; the answer may show what was there before
         base = self.base.fingerprint
         if not isinstance(base, dict):
             return Known(columns)

@@ -115,15 +115,27 @@ class SessionUnit:
             return self._creations.add(terms, self._of_application)
         session = session_of(target)
         self._note_session(session)
-        of_caller = (each for unit in _units.get() for each in unit._claims if each.target is target)
-        claim = RowClaim(terms, target, session, next((each.columns for each in of_caller), None))
-        if self._creations.have_made(claim.row):  # it is judged again, and meets what it has committed itself
+        claim = RowClaim(
+            terms, target, session, self._columns_kept_by_caller(target) if self._is_called() else None
+        )
+        if self._creations.every and self._creations.have_committed(
+            claim.row
+        ):  # it is judged again, and meets what it has committed itself
             raise Refused("partial")
         if session not in self._begun and session.in_transaction():  # it had begun before the request
             self._begun[session] = claim.connection_of_session()
         claim.is_judged = False
         self._claims.append(claim)
         return claim
+
+    def _is_called(self) -> bool:
+        """Tell whether another decorated view has called that of the request."""
+        return len(_units.get()) > 1
+
+    def _columns_kept_by_caller(self, target: object) -> dict[str, Any] | None:
+        """Return what a view that has called this one has kept of the columns of an object."""
+        claims = (claim for unit in _units.get() for claim in unit._claims if claim.target is target)
+        return next((claim.columns for claim in claims), None)
 
     def plan(self, versions: Sequence[str]) -> None:
         """Let the request make these versions of what it has claimed last, one by one, and commit once."""
@@ -183,7 +195,7 @@ class SessionUnit:
         :param locked: whether to lock the rows that were claimed before anything is read.
         :raises Refused: if a lock was waited for in vain.
         """
-        if len(_units.get()) > 1:  # the view that has called this one would lose what it has written
+        if self._is_called():  # the view that has called this one would lose what it has written
             raise Refused("conflict")
         self.roll_back()
         try:
@@ -217,8 +229,10 @@ class SessionUnit:
         self._read_back_all()
         if is_done:
             self._refuse_what_is_broken()
-            for claim in self._claims:
-                claim.refuse_to_be_replaced()
+            if not (self._loader_ends_transactions and self._has_written()):  # which it would commit
+                for claim in self._claims:
+                    if claim.company is not None:
+                        claim.refuse_to_be_replaced()
         self._raise_if_refused(is_done=is_done)
         if self._plan is not None and is_done:
             self._plan.before_answer()
@@ -488,14 +502,20 @@ class SessionUnit:
 
     def rollback(self, connection: Connection, *_: object) -> None:
         """Forget what was done in a transaction."""
-        self._note_who_ends()
+        if (
+            not self._claims and not self._creations.unmade
+        ):  # its loader does so, and has not returned anything yet
+            self._loader_ends_transactions = True
         self._commit_sent_on = None
         self._rolled_back(connection, 0)
         self._transactions.pop(connection, None)
 
     def commit(self, connection: Connection, *_: object) -> None:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
-        self._note_who_ends()
+        if (
+            not self._claims and not self._creations.unmade
+        ):  # its loader does so, and has not returned anything yet
+            self._loader_ends_transactions = True
         try:
             self._raise_if_not_to_be_committed(connection)
         except BaseException:
@@ -504,14 +524,10 @@ class SessionUnit:
             raise
         for claim in self._claims:
             claim.commit(connection)
-        self._creations.commit(connection)
+        if self._creations.every:
+            self._creations.commit(connection)
         self._transactions.pop(connection, None)
         self._commit_sent_on = connection
-
-    def _note_who_ends(self) -> None:
-        """Note a loader that commits, or rolls back: while it runs at first, nothing is claimed."""
-        if not (self._claims or self._creations.unmade):
-            self._loader_ends_transactions = True
 
     def _raise_if_not_to_be_committed(self, connection: Connection) -> None:
         """See to what was written and is not read back yet, and to a transaction that can only be rolled back."""
@@ -569,7 +585,8 @@ class SessionUnit:
         """See to a statement that writes nothing: it may lock, and it may show what is to be made."""
         for claim in self._claims:
             claim.refuse_to_wait_for_read(connection, compiled)
-            claim.note_read(compiled)
+            if claim.terms.is_hashing:
+                claim.note_read(compiled)
         self._creations.reads(compiled)
 
     def _refuse_to_end_by_statement(self, connection: Connection, statement: Any) -> None:
@@ -677,7 +694,7 @@ class SessionUnit:
                 connection = self._connection_of(claim)
                 claim.refuse_what_cannot_hold(connection)
                 claim.hold(connection, self._depth(connection), "shared")
-            if not self._loader_ends_transactions:
+            if claim.company is not None and not self._loader_ends_transactions:
                 claim.refuse_to_be_replaced()
 
     def _may_have_been_written_beside(self, claim: RowClaim) -> bool:

@@ -13,8 +13,9 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, s
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import ETag, content_hash, etag_resource, require_if_match, resource
+from tests.world.application import World
 from tests.world.board import Board, Checked, Player
-from tests.world.models import Memo
+from tests.world.models import Memo, Paper
 
 
 def find_latest(board: Board) -> None:
@@ -34,9 +35,12 @@ def add_by_core(board: Board) -> None:
     board.db.session.execute(insert(board.model.__table__).values(id=2, text="mine", **values))
 
 
+def text_of(board: Board) -> tuple[str, str]:
+    return ("checked (id, text, version)", "2, 'mine', 'v'") if board.model is Checked else ("memo", "2, 'mine'")
+
+
 def add_by_text(board: Board) -> None:
-    is_checked = board.model is Checked
-    into, values = ("checked (id, text, version)", "2, 'mine', 'v'") if is_checked else ("memo", "2, 'mine'")
+    into, values = text_of(board)
     board.db.session.execute(text(f"INSERT INTO {into} VALUES ({values})"))
 
 
@@ -158,6 +162,43 @@ def test_p3_a_row_without_a_version_that_a_trigger_writes_has_its_new_tag(
             connection.exec_driver_sql("DROP TRIGGER counts" + (" ON player" if kind == "postgresql" else ""))
             if kind == "postgresql":
                 connection.exec_driver_sql("DROP FUNCTION counted()")
+
+
+def test_p2_what_was_made_on_another_connection_is_not_told_to_be_another_s(board: Board) -> None:
+    """The request has committed it there, and cannot know what it has left."""
+    into, values = text_of(board)
+
+    def view(found: Any) -> None:
+        with board.engine.begin() as connection:
+            connection.execute(text(f"INSERT INTO {into} VALUES ({values})"))
+        board.db.session.execute(update(board.model).where(board.model.id == 2).values(text="changed"))
+        board.db.session.commit()
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, answer.get_json()["reason"], board.get(2).text) == (409, "partial", "mine")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_p3_what_another_has_changed_beside_has_no_tag_where_the_answer_cannot_show_it(
+    world_on: Callable[..., str], kind: str, method: str
+) -> None:
+    """A view that names no state dumps before its commit; a save with that tag would overwrite the other."""
+    world = World(world_on(kind))
+
+    @etag_resource(world.find_paper)
+    def view(paper: Paper) -> str:
+        shown = paper.body
+        with world.engine.begin() as connection:
+            connection.execute(update(Paper).values(price=7))
+        paper.revision += 1
+        world.db.session.commit()
+        return shown
+
+    world.app.add_url_rule("/seen/<name>", "seen", view, methods=["GET", "PUT"])
+    answer = world.app.test_client().open("/seen/plan", method=method)
+    assert (answer.status_code, answer.headers.get("ETag")) == (200, None)
+    world.close()
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
