@@ -317,6 +317,38 @@ KNOWN: dict[str, Trial] = {
     "made by a second session, and locked after that": Trial(
         BEGINS, "hashed", form="create", steps=["second add", {"try SQLAlchemyError": ["merge", "merge"]}]
     ),
+    "loader that commits, asked within a commit": Trial(
+        WAL, "hashed", steps=["upsert update", "set text", "commit"], loader="committing"
+    ),
+    "loader that commits, and a view that does not": Trial(
+        PG, "uuid", steps=["bulk update", "rival fresh", "other sibling"], loader="committing"
+    ),
+    "loader that merges what it has kept": Trial(WAL, steps=["returning", "rival put"], loader="cached"),
+    "made by a second session, and shown by a snapshot of before": Trial(
+        MARIADB, "lines by content", form="create", steps=["second add", "bulk update", "commit"]
+    ),
+    "made by a statement whose transaction is broken": Trial(
+        PG,
+        "xmin",
+        form="create",
+        steps=[
+            "upsert update",
+            "rival plain",
+            {"try SQLAlchemyError": ["core insert"]},
+            {"try SQLAlchemyError rollback": ["second merge", "expire all", "add"]},
+            "add",
+            "commit",
+        ],
+    ),
+    "part of a request that is disowned while its loader reads": Trial(
+        "sqlite, real begins", form="insist", steps=["rollback", "second merge", "upsert update", "commit"]
+    ),
+    "row that another makes in the place of a deleted one, only reported": Trial(
+        "postgresql, repeatable read",
+        "hashed",
+        form="unprotected",
+        steps=["rival delete", "upsert nothing", "commit"],
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(
