@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
@@ -34,28 +34,64 @@ def text_of(node: ast.AST) -> str:
 TEXTS = [text for tree in TREES.values() for node in ast.walk(tree) if (text := text_of(node))]
 
 
-CONSTANTS = {
-    target.id: text_of(node.value)
+Values = Mapping[str, Sequence[ast.AST]]
+CONSTANTS: Values = {
+    target.id: [node.value]
     for tree in TREES.values()
     for node in tree.body
     if isinstance(node, ast.Assign)
     for target in node.targets
-    if isinstance(target, ast.Name) and target.id.isupper()
+    if isinstance(target, ast.Name) and target.id.isupper() and text_of(node.value)
 }
-SAYS = re.compile(r"(^|\.)(log\w*\.\w+|once)$|Error$|CannotRace$|__init__$|BadParameter$")
+SAYS = re.compile(r"(^|\.)(_?log\w*\.\w+|once)$|Error$|CannotRace$|__init__$|BadParameter$")
+
+
+def given(tree: ast.AST) -> Values:
+    """Return what the names in a piece of source are given by assignments and loops, and what functions return."""
+    values: dict[str, list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[target, *_], value=value) | ast.NamedExpr(target=target, value=value):
+                pass
+            case ast.AugAssign(target=target, value=value) | ast.For(target=target, iter=value):
+                pass
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                returned = [each for each in ast.walk(node) if isinstance(each, ast.Return | ast.Yield)]
+                values.setdefault(name, []).extend(returned)
+                continue
+            case _:
+                continue
+        for each in ast.walk(target):
+            if isinstance(each, ast.Name):
+                values.setdefault(each.id, []).append(value)
+    return values
+
+
+def texts_of(node: ast.AST, values: Values, seen: set[str]) -> Iterator[str]:
+    """Yield the texts of a piece of source, and of what its names were given."""
+    for part in ast.walk(node):
+        yield text_of(part)
+        if isinstance(part, ast.Name) and part.id not in seen:
+            seen.add(part.id)
+            for value in values.get(part.id, ()):
+                yield from texts_of(value, values, seen)
 
 
 def said() -> Iterator[tuple[str, list[str]]]:
     """Yield what the package raises or logs, of at least four words, with the place in the source that does so."""
     for name, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and SAYS.search(ast.unparse(node.func))):
-                parts = [
-                    CONSTANTS.get(part.id, "") if isinstance(part, ast.Name) else text_of(part)
-                    for part in ast.walk(node)
-                ]
-                if texts := [text for text in parts if len(re.findall("[a-z]{2,}", text)) > 3]:
-                    yield f"{name}:{node.lineno}", texts
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        returned: Values = {each.name: given(each)[each.name] for each in functions}
+        scopes: list[tuple[ast.AST, Values]] = [(tree, CONSTANTS)]
+        scopes += [(each, {**CONSTANTS, **returned, **given(each)}) for each in functions]
+        for scope, values in scopes:
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Raise) or (
+                    isinstance(node, ast.Call) and SAYS.search(ast.unparse(node.func))
+                ):
+                    parts = texts_of(node, values, set())
+                    if texts := [text for text in parts if " " in text and len(re.findall("[a-z]{2,}", text)) > 3]:
+                        yield f"{name}:{node.lineno}", texts
 
 
 @pytest.mark.parametrize("quoted", QUOTED)
