@@ -226,8 +226,7 @@ class RowClaim(Claim):
 
     def note_read(self, compiled: Compiled) -> None:
         """Note what a hash reads, while it is made to judge by it, besides the row."""
-        if self.terms.is_hashing:
-            self._read_beside |= statements.tables_read_by(compiled) - self.row.tables
+        self._read_beside |= statements.tables_read_by(compiled) - self.row.tables
 
     def refuse_to_be_replaced(self) -> None:
         """See whether the URL names another row, now that the request has written one, and not what was judged.

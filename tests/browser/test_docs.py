@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests import ROOT
@@ -101,6 +102,19 @@ def test_pictures_fit_and_go_with_the_page(context: BrowserContext, width: int, 
                 assert box["x"] + box["width"] <= width
             else:  # of small texts: it can be moved sideways in what is around it
                 assert box["width"] >= 570
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_pages_can_be_used_without_sight_and_without_a_mouse(
+    context: BrowserContext, width: int, scheme: str
+) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    for path in ("/index.html", "/quickstart.html", "/troubleshooting.html", "/api.html", "/scale.html"):
+        page.goto(path)
+        assert Axe().run(page).response["violations"] == [], path
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Column, ForeignKey, String, Table, event, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
+from flask_etag import content_hash, etag_resource, resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
 from tests.conftest import KINDS
 from tests.world.application import World
@@ -53,6 +54,30 @@ def board(request: pytest.FixtureRequest, board_on: Callable[..., Board]) -> Boa
         board.db.session.add_all([*topics, Post(id=2, topics=topics[1:2]), Post(id=3)])
         board.db.session.commit()
     return board
+
+
+def test_a_hash_may_ask_for_what_is_covered(board: Board) -> None:
+    """By a query too: whoever changes that moves the version. What else it asks for is refused."""
+    asked: list[Any] = [select(Topic.name), select(post_topic.c.topic_id)]
+    hashed = content_hash(lambda post: [post.text, *(board.db.session.scalars(each).all() for each in asked)])
+
+    @resource(etag=hashed)
+    def find(number: int) -> Post | None:
+        return board.db.session.get(Post, number)
+
+    board.find = find
+    board.app.view_functions["read"] = etag_resource(board.find)(lambda each: each.text)
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.commit()
+
+    assert board.save(view).status_code == 200
+    asked.append(select(Player.name))
+    with board.app.app_context():
+        seen = board.find.etag_of(board.db.session.get_one(Post, 1))
+    with pytest.raises(TypeError, match="depends on rows of player, which can change"):
+        board.send("PUT", "/mine/1", {"If-Match": str(seen)})
 
 
 def versions(engine: Any) -> dict[int, str]:
