@@ -115,13 +115,10 @@ class SessionUnit:
             return self._creations.add(terms, self._of_application)
         session = session_of(target)
         self._note_session(session)
-        claim = RowClaim(
-            terms, target, session, self._columns_kept_by_caller(target) if self._is_called() else None
-        )
-        if self._creations.every and self._creations.have_committed(
-            claim.row
-        ):  # it is judged again, and meets what it has committed itself
-            raise Refused("partial")
+        kept = self._columns_kept_by_caller(target) if self._is_called() else None
+        claim = RowClaim(terms, target, session, kept)
+        if self._creations.every and self._creations.have_committed(claim.row):
+            raise Refused("partial")  # it is judged again, and meets what it has committed itself
         if session not in self._begun and session.in_transaction():  # it had begun before the request
             self._begun[session] = claim.connection_of_session()
         claim.is_judged = False
@@ -502,20 +499,16 @@ class SessionUnit:
 
     def rollback(self, connection: Connection, *_: object) -> None:
         """Forget what was done in a transaction."""
-        if (
-            not self._claims and not self._creations.unmade
-        ):  # its loader does so, and has not returned anything yet
-            self._loader_ends_transactions = True
+        if not self._claims and not self._creations.unmade:
+            self._loader_ends_transactions = True  # it has not returned anything yet
         self._commit_sent_on = None
         self._rolled_back(connection, 0)
         self._transactions.pop(connection, None)
 
     def commit(self, connection: Connection, *_: object) -> None:
         """Let what was done in a transaction be the base; COMMIT is about to be sent."""
-        if (
-            not self._claims and not self._creations.unmade
-        ):  # its loader does so, and has not returned anything yet
-            self._loader_ends_transactions = True
+        if not self._claims and not self._creations.unmade:
+            self._loader_ends_transactions = True  # it has not returned anything yet
         try:
             self._raise_if_not_to_be_committed(connection)
         except BaseException:
