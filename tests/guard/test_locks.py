@@ -298,6 +298,15 @@ def test_2_2_what_a_view_was_judged_by_is_not_given_up_for_another_that_it_calls
     board.close()
 
 
+def refuses_every_write(world: World, found: Any, depends_on: str) -> None:
+    def write(paper: Paper) -> str:
+        raise AssertionError("The view ran.")
+
+    world.put_paper_view(write, found)
+    with pytest.raises(TypeError, match=f"The ETag of Paper depends on {depends_on}"):
+        other(world, if_match="*")
+
+
 def test_2_2_a_hash_that_asks_for_other_rows_is_refused_at_the_first_write(world: World) -> None:
     def dump(paper: Paper) -> list[str]:
         return [paper.body, *world.db.session.scalars(select(Remark.text))]
@@ -306,12 +315,7 @@ def test_2_2_a_hash_that_asks_for_other_rows_is_refused_at_the_first_write(world
     def find_with_remarks(name: str) -> Paper | None:
         return world.db.session.get(Paper, name)
 
-    def write(paper: Paper) -> str:
-        raise AssertionError("The view ran.")
-
-    world.put_paper_view(write, find_with_remarks)
-    with pytest.raises(TypeError, match="The ETag of Paper depends on rows of remark, which can change"):
-        other(world, if_match="*")
+    refuses_every_write(world, find_with_remarks, "rows of remark, which can change")
 
 
 def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(world: World) -> None:
@@ -319,12 +323,7 @@ def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(world: World) ->
     def find_with_remarks(name: str) -> Paper | None:
         return world.db.session.get(Paper, name)
 
-    def write(paper: Paper) -> str:
-        raise AssertionError("The view ran.")
-
-    world.put_paper_view(write, find_with_remarks)
-    with pytest.raises(TypeError, match="The ETag of Paper depends on its remarks"):
-        other(world, if_match="*")
+    refuses_every_write(world, find_with_remarks, "its remarks")
 
 
 def test_2_14_a_version_that_does_not_move_is_a_conflict(world: World, caplog: pytest.LogCaptureFixture) -> None:
