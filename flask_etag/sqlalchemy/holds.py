@@ -90,6 +90,9 @@ class RowClaim(Claim):
     is_doubtful = False
     """Whether a try to write the row failed, and it is still to be seen whether another writer is the reason."""
 
+    is_overtaken = False
+    """Whether a statement has found the row in another state than expected: whoever has left it so is done."""
+
     lost: BaseException | None = None
     """What a commit has ended with, since the server was lost: it was not done, or nobody knows whether it was."""
 
@@ -296,7 +299,7 @@ class RowClaim(Claim):
         """Note that a flush that was to write the row is done."""
         self.flushing = None
         if self.is_pending:
-            self.refusal, self.is_doubtful = None, False
+            self.refusal, self.is_doubtful, self.is_overtaken = None, False, False
         if self.target in self.session.deleted and self.connection is not None:
             self.push(self.connection, depth, Known(ABSENT))
 
@@ -369,6 +372,7 @@ class RowClaim(Claim):
             self.note(error)
             raise
         if not self._is_met_by(found):
+            self.is_overtaken = True
             self.refuse()
         if whole:
             self._columns_before = found
