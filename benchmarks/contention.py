@@ -23,18 +23,16 @@ from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from statistics import median, quantiles
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from benchmarks.measure import Spread
 from benchmarks.report import Report
 from benchmarks.tables import table
 from benchmarks.world import databases
-from torture.peers import OURS
+from torture.peers import OURS, OURS_WITHOUT
 from torture.servers import serving
 
 CLIENTS = [1, 4, 16, 64]
 PROCESSES = 4  # of clients: more would only take time from the server
-OURS_WITHOUT = f"{OURS}, no version"
 PEERS = [OURS, OURS_WITHOUT, "by hand", "FOR UPDATE by hand", "flask-smorest", "Django"]
 
 
@@ -58,9 +56,7 @@ class Turn:
 
 def run(peer: str, database: str, clients: int, seconds: float) -> Turn:
     """Let clients loose on one peer."""
-    kind = "unversioned" if peer == OURS_WITHOUT else "versioned"
-    application = "torture.app:create_app()" if peer.startswith(OURS) else "torture.peers:create_app()"
-    with serving(application, database=database, peer=peer, kind=kind) as server:
+    with serving("torture.peers:create_app()", database=database, peer=peer) as server:
         share = partial(_clients, server.url, seconds)
         processes = min(PROCESSES, clients)
         with ProcessPoolExecutor(processes) as pool:
@@ -92,10 +88,7 @@ def _client(url: str, deadline: float) -> list[tuple[int, float]]:
         status, etag, body = _send(url, "GET")
         if status == HTTPStatus.OK:
             start = time.monotonic()
-            changed = {**body, "number": body["number"] + 1} | (
-                {"writer": uuid4().hex} if "writer" in body else {}
-            )
-            status, *_ = _send(url, "PUT", changed, etag or "")
+            status, *_ = _send(url, "PUT", {"number": body["number"] + 1}, etag or "")
             puts.append((status, time.monotonic() - start))
     return puts
 
