@@ -31,6 +31,7 @@ from flask_etag.torture.history import Verdict, judge
 from tests.servers import postgresql
 from torture.servers import serving
 
+ROWS = 16
 SLOW = 0.001  # as long as a quick view takes, and as the views of torture.app
 
 
@@ -270,7 +271,8 @@ def create_app() -> Callable[..., Iterable[bytes]]:
     with app.app_context():
         Base.metadata.drop_all(db.engine)
         Base.metadata.create_all(db.engine)
-        db.session.add_all(mapper.class_(id=1, number=0) for mapper in Base.registry.mappers)
+        models = [mapper.class_ for mapper in Base.registry.mappers]
+        db.session.add_all(model(id=row, number=0) for model in models for row in range(1, ROWS + 1))
         db.session.commit()
         db.engine.dispose()
     return app
