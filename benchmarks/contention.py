@@ -4,8 +4,8 @@ python -m benchmarks.contention                            all databases (make r
 python -m benchmarks.contention --only MariaDB --quick     a smoke run, whose figures say little
 
 Each client gets a row, the same one or its own, and puts its number increased by one, as fast as it can. gunicorn
-has two workers of four threads, and each view takes a millisecond. The peers take turns, and the figures are medians
-of the turns, with charts of them. A run that is not quick puts them into the docs.
+has two workers of four threads, and each view takes a millisecond. The peers take turns, and the figures are
+medians of the turns, with charts of them. A run that is not quick puts them into the docs.
 """
 
 from __future__ import annotations
