@@ -67,6 +67,7 @@ def between(server: str) -> Iterator[Proxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or a body waits 40 ms for the acknowledgement of its head
 
         def handle_one_request(self) -> None:
             try:
