@@ -22,7 +22,7 @@
 # make peers        the same clients on other libraries: what is lost, and how fast they are (installs Django)
 # make costs        how many function calls each kind of request costs, and each promise (WRITE=1: into the docs)
 # make instructions how many processor instructions, and what is written down (WRITE=1 writes it; needs valgrind)
-# make rivals       writers of one row, by Flask-ETag and by its peers, on each database (ONLY=MariaDB, QUICK=1)
+# make rivals       writers of one row, and of many, by Flask-ETag and its peers, on each database (ONLY=MariaDB, QUICK=1)
 # make bench        what each kind of request costs, and what peers do (ONLY=reads for a part, QUICK=1 for seconds)
 # make screenshot   the README's picture of the sample app (needs Chromium)
 # make test-stores  the recipes for Valkey, Redis, etcd, DynamoDB and S3 (apt-get install redis-server etcd-server), and

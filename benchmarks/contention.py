@@ -1,11 +1,11 @@
-"""Writers of one row, by Flask-ETag and by other means: accepted writes a second, what a PUT takes, what is lost.
+"""Writers by Flask-ETag and by other means: accepted writes a second, what a PUT takes, what is lost.
 
 python -m benchmarks.contention                            all databases (make rivals)
 python -m benchmarks.contention --only MariaDB --quick     a smoke run, whose figures say little
 
-Each client gets the row, and puts its number increased by one, as fast as it can. gunicorn has two workers of four
-threads, and each view takes a millisecond. The peers take turns, and the figures are medians of the turns, with
-charts of them. A run that is not quick puts them into the docs.
+Each client gets a row, the same one or its own, and puts its number increased by one, as fast as it can. gunicorn
+has two workers of four threads, and each view takes a millisecond. The peers take turns, and the figures are
+medians of the turns, with charts of them. A run that is not quick puts them into the docs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,36 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from statistics import median, quantiles
-from urllib.parse import urlsplit
-from uuid import uuid4
+from urllib.parse import urljoin, urlsplit
 
 from benchmarks.measure import Spread
 from benchmarks.report import Report
 from benchmarks.tables import table
 from benchmarks.world import databases
-from torture.peers import OURS
+from torture.peers import OURS, OURS_WITHOUT
 from torture.servers import serving
 
-CLIENTS = [1, 4, 16, 64]
+ONE_ROW = [1, 4, 16, 64]
+"""How many clients there are at one row."""
 PROCESSES = 4  # of clients: more would only take time from the server
-OURS_WITHOUT = f"{OURS}, no version"
 PEERS = [OURS, OURS_WITHOUT, "by hand", "FOR UPDATE by hand", "flask-smorest", "Django"]
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Some clients.
+
+    :ivar rows: how many rows they share.
+    """
+
+    clients: int
+    rows: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.clients}" if self.rows == 1 else f"{self.clients}, a row each"
+
+
+CROWDS = [*map(Crowd, ONE_ROW), Crowd(16, 16)]
 
 
 @dataclass(frozen=True)
@@ -56,16 +72,16 @@ class Turn:
     put: tuple[float, float, float]
 
 
-def run(peer: str, database: str, clients: int, seconds: float) -> Turn:
+def run(peer: str, database: str, crowd: Crowd, seconds: float) -> Turn:
     """Let clients loose on one peer."""
-    kind = "unversioned" if peer == OURS_WITHOUT else "versioned"
-    application = "torture.app:create_app()" if peer.startswith(OURS) else "torture.peers:create_app()"
-    with serving(application, database=database, peer=peer, kind=kind) as server:
-        share = partial(_clients, server.url, seconds)
-        processes = min(PROCESSES, clients)
+    with serving("torture.peers:create_app()", database=database, peer=peer) as server:
+        rows = [f"/counters/{number}" for number in range(1, crowd.rows + 1)]
+        urls = [urljoin(server.url, row) for row in rows] * (crowd.clients // crowd.rows)
+        processes = min(PROCESSES, crowd.clients)
         with ProcessPoolExecutor(processes) as pool:
-            puts = [put for puts in pool.map(share, [clients // processes] * processes) for put in puts]
-        written = (server.state().number or 0) - (server.first.number or 0)
+            shares = [urls[first::processes] for first in range(processes)]
+            puts = [put for puts in pool.map(partial(_clients, seconds), shares) for put in puts]
+        written = sum(server.state(row).number or 0 for row in rows)  # which began at 0
     statuses = [status for status, _ in puts]
     accepted = statuses.count(HTTPStatus.OK)
     refused = statuses.count(HTTPStatus.PRECONDITION_FAILED) + statuses.count(HTTPStatus.CONFLICT)
@@ -79,23 +95,20 @@ def run(peer: str, database: str, clients: int, seconds: float) -> Turn:
     )
 
 
-def _clients(url: str, seconds: float, number: int) -> list[tuple[int, float]]:
-    """Be some clients for some time; return the status of each PUT, and the seconds that it took."""
+def _clients(seconds: float, urls: list[str]) -> list[tuple[int, float]]:
+    """Be a client of each URL for some time; return the status of each PUT, and the seconds that it took."""
     deadline = time.monotonic() + seconds
-    with ThreadPoolExecutor(number) as pool:
-        return [put for puts in pool.map(partial(_client, url), [deadline] * number) for put in puts]
+    with ThreadPoolExecutor(len(urls)) as pool:
+        return [put for puts in pool.map(partial(_client, deadline), urls) for put in puts]
 
 
-def _client(url: str, deadline: float) -> list[tuple[int, float]]:
+def _client(deadline: float, url: str) -> list[tuple[int, float]]:
     puts = []
     while time.monotonic() < deadline:
         status, etag, body = _send(url, "GET")
         if status == HTTPStatus.OK:
             start = time.monotonic()
-            changed = {**body, "number": body["number"] + 1} | (
-                {"writer": uuid4().hex} if "writer" in body else {}
-            )
-            status, *_ = _send(url, "PUT", changed, etag or "")
+            status, *_ = _send(url, "PUT", {"number": body["number"] + 1}, etag or "")
             puts.append((status, time.monotonic() - start))
     return puts
 
@@ -115,21 +128,21 @@ def _send(url: str, method: str, changed: object = None, etag: str = "") -> tupl
     return 0, None, {}
 
 
-def turns(database: str, peers: list[str], clients: int, seconds: float, rounds: int) -> dict[str, list[Turn]]:
+def turns(database: str, peers: list[str], crowd: Crowd, seconds: float, rounds: int) -> dict[str, list[Turn]]:
     """Return what came of each peer, in turns."""
     came: dict[str, list[Turn]] = {peer: [] for peer in peers}
     for _ in range(rounds):
         for peer in peers:
-            came[peer].append(run(peer, database, clients, seconds))
+            came[peer].append(run(peer, database, crowd, seconds))
     return came
 
 
-def rows_of(came: dict[int, dict[str, list[Turn]]]) -> Iterator[list[str]]:
-    for clients, by_peer in came.items():
+def rows_of(came: dict[Crowd, dict[str, list[Turn]]]) -> Iterator[list[str]]:
+    for crowd, by_peer in came.items():
         for peer, all_of in by_peer.items():
             put = [median(each.put[place] for each in all_of) * 1000 for place in range(3)]
             yield [
-                str(clients),
+                str(crowd),
                 peer,
                 f"{median(each.accepted for each in all_of):.0f}",
                 f"{median(each.refused for each in all_of):.0%}",
@@ -146,15 +159,15 @@ COMPARED = {OURS: "by hand", OURS_WITHOUT: "FOR UPDATE by hand"}
 """With whom we are compared: a model with a version, and one without."""
 
 
-def compared(came: dict[int, dict[str, list[Turn]]]) -> Iterator[list[str]]:
+def compared(came: dict[Crowd, dict[str, list[Turn]]]) -> Iterator[list[str]]:
     """Compare with what is written by hand, turn by turn."""
-    for clients, by_peer in came.items():
+    for crowd, by_peer in came.items():
         for ours, theirs in COMPARED.items():
             turns = list(zip(by_peer[ours], by_peer[theirs], strict=True))
             accepted = median(us.accepted / them.accepted for us, them in turns)
             slowest = median(us.put[2] / them.put[2] for us, them in turns)
             yield [
-                str(clients),
+                str(crowd),
                 f"{ours}, of {theirs}",
                 f"{accepted:.2f}",
                 "1.00" if round(accepted, 2) >= 1 else "1.00: **missed**",
@@ -166,15 +179,19 @@ def compared(came: dict[int, dict[str, list[Turn]]]) -> Iterator[list[str]]:
 HEAD_COMPARED = ["clients", "", "accepted a second", "at least", "99th of a hundred PUTs", "at most"]
 
 
-def draw(report: Report, database: str, came: dict[int, dict[str, list[Turn]]]) -> None:
-    """Draw what came of each peer, by the number of clients."""
+def draw(report: Report, database: str, came: dict[Crowd, dict[str, list[Turn]]]) -> None:
+    """Draw what came of each peer at one row, by the number of clients."""
     drawn: list[tuple[str, str, Callable[[Turn], float]]] = [
         ("accepted", "accepted writes a second", lambda turn: turn.accepted),
         ("slowest", "ms of a PUT, the 99th of a hundred", lambda turn: turn.put[2] * 1000),
     ]
     for what, axis, figure in drawn:
         line = {
-            peer: [(clients, Spread.of(map(figure, by_peer[peer]))) for clients, by_peer in came.items()]
+            peer: [
+                (crowd.clients, Spread.of(map(figure, by_peer[peer])))
+                for crowd, by_peer in came.items()
+                if crowd.rows == 1
+            ]
             for peer in next(iter(came.values()))
         }
         title = f"Writers of one row, on {database}"
@@ -187,17 +204,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     report = Report(is_kept=not arguments.quick)
-    seconds, rounds, sizes = (0.5, 1, [1, 4]) if arguments.quick else (2.5, 3, CLIENTS)
+    quick = [Crowd(1), Crowd(4), Crowd(4, 4)]
+    seconds, rounds, crowds = (0.5, 1, quick) if arguments.quick else (2.5, 3, CROWDS)
     with databases() as urls:
         for name, url in urls.items():
             if arguments.only in (None, name):
                 peers = [peer for peer in PEERS if find_spec("django") or peer != "Django"]
                 if name == "MariaDB":
                     peers.remove("Django")  # it takes no PyMySQL
-                came = {clients: turns(url, peers, clients, seconds, rounds) for clients in sizes}
+                came = {crowd: turns(url, peers, crowd, seconds, rounds) for crowd in crowds}
                 tables = [table(HEAD, list(rows_of(came))), table(HEAD_COMPARED, list(compared(came)))]
                 report.text(f"contention, {name}", "\n\n".join(tables))
-                if len(sizes) > 2:
+                if not arguments.quick:
                     draw(report, name, came)
 
 

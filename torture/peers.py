@@ -31,6 +31,7 @@ from flask_etag.torture.history import Verdict, judge
 from tests.servers import postgresql
 from torture.servers import serving
 
+ROWS = 16
 SLOW = 0.001  # as long as a quick view takes, and as the views of torture.app
 
 
@@ -168,6 +169,46 @@ def unmapped(app: Flask) -> None:
     by_hand(app, ())
 
 
+def ours(app: Flask) -> None:
+    """Serve it with Flask-ETag, by the version that its mixin gives a model."""
+    from flask_etag.sqlalchemy import Versioned  # noqa: PLC0415 - from then on, all sessions have its listeners
+
+    class Guarded(Versioned, Base):
+        __tablename__ = "guarded"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        number: Mapped[int]
+
+    _guard(app, Guarded, None)
+
+
+def ours_without_version(app: Flask) -> None:
+    """Serve it with Flask-ETag, by a hash of the content."""
+    from flask_etag import content_hash  # noqa: PLC0415
+
+    _guard(app, Plain, content_hash(lambda counter: {"number": counter.number}))
+
+
+def _guard(app: Flask, model: Any, etag: Any) -> None:
+    from flask_etag import ETag, etag_resource, require_if_match, resource  # noqa: PLC0415
+
+    ETag(app)
+
+    @resource(etag=etag)
+    def find_counter(counter_id: int) -> Any:
+        return db.get_or_404(model, counter_id)
+
+    @app.get("/counters/<int:counter_id>")
+    @etag_resource(find_counter)
+    def read(counter: Any) -> Any:
+        return {"number": counter.number}
+
+    @app.put("/counters/<int:counter_id>")
+    @require_if_match(find_counter)
+    def replace(counter: Any) -> Any:
+        return save(counter, request.get_json()["number"])
+
+
 def django() -> Callable[..., Iterable[bytes]]:
     """Serve it with Django's ``condition``."""
     import django as django_  # noqa: PLC0415
@@ -204,7 +245,12 @@ def db_url() -> str:
     return os.environ["TORTURE_DATABASE"]
 
 
+OURS = "Flask-ETag"
+OURS_WITHOUT = f"{OURS}, no version"
+
 FLASK = {
+    OURS: ours,
+    OURS_WITHOUT: ours_without_version,
     "Werkzeug": werkzeug_helpers,
     "flask-smorest": smorest,
     "by hand": by_hand,
@@ -225,20 +271,19 @@ def create_app() -> Callable[..., Iterable[bytes]]:
     with app.app_context():
         Base.metadata.drop_all(db.engine)
         Base.metadata.create_all(db.engine)
-        db.session.add_all([Plain(id=1, number=0), Checked(id=1, number=0)])
+        models = [mapper.class_ for mapper in Base.registry.mappers]
+        db.session.add_all(model(id=row, number=0) for model in models for row in range(1, ROWS + 1))
         db.session.commit()
         db.engine.dispose()
     return app
 
 
-OURS = "Flask-ETag"
 PEERS = ["flask-smorest", "Werkzeug", "Django", "version_id_col", "by hand", OURS]
 
 
 def run(peer: str, database: str, accepted: int) -> tuple[Verdict, float, float]:
     """Collide clients on one peer; return the verdict, the seconds it took, and those that the server computed."""
-    application = "torture.app:create_app()" if peer == OURS else "torture.peers:create_app()"
-    with serving(application, database=database, peer=peer) as server:
+    with serving("torture.peers:create_app()", database=database, peer=peer) as server:
         start, before = time.monotonic(), server.processor_time()
         operations = collide(Plan([server.url], accepted))["/counters/1"]
         seconds, computed = time.monotonic() - start, server.processor_time() - before

@@ -13,7 +13,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import condition
 
-from torture.peers import SLOW
+from torture.peers import ROWS, SLOW
 
 
 class Counter(models.Model):
@@ -52,5 +52,5 @@ def create() -> None:
         cursor.execute("DROP TABLE IF EXISTS torture_counter")
     with connection.schema_editor() as editor:
         editor.create_model(Counter)
-    Counter.objects.create(pk=1, number=0)
+    Counter.objects.bulk_create(Counter(pk=row, number=0) for row in range(1, ROWS + 1))
     connection.close()

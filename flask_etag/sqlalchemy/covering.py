@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from weakref import ref
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, bindparam, event, select, update
 from sqlalchemy.orm import (
@@ -31,8 +30,6 @@ from flask_etag.sqlalchemy.databases import OWN
 from flask_etag.sqlalchemy.models import covered, expire_parts, is_versioned, loaded_names, version_key
 from flask_etag.sqlalchemy.unit import units_in_force
 from flask_etag.sqlalchemy.unversioned import changes_what_counts
-
-_T = TypeVar("_T")
 
 _Identity = tuple[Any, ...]
 """The primary key of a row that may not be loaded."""
@@ -58,14 +55,13 @@ def covers(relationship: InstrumentedAttribute[Any]) -> None:
     prop = getattr(relationship, "prop", None)  # and not its property, which would have those classes by now
     if not isinstance(prop, RelationshipProperty):
         raise TypeError(f"covers() takes a relationship, such as Order.lines, and was given {relationship!r}.")
-    names = covered.setdefault(prop.parent.class_, set())
-    if prop.key in names:
+    if prop.key in covered[prop.parent.class_]:
         return
     if prop.parent.configured:
         _listen(prop)
     else:
         event.listen(prop.parent, "mapper_configured", lambda *_: _listen(prop))
-    names.add(prop.key)
+    covered[prop.parent.class_].add(prop.key)
 
 
 def touch(parent: object) -> None:
@@ -127,7 +123,7 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
                 f"covers({prop}) is not possible: it takes a relationship whose links name both sides by their "
                 "primary keys. Call touch(parent) where such a link changes."
             )
-        _links.append(ref(link))
+        _links.append(link)
         event.listen(part, "before_update", link.before_update, propagate=True)
         return
     keys = [whole.get_property_by_column(column) for column in whole.primary_key]
@@ -140,13 +136,13 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
             "key, from the first (so without post_update). Call touch(parent) where such a row changes."
         )
     covering = _Covering(whole, part, [named[key] for key in keys])
-    _coverings.append(ref(covering))
+    _coverings.append(covering)
     event.listen(part, "before_insert", covering.before_write, propagate=True)
     event.listen(part, "before_update", covering.before_update, propagate=True)
     event.listen(part, "before_delete", covering.before_write, propagate=True)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Covering:
     """A relationship that is covered."""
 
@@ -188,14 +184,9 @@ class _Covering:
 _WITH_WHAT_IS_PENDING = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS
 """Of a collection that is not loaded: what was added to it from the other side."""
 
-_coverings: list[ref[_Covering]] = []
-_links: list[ref[_Link]] = []
-"""What is covered, as long as its models are there, whose listeners keep it: a model that stays without those that
-its relationships name could not be configured any more. None is taken out, since another thread may be reading."""
-
-
-def _living(references: list[ref[_T]]) -> list[_T]:
-    return [referred for reference in references if (referred := reference()) is not None]
+_coverings: list[_Covering] = []
+_links: list[_Link] = []
+"""The many-to-many relationships that are covered."""
 
 
 def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
@@ -205,16 +196,15 @@ def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
 
 def _move_what_is_linked(session: Session, *_: object) -> None:
     """Move the wholes whose links a flush adds or removes, from whichever side of the relationship."""
-    links = _living(_links)
     for deleted in session.deleted:  # its links go before it does
         state = instance_state(deleted)
-        for link in links:
+        for link in _links:
             if state.mapper.isa(link.way.mapper) and state.identity is not None:
                 link.move_wholes(session, state.identity)
     for changed in (*session.new, *session.dirty):
         mapper = instance_state(changed).mapper
         for way in mapper.relationships:
-            for link in [link for link in links if link.way.secondary is way.secondary]:
+            for link in [link for link in _links if link.way.secondary is way.secondary]:
                 history = get_history(changed, way.key, _WITH_WHAT_IS_PENDING)
                 others = [*(history.added or ()), *(history.deleted or ())]
                 is_whole = mapper.isa(link.way.parent) and way.key == link.way.key
@@ -224,7 +214,7 @@ def _move_what_is_linked(session: Session, *_: object) -> None:
                         _move(session, link.way.parent, state.identity)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Link:
     """A many-to-many relationship that is covered."""
 
@@ -252,10 +242,10 @@ def _move(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     if None in identity or key in session.info[_DONE]:
         return
     session.info[_DONE].add(key)
-    for covering in _living(_coverings):
+    for covering in _coverings:
         if mapper.isa(covering.part) or covering.part.isa(mapper):
             _move(session, covering.whole, covering.stored_whole(session, identity))
-    for link in _living(_links):
+    for link in _links:
         if mapper.isa(link.way.mapper):
             link.move_wholes(session, identity)
     _bump(session, mapper, identity)
@@ -312,7 +302,8 @@ def _update(
         values = {version: version + 1}
     else:
         before = select(version).where(*where).with_for_update()
-        values = {version: generator(connection.scalar(before, execution_options={OWN: True}))}
+        has = connection.scalar(before, execution_options={OWN: True}) if seen is None else seen
+        values = {version: generator(has)}
     statement = update(version.table).values(values).where(*where)
     return connection.execute(statement, execution_options={OWN: True}).rowcount > 0
 

@@ -240,8 +240,14 @@ def lock_file(connection: Connection, table: Any) -> None:
 
     :param table: any table of the file.
     """
+    connection.execute(_write_nothing_to(table), execution_options=_OWN)
+
+
+@lru_cache(maxsize=256)
+def _write_nothing_to(table: Any) -> Any:
+    """Return the UPDATE that finds no row; made once, it is compiled once."""
     column = next(iter(table.columns))
-    connection.execute(update(table).values({column: column}).where(false()), execution_options=_OWN)
+    return update(table).values({column: column}).where(false())
 
 
 def is_same(mapper: Mapper[Any], one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

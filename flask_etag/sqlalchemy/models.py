@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from contextvars import ContextVar
 from copy import deepcopy
@@ -12,7 +13,7 @@ from os import urandom
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from sqlalchemy import (
     CHAR,
@@ -160,7 +161,7 @@ def _refuse_hidden_version(mapper: Mapper[Any], model: type) -> None:
 
 _PARTS_READ_AT = "flask_etag_parts_read_at"
 
-covered: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
+covered: defaultdict[type, set[str]] = defaultdict(set)
 """By model, the relationships whose rows are part of its objects: their changes move its version, too."""
 
 
@@ -329,6 +330,14 @@ def _is_kept(column: ColumnElement[Any], kind: type) -> bool:
     if isinstance(column.type, Uuid):
         return kind is (UUID if column.type.as_uuid else str)
     return isinstance(column.type, Integer) and kind is int
+
+
+def is_just(value: object, other: object) -> bool:
+    """Tell whether two values are the same, and show as the same: a Decimal 5 is equal to 5.00, and does not."""
+    kind = type(value)
+    if kind is not type(other) or kind not in _IMMUTABLE or value != other:
+        return False
+    return kind is str or repr(value) == repr(other)
 
 
 def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:

@@ -264,7 +264,7 @@ class SessionUnit:
     def roll_back(self, *, wait: bool = False) -> None:
         """Roll back every session that the request has used.
 
-        :param wait: whether to wait then until whoever was first is done.
+        :param wait: whether to wait then until whoever was first is done, unless it is known that he is.
         """
         for session in self._sessions:
             if _has_ended(session):
@@ -274,7 +274,7 @@ class SessionUnit:
             except DBAPIError:  # a node of a cluster has ended the transaction, and says so even to ROLLBACK
                 session.invalidate()
             session.expire_all()  # which it does by itself only where a transaction has begun
-        if wait:
+        if wait and not self._is_overtaken:
             try:
                 self._lock_rows()
             except DBAPIError:
@@ -412,7 +412,12 @@ class SessionUnit:
                 if claim.connection is None:  # it is only reported, and another has deleted it, perhaps
                     claim.lose_sight()
         else:
+            has_met_another = by_flush and cursor.rowcount == 0 and cursor.description is None
             for claim in executing.claims:
+                if (
+                    has_met_another and claim.connection is None
+                ):  # its WHERE has named the version that is expected
+                    claim.is_overtaken = True
                 claim.written(connection, transaction.depth, executing.by)
                 if not by_flush and claim.is_to_be_read_at_once:
                     claim.read_back_by_hand(transaction.depth)
@@ -568,6 +573,7 @@ class SessionUnit:
         if not is_moved:
             if claim.is_pending and claim.connection is connection:
                 return  # the request itself has deleted it
+            claim.is_overtaken = True
             claim.refuse()
         claim.refusal = None
         claim.written(connection, self._depth(connection), "flush")
@@ -731,12 +737,13 @@ class SessionUnit:
             if databases.cause_of(error) is not None:
                 raise lost from error
             return
-        if isinstance(error, SQLAlchemyError):
-            for claim in self._claims:
-                claim.is_doubtful = claim.is_doubtful or claim.connection is None
-        self._raise_if_refused(error)
-        if isinstance(error, StaleDataError) and databases.is_of_merge(error):
-            return  # the target is as it was judged: the view has merged a state of long ago
+        if not (isinstance(error, StaleDataError) and self._is_overtaken):  # which leaves nothing to be looked at
+            if isinstance(error, SQLAlchemyError):
+                for claim in self._claims:
+                    claim.is_doubtful = claim.is_doubtful or claim.connection is None
+            self._raise_if_refused(error)
+            if isinstance(error, StaleDataError) and databases.is_of_merge(error):
+                return  # the target is as it was judged: the view has merged a state of long ago
         cause = databases.cause_of(error)
         if self._creations.is_key_taken(error):
             cause = "conflict"
@@ -744,6 +751,11 @@ class SessionUnit:
             cause = self._last_cause  # the view has swallowed the error that says why
         if cause is not None:
             raise Refused("partial" if self.has_committed else cause) from error
+
+    @property
+    def _is_overtaken(self) -> bool:
+        """Whether another writer was first at what is claimed, and is done."""
+        return any(claim.is_overtaken for claim in self._claims)
 
     def _lost_commit(self) -> BaseException | None:
         """Return the error of a COMMIT, if nobody knows whether that was done."""

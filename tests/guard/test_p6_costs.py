@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
@@ -83,6 +84,29 @@ def test_p6_a_version_that_is_named_is_not_locked_before_the_view(
 
     answer = board.save(view)
     assert (answer.status_code, board.get().text) == (412, "theirs")
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+@pytest.mark.parametrize("model", [Checked, Counted])
+@pytest.mark.parametrize("kind", KINDS)
+def test_p6_who_was_overtaken_waits_for_nobody(
+    board_on: Callable[..., Board], kind: str, model: Any, is_hidden: bool
+) -> None:
+    """Its UPDATE found no row, so the winner is done. Where the view hides that, the row is held to see it."""
+    board = board_on(kind, model)
+    hold = ["UPDATE", "SELECT"] if kind == "sqlite" else ["SELECT"]
+    with statements_of(board.engine) as statements:
+
+        def view(found: Any) -> None:
+            board.meanwhile("PUT", If_Match=str(board.seen))
+            found.text = "mine"
+            statements.clear()
+            with suppress(StaleDataError if is_hidden else TimeoutError):
+                board.db.session.commit()
+            board.db.session.rollback()
+
+        assert board.save(view).status_code == 412
+        assert verbs(statements) == ["UPDATE", *(hold if is_hidden else []), "SELECT"]
 
 
 # P8
