@@ -687,7 +687,7 @@ def test_a_roll_out_names_who_is_not_ready(page: Page, caplog: pytest.LogCapture
         assert client.put("/", headers=if_match('"v1"')).status_code == 200
     assert client.put("/", headers={"User-Agent": "nightly/1.0", "X-Request-ID": "r-7"}).status_code == 200
     assert "PUT replace by 'nightly/1.0', request r-7" in caplog.text
-    assert shown.share_that_is_ready() == 0.75
+    assert [shown.share_that_is_ready(endpoint) for endpoint in ("replace", "other")] == [0.75, 1]
 
 
 def test_a_roll_out_enforces_view_by_view(page: Page) -> None:
