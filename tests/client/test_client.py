@@ -943,12 +943,11 @@ def test_what_the_docstrings_name_is_raised(
     base = client.read(sent_by, url)
     proxy.requests.clear()
     proxy.faults = faults
+    ways: dict[str, Callable[[], Any]] = {
+        "read": lambda: client.read(sent_by, url, attempts=3),
+        "delete": lambda: client.delete(sent_by, url, base, attempts=3),
+        "create": lambda: client.create(sent_by, f"{url}-new", content, attempts=3),
+        "save": lambda: client.save(sent_by, url, base, content, attempts=3),
+    }
     with pytest.raises(raised):
-        if does == "read":
-            client.read(sent_by, url, attempts=3)
-        elif does == "delete":
-            client.delete(sent_by, url, base, attempts=3)
-        elif does.startswith("create"):
-            client.create(sent_by, f"{url}-new", content, attempts=3)
-        else:
-            client.save(sent_by, url, base, content, attempts=3)
+        ways[does.split()[0]]()
