@@ -950,4 +950,4 @@ def test_what_the_docstrings_name_is_raised(
         "save": lambda: client.save(sent_by, url, base, content, attempts=3),
     }
     with pytest.raises(raised):
-        ways[does.split()[0]]()
+        ways[does.partition(" ")[0]]()
