@@ -241,6 +241,7 @@ def read(client: Any, url: str, *, known: Copy = ABSENT, **limits: Unpack[Limits
     :param limits: see :class:`Limits`.
     :return: what is there; ``ABSENT`` where there is nothing.
     :raises Refused: if the server says no, or answers no JSON.
+    :raises GaveUp: if the server was busy each time, or asked to wait.
     :raises Unreachable: if no answer comes.
     """
     call = _Call(url, **limits)
@@ -277,7 +278,8 @@ def update(
     :return: what is there now.
     :raises Refused: if the server says no; 404 where there is nothing to change.
     :raises GaveUp: if somebody else was first each time.
-    :raises Unknown: if an answer was lost, and what is there does not tell whether the change was saved.
+    :raises Unknown: if an answer was lost, and what is there does not tell whether the change was saved, or could
+        not be read.
     :raises Unreachable: if no answer comes.
     :raises Untagged: if there is no ETag.
     """
@@ -299,9 +301,10 @@ def save(
     :param key: for lists that are merged item by item, as in :func:`merge`.
     :param limits: see :class:`Limits`.
     :return: what is there now.
+    :raises ValueError: if ``mine`` is ``None``: :func:`delete` deletes.
     :raises Clash: if both have changed the same, or it was deleted.
     :raises Unknown: if an answer was lost, and what is there is neither what was to be saved nor what the work
-        began with.
+        began with, or could not be read.
     :raises Refused: if the server says no.
     :raises GaveUp: if somebody else was first each time.
     :raises Unreachable: if no answer comes.
@@ -322,8 +325,10 @@ def create(client: Any, url: str, content: JSON, **limits: Unpack[Limits]) -> Co
     :param content: what it is to be, as JSON can say it.
     :param limits: see :class:`Limits`.
     :return: what is there now.
+    :raises ValueError: if ``content`` is ``None``.
     :raises Clash: if it exists already.
-    :raises Unknown: if an answer was lost, and what is there is not what was to be created, or has no UUID.
+    :raises Unknown: if an answer was lost, and what is there is not what was to be created, has no UUID, or could
+        not be read.
     :raises GaveUp: if the server was busy each time.
     :raises Refused: if the server says no.
     :raises Unreachable: if no answer comes.
@@ -342,7 +347,9 @@ def delete(client: Any, url: str, base: Copy, **limits: Unpack[Limits]) -> None:
     :param base: the copy that is to be deleted, and no later state.
     :param limits: see :class:`Limits`.
     :raises Clash: if somebody has changed it.
-    :raises Unknown: if an answer was lost, or was a 200 as anybody may give it, and there is something now.
+    :raises Unknown: if an answer was lost, or was a 200 as anybody may give it, and there is something now, or
+        nobody can tell.
+    :raises GaveUp: if the server was busy each time.
     :raises Refused: if the server says no.
     :raises Unreachable: if no answer comes.
     :raises Untagged: if there is no ETag.
@@ -737,7 +744,7 @@ class _Call:
                 return ABSENT
             if answer.is_done and answer.is_json:
                 return Copy(answer.content, answer.etag)
-            if not answer.is_to_repeat:
+            if not (answer.is_lost or answer.is_of_the_moment):
                 raise Refused(answer)
             yield from self.pause()
 

@@ -128,7 +128,8 @@ def require_if_match(
         that it has left, and to answer it 2xx (RFC 9110 section 13.1.1): what a GET gives, or 204. Or a function
         that tells who sends it, as a text, so that equal requests of two users are told apart. It takes a model
         with :class:`~flask_etag.sqlalchemy.Versioned`, an ``ETAG_KEY`` and a view that commits once.
-    :raises TypeError: if ``resource`` is no resource, or an option has another type.
+    :raises TypeError: if ``resource`` is no resource, an option has another type, or one does not go with another
+        or with the resource.
     """
     if not isinstance(resource, Resource):
         raise TypeError(

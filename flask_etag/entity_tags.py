@@ -49,8 +49,8 @@ class EntityTag:
         if len(self.opaque) > MAX_FIELD_LENGTH - 2:
             raise ValueError(f"An entity tag of {len(self.opaque)} characters is longer than any that is read.")
         raise ValueError(
-            f"{self.opaque!r} cannot be an entity tag: between the quotes there is room for visible "
-            'characters only, without spaces and without ". Leave the quotes out; they are added.'
+            f"{self.opaque!r} cannot be an entity tag: between the quotes there is room for visible characters "
+            'of Latin 1 only, without spaces and without ". Leave the quotes out; they are added.'
         )
 
     @classmethod

@@ -6,6 +6,7 @@ window.addEventListener("load", () => {
     }
   };
   set(".caption[role=heading]", { "aria-level": "2" });
+  set("#search-results > h2", { "aria-level": "1" });
   set(".sidebar-drawer", { "aria-label": "Pages" });
   set(".toc-drawer", { "aria-label": "On this page" });
   set(".content-icon-container", { role: "navigation", "aria-label": "This page" });

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Compiled, Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
 from sqlalchemy.orm.exc import StaleDataError
@@ -262,14 +262,9 @@ class Creation:
 
     def find(self) -> object | None:
         """Return what the URL names by now; ``None`` where that cannot be asked."""
-        try:
+        with databases.as_far_as_it_can_be_asked():
             return self.ask()
-        except InvalidRequestError:  # its session can load nothing now, as while it commits
-            return None
-        except DBAPIError as error:
-            if databases.follows_another(error):  # nothing can be asked, or made, in a transaction that is broken
-                return None
-            raise
+        return None
 
     def ask(self) -> object | None:
         """Ask the loader; not for what it writes itself meanwhile, which is seen to when it has answered.

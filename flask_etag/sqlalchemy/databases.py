@@ -484,6 +484,18 @@ def follows_another(error: BaseException) -> bool:
     return isinstance(error, PendingRollbackError)
 
 
+@contextmanager
+def as_far_as_it_can_be_asked() -> Iterator[None]:
+    """Let a loader that is asked again find nothing, where its session can load nothing: as while it commits."""
+    try:
+        yield
+    except InvalidRequestError:
+        pass
+    except DBAPIError as error:
+        if not follows_another(error):  # otherwise nothing can be committed, either
+            raise
+
+
 def _codes_of(orig: BaseException | None) -> tuple[str, int]:
     """Return the SQLSTATE and the database's own number, as far as the driver gives them."""
     sqlstate = getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None) or ""

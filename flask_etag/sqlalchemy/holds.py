@@ -242,13 +242,10 @@ class RowClaim(Claim):
         is_done = self.is_pending or self.has_committed
         if company is None or self.terms.is_reported or (is_done and company == "statement"):
             return  # a statement that has written the row may have written no other
-        try:
-            with self.session.no_autoflush:
-                state = state_in_session(self.terms.find())
-        except (InvalidRequestError, DBAPIError) as error:
-            if isinstance(error, DBAPIError) and not databases.follows_another(error):
-                raise
-            return  # nothing can be asked, or committed, in a transaction that is broken
+        found = None
+        with databases.as_far_as_it_can_be_asked(), self.session.no_autoflush:
+            found = self.terms.find()
+        state = state_in_session(found)
         if state is None or self.row.is_named_by(state.mapper, key_of(state)):
             return
         if not is_done:

@@ -320,7 +320,7 @@ class Call {
       if (answer.status === 304 && known.etag) return known;
       if (GONE.includes(answer.status)) return ABSENT;
       if (isDone(answer) && answer.content !== undefined) return {content: answer.content, etag: answer.etag};
-      if (!isToRepeat(answer)) throw new Refused(answer);
+      if (!isLost(answer) && !isOfTheMoment(answer)) throw new Refused(answer);
       await this.pause();
     }
   }

@@ -149,6 +149,8 @@ def test_of_many_at_once_those_that_are_accepted_are_the_history(app: Flask) -> 
     assert first["etag"] == tag
     [won] = [answer for answer in answers if answer.status_code == 200]
     assert (second["etag"], second["by"]) == (won.headers["ETag"], second["body"])
+    with app.app_context():
+        assert len(history.db.session.scalars(select(history.Edge)).all()) == 2
 
 
 def test_a_state_that_is_older_than_the_history_is_no_state_that_the_next_was_made_of(app: Flask) -> None:

@@ -112,7 +112,8 @@ def test_pages_can_be_used_without_sight_and_without_a_mouse(
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    for path in ("/index.html", "/quickstart.html", "/troubleshooting.html", "/api.html", "/scale.html"):
+    pages = ["/index.html", "/quickstart.html", "/troubleshooting.html", "/api.html", "/scale.html"]
+    for path in (*pages, "/search.html?q=412"):
         page.goto(path)
         assert Axe().run(page).response["violations"] == [], path
 

@@ -914,3 +914,40 @@ def test_to_find_out_what_a_change_does_takes_no_time_to_speak_of() -> None:
     assert may_be_made_twice({"lines": lines}, finish)
     assert may_be_made_twice({"marks": [f"{number}" for number in range(2000)]}, mark)
     assert time.process_time() - start < 5
+
+
+WAIT = {"status": 429, "headers": {"Retry-After": "0"}}
+BUSY = {"status": 409, "reason": "busy", "headers": {"Retry-After": "0"}}
+LOST = ["request lost"] * 9
+
+
+@pytest.mark.parametrize(
+    ("does", "faults", "raised"),
+    [
+        ("read", {"GET": [WAIT] * 3}, client.GaveUp),
+        ("read", {"GET": [BUSY] * 3}, client.GaveUp),
+        ("delete", {"DELETE": [BUSY] * 3}, client.GaveUp),
+        ("create", {"PUT": [BUSY] * 3}, client.GaveUp),
+        ("save", {"PUT": LOST, "GET": LOST}, client.Unknown),
+        ("create", {"PUT": LOST, "GET": LOST}, client.Unknown),
+        ("delete", {"DELETE": LOST, "GET": LOST}, client.Unknown),
+        ("save nothing", {}, ValueError),
+        ("create nothing", {}, ValueError),
+    ],
+)
+def test_what_the_docstrings_name_is_raised(
+    url: str, proxy: Proxy, does: str, faults: dict[str, list[Fault | None]], raised: type[Exception]
+) -> None:
+    sent_by = requests.Session()
+    content = None if does.endswith("nothing") else {"n": 2}
+    base = client.read(sent_by, url)
+    proxy.requests.clear()
+    proxy.faults = faults
+    ways: dict[str, Callable[[], Any]] = {
+        "read": lambda: client.read(sent_by, url, attempts=3),
+        "delete": lambda: client.delete(sent_by, url, base, attempts=3),
+        "create": lambda: client.create(sent_by, f"{url}-new", content, attempts=3),
+        "save": lambda: client.save(sent_by, url, base, content, attempts=3),
+    }
+    with pytest.raises(raised):
+        ways[does.partition(" ")[0]]()

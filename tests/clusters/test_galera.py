@@ -146,6 +146,25 @@ def test_p3_with_causal_reads_the_tag_of_a_write_is_that_of_the_next_read_at_any
             assert there.send("PUT", "/1", {"If-Match": read.headers["ETag"], "text": "x"}).status_code == 200
 
 
+def test_2_5_a_causal_read_that_takes_too_long_is_busy(two: Two) -> None:
+    """One node cannot take what another has written, since a backup, say, has locked its tables."""
+    behind = serving(two, 2, connect_args={"init_command": "SET SESSION wsrep_sync_wait = 1"})
+    seen, engine = {"If-Match": behind.get().headers["ETag"], "text": "mine"}, create_engine(two.nodes[2].url)
+    timeout = "SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT{}S'"
+    two.nodes[2].ask(timeout.format(0.2))
+    with closing(behind), engine.connect() as locking:
+        locking.exec_driver_sql("FLUSH TABLES WITH READ LOCK")
+        assert two.board.send("PUT", "/1", {"If-Match": seen["If-Match"]}).status_code == 200
+        answers = [behind.get(), behind.send("PUT", "/1", seen)]
+        locking.exec_driver_sql("UNLOCK TABLES")
+        two.nodes[2].ask(timeout.format(30), "SELECT 1")
+        assert [(answer.status_code, (answer.get_json() or {})["reason"]) for answer in answers] == [
+            (409, "busy")
+        ] * 2
+        assert behind.get().text == "theirs"
+    engine.dispose()
+
+
 def serving(two: Two, number: int, **engine_options: Any) -> Board:
     """Return a board at a node whose rows are there already, and whose PUT writes what a field says."""
     board = Board(two.nodes[number].url, two.model, **engine_options, is_empty=False)

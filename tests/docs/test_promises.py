@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,13 @@ def rule_of(test: str, rules: dict[str, str]) -> str | None:
 
 
 RULES = rules_in(PAGE)
-MODULES = {path: functions_in(path.read_text()) for path in sorted((ROOT / "tests").rglob("test_*.py"))}
 CITED = {number: CITATION.findall(text) for number, text in RULES.items()}
+
+
+@cache
+def modules() -> dict[Path, set[str]]:
+    """Return the names of the test functions and methods of each module: to read them all takes a second."""
+    return {path: functions_in(path.read_text()) for path in sorted((ROOT / "tests").rglob("test_*.py"))}
 
 
 def test_there_are_eight_promises() -> None:
@@ -59,7 +65,7 @@ def test_there_are_eight_promises() -> None:
 def test_every_promise_names_tests_that_exist(number: str) -> None:
     assert CITED[number], f"{number} is held by no test"
     for module, name in CITED[number]:
-        homes = [path.stem for path, tests in MODULES.items() if name in tests]
+        homes = [path.stem for path, tests in modules().items() if name in tests]
         assert module in homes, f"{name} is in {' and '.join(homes)}" if homes else f"there is no {name}"
 
 
@@ -70,7 +76,7 @@ def test_every_test_that_is_named_is_looked_for() -> None:
 
 
 def test_every_test_with_a_number_finds_its_rule() -> None:
-    numbered = {name for tests in MODULES.values() for name in tests if NUMBER.match(name)}
+    numbered = {name for tests in modules().values() for name in tests if NUMBER.match(name)}
     assert len(numbered) > 100
     assert sorted(name for name in numbered if rule_of(name, RULES) is None) == []
 

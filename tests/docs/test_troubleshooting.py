@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import pytest
 
@@ -14,10 +15,13 @@ from tests import ROOT
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
 FIRST_CELLS = re.findall(r"^\| (\".*?\") \|", PAGE, re.MULTILINE)
 QUOTED = [text for cell in FIRST_CELLS for text in re.findall(r'"([^"]+)"', cell)]
-TREES = {
-    str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8"))
-    for path in sorted((ROOT / "flask_etag").rglob("*.py"))
-}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Return the source of the package, by its paths."""
+    paths = sorted((ROOT / "flask_etag").rglob("*.py"))
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in paths}
 
 
 def text_of(node: ast.AST) -> str:
@@ -31,18 +35,27 @@ def text_of(node: ast.AST) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-TEXTS = [text for tree in TREES.values() for node in ast.walk(tree) if (text := text_of(node))]
+@cache
+def texts() -> list[str]:
+    """Return every text of the source."""
+    return [text for tree in trees().values() for node in ast.walk(tree) if (text := text_of(node))]
 
 
 Values = Mapping[str, Sequence[ast.AST]]
-CONSTANTS: Values = {
-    target.id: [node.value]
-    for tree in TREES.values()
-    for node in tree.body
-    if isinstance(node, ast.Assign)
-    for target in node.targets
-    if isinstance(target, ast.Name) and target.id.isupper() and text_of(node.value)
-}
+
+
+def constants() -> Values:
+    """Return the texts of the source that have a name, by that."""
+    return {
+        target.id: [node.value]
+        for tree in trees().values()
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id.isupper() and text_of(node.value)
+    }
+
+
 SAYS = re.compile(r"(^|\.)(_?log\w*\.\w+|once)$|Error$|CannotRace$|__init__$|BadParameter$")
 
 
@@ -79,24 +92,25 @@ def texts_of(node: ast.AST, values: Values, seen: set[str]) -> Iterator[str]:
 
 def said() -> Iterator[tuple[str, list[str]]]:
     """Yield what the package raises or logs, of at least four words, with the place in the source that does so."""
-    for name, tree in TREES.items():
+    named = constants()
+    for name, tree in trees().items():
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         returned: Values = {each.name: given(each)[each.name] for each in functions}
-        scopes: list[tuple[ast.AST, Values]] = [(tree, CONSTANTS)]
-        scopes += [(each, {**CONSTANTS, **returned, **given(each)}) for each in functions]
+        scopes: list[tuple[ast.AST, Values]] = [(tree, named)]
+        scopes += [(each, {**named, **returned, **given(each)}) for each in functions]
         for scope, values in scopes:
             for node in ast.walk(scope):
                 if isinstance(node, ast.Raise) or (
                     isinstance(node, ast.Call) and SAYS.search(ast.unparse(node.func))
                 ):
                     parts = texts_of(node, values, set())
-                    if texts := [text for text in parts if " " in text and len(re.findall("[a-z]{2,}", text)) > 3]:
-                        yield f"{name}:{node.lineno}", texts
+                    if words := [text for text in parts if " " in text and len(re.findall("[a-z]{2,}", text)) > 3]:
+                        yield f"{name}:{node.lineno}", words
 
 
 @pytest.mark.parametrize("quoted", QUOTED)
 def test_a_message_on_the_page_is_one_of_ours(quoted: str) -> None:
-    assert any(quoted in text for text in TEXTS)
+    assert any(quoted in text for text in texts())
 
 
 def test_every_message_and_every_line_of_the_log_is_on_the_page() -> None:

@@ -10,7 +10,7 @@ from flask import request
 from flask_etag import etag_resource, require_if_match
 from tests.world.application import World
 from tests.world.models import Note
-from tests.world.racing import Racer
+from tests.world.racing import Racer, in_thread
 
 
 @pytest.fixture
@@ -85,6 +85,25 @@ def test_one_route_alone_may_report_and_refuses_nobody_who_was_not_refused_befor
     assert world.body() == "slow"
     assert world.put("refused", "/lenient/1", if_match='"stale"').status_code == 412
     assert world.put("refused").status_code == 428
+
+
+@pytest.mark.parametrize(("how", "status"), [("get", 409), ("refresh", 200)])
+def test_a_view_that_reads_its_row_again_under_a_lock(reporting: World, how: str, status: int) -> None:
+    """SQLAlchemy's ``get()`` compares versions then, and ``refresh()`` does not."""
+
+    def add(note: Note) -> str:
+        in_thread(lambda: reporting.put("another"))
+        if how == "get":
+            reporting.db.session.get(Note, 1, with_for_update=True)
+        else:
+            reporting.db.session.refresh(note, with_for_update=True)
+        note.body += ", and more"
+        reporting.db.session.commit()
+        return ""
+
+    reporting.put_view(add)
+    assert reporting.put("", "/other/1").status_code == status
+    assert reporting.body() == ("another" if status == 409 else "another, and more")
 
 
 def test_who_names_a_state_is_guarded_all_the_same(

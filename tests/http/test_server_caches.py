@@ -462,3 +462,29 @@ def test_a_loader_that_answers_from_a_cache_reads_what_is_old_and_writes_nothing
         caplog.clear()
     with board.app.app_context():
         assert board.db.session.get_one(Note, 1).body == "second"
+
+
+@pytest.mark.parametrize(("load", "read", "written"), [(False, 200, 409), (True, 409, 500)])
+def test_a_loader_that_merges_what_a_cache_has_writes_nothing_over_another(
+    board: Board, load: bool, read: int, written: int
+) -> None:
+    """As long as there is a version: with ``load=True``, SQLAlchemy compares it in the loader."""
+
+    def merge(note_id: int) -> Note:
+        kept: Note | None = board.cache.get("kept")
+        if kept is None:
+            kept = board.load(note_id)
+            assert kept is not None
+            board.db.session.expunge(kept)
+            board.cache.set("kept", kept)
+        return board.db.session.merge(kept, load=load)
+
+    find_merged = resource(merge)
+    board.serve(etag_resource(find_merged)(board.show), require_if_match(find_merged)(board.save))
+    first = board.client.get("/notes/1")
+    board.write("second")
+    assert board.client.get("/notes/1").status_code == read
+    saved = board.client.put("/notes/1", data="third", headers={"If-Match": first.headers["ETag"]})
+    assert saved.status_code == written
+    with board.app.app_context():
+        assert board.db.session.get_one(Note, 1).body == "second"

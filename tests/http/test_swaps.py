@@ -205,6 +205,7 @@ def test_what_is_in_a_session_is_rolled_back_unless_it_was_committed(
     answer = client.put("/1", data=sent, headers={"If-Match": client.get("/1").headers["ETag"]})
     assert answer.status_code == status
     assert (answer.get_json() or {})["reason"] == reason
+    assert "ETag" not in answer.headers
     assert client.get("/1").text == left
 
 

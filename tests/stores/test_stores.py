@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
+from socket import SHUT_RD
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -14,12 +16,12 @@ import pytest
 from flask import Flask, Request
 from flask.testing import FlaskClient
 from moto import mock_aws
-from redis import Redis
+from redis import Redis, UnixDomainSocketConnection
 
 from flask_etag.torture.clients import Plan, collide
 from flask_etag.torture.history import State, judge
 from tests.servers import stores, unavailable
-from tests.stores import dynamodb_swap, s3_swap, valkey_lock
+from tests.stores import dynamodb_swap, s3_swap, valkey_lock, valkey_swap
 from tests.world.bodies import DEEP, check_bodies, odd, put, wrong
 from tests.world.racing import WAIT, Hold, Racer
 from torture.faults import killed_workers
@@ -159,6 +161,38 @@ def test_killed_workers_lose_no_update(recipe: str) -> None:
         verdict = judge(histories[PATH], server.first, server.state(), faults=True)
     assert verdict.problems == []
     assert verdict.unknown
+
+
+@pytest.mark.parametrize(
+    ("made", "status"),
+    [(Redis.from_url, 500), (lambda url: Redis(unix_socket_path=url.removeprefix("unix://")), 412)],
+)
+def test_a_write_whose_answer_is_lost_is_done_and_sent_again_by_some_clients(
+    valkey: str, monkeypatch: pytest.MonkeyPatch, made: Callable[[str], Any], status: int
+) -> None:
+    """As the page says of redis-py: one that ``from_url()`` has made sends nothing again."""
+    monkeypatch.setenv("STORE", valkey)
+    application = "tests.stores.valkey_swap:create_app()"
+    put_first(application)
+    monkeypatch.setattr(valkey_swap, "Redis", SimpleNamespace(from_url=made))
+    client = client_of(application)
+    client.application.testing = False
+    tag = client.get(PATH).headers["ETag"]
+    send = UnixDomainSocketConnection.send_packed_command
+    sent: list[bytes] = []
+
+    def send_and_lose(self: Any, command: list[bytes], check_health: bool = True) -> None:
+        send(self, command, check_health)
+        if b"IFEQ" in b"".join(command):
+            sent.append(b"".join(command))
+            if len(sent) == 1:
+                assert self._sock.recv(65536)  # the answer, which nobody is told
+                self._sock.shutdown(SHUT_RD)
+
+    monkeypatch.setattr(UnixDomainSocketConnection, "send_packed_command", send_and_lose)
+    assert client.put(PATH, json={"number": 1}, headers={"If-Match": tag}).status_code == status
+    assert client.get(PATH).get_json() == {"number": 1}
+    assert len(sent) == (1 if status == 500 else 2)
 
 
 @pytest.fixture
