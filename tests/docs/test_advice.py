@@ -15,6 +15,7 @@ import flask_login  # type: ignore[import-untyped]
 import flask_restx
 import httpx
 import pytest
+from apispec import APISpec
 from flask import Flask, Response, jsonify, make_response, request, session
 from flask.views import MethodView
 from flask_caching import Cache
@@ -1579,10 +1580,16 @@ def an_error_of_the_loader(t: Trial) -> None:
 
 
 @advice("describe() takes an OpenAPI document")
-def a_document_as_a_text(t: Trial) -> None:
-    document = {"openapi": "3.1.0", "info": {"title": "", "version": "1"}, "paths": {}}
+def a_document_of_a_version_of_before(t: Trial) -> None:
     with t.app().app_context():
-        describe(t.either({"swagger": "1.2"}, document))
+        describe({t.either("swagger", "openapi"): t.either("1.2", "3.1.0"), "paths": {}})
+
+
+@advice("describe() takes an OpenAPI document")
+def a_document_that_is_not_dumped_yet(t: Trial) -> None:
+    spec = APISpec("notes", "1", "3.1.0")
+    with t.app().app_context():
+        describe(t.either(spec, spec.to_dict()))
 
 
 @advice("None is no content that can be saved")
