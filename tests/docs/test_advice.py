@@ -1086,6 +1086,14 @@ def touched_before_the_flush(t: Trial) -> None:
         touch(note)
 
 
+@advice("touch() takes an object of a model")
+def touched_where_there_is_none(t: Trial) -> None:
+    """As the parent of a row that has none."""
+    desk = t.desk()
+    with desk.app.app_context():
+        touch(t.either(None, desk.db.session.get(Note, 1)))
+
+
 @advice("has no version that could be moved")
 def touched_without_a_version(t: Trial) -> None:
     desk = t.desk()
