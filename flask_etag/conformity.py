@@ -71,6 +71,7 @@ def conformance(app: Any, url: str, body: Any = None) -> Iterator[Case]:
     :param app: a Flask application; or ``None``, and ``url`` is one of any server.
     :param url: of the resource.
     :param body: another content that PUT takes, for the cases that need two states: without it, they do not apply.
+        It has what a client decides, and nothing that the server makes, such as the time of the last change.
     :return: the cases, each as soon as it is tried; :class:`Case` says how it ended.
     :raises ValueError: if GET does not answer 200 with an ETag.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlsplit
@@ -356,11 +356,15 @@ class _Dialect:
 
 
 def _dialect_of(document: _Node) -> _Dialect:
-    version = str(document.get("openapi") or document.get("swagger") or "")
+    is_object = isinstance(document, Mapping)
+    version = str(document.get("openapi") or document.get("swagger") or "") if is_object else ""
     if not re.match(r"3\.[0-2](\.|$)|2\.0$", version):
+        told = (
+            f"its version is {version or 'not there'}" if is_object else f"was given a {type(document).__name__}"
+        )
         raise ValueError(
             "describe() takes an OpenAPI document of version 3.0, 3.1 or 3.2, or of Swagger 2.0, as dicts and "
-            f"lists, and its version is {version or 'not there'}."
+            f"lists, and {told}."
         )
     return _Dialect(version)
 

@@ -69,6 +69,7 @@ def race(
         than the one that follows its comparison, as far as can be told; or ``first`` sends more than one request,
         and was stopped in one before its last write.
     :raises TypeError: if ``first`` or ``second`` returns no response.
+    :raises TimeoutError: if one of them is not answered within a minute.
     """
     with _Race(None if at in (None, _ANY) else str(getattr(at, "__tablename__", at))) as run:
         one = _Runner(run, app, first, is_first=True)

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, bindparam, event, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, bindparam, event, inspect, select, update
 from sqlalchemy.orm import (
+    InstanceState,
     InstrumentedAttribute,
     Mapper,
     PassiveFlag,
@@ -70,10 +71,12 @@ def touch(parent: object) -> None:
     For what :func:`covers` does not see: a bulk update of its children, say.
 
     :param parent: an object of a model with a version, in a session.
-    :raises TypeError: if its model has no version.
+    :raises TypeError: if its model has no version, or it is of none, as ``None`` is.
     :raises ValueError: if it is in no session, or not flushed.
     """
-    state = instance_state(parent)
+    state: object = inspect(parent, raiseerr=False)
+    if not isinstance(state, InstanceState):
+        raise TypeError(f"touch() takes an object of a model with a version, and was given {parent!r}.")
     if state.session is None or state.identity is None:
         raise ValueError(
             f"This {state.class_.__name__} is in no session, or not flushed: there is nothing to touch."

@@ -15,6 +15,7 @@ import flask_login  # type: ignore[import-untyped]
 import flask_restx
 import httpx
 import pytest
+from apispec import APISpec
 from flask import Flask, Response, jsonify, make_response, request, session
 from flask.views import MethodView
 from flask_caching import Cache
@@ -1085,6 +1086,14 @@ def touched_before_the_flush(t: Trial) -> None:
         touch(note)
 
 
+@advice("touch() takes an object of a model")
+def touched_where_there_is_none(t: Trial) -> None:
+    """As the parent of a row that has none."""
+    desk = t.desk()
+    with desk.app.app_context():
+        touch(t.either(None, desk.db.session.get(Note, 1)))
+
+
 @advice("has no version that could be moved")
 def touched_without_a_version(t: Trial) -> None:
     desk = t.desk()
@@ -1579,10 +1588,16 @@ def an_error_of_the_loader(t: Trial) -> None:
 
 
 @advice("describe() takes an OpenAPI document")
-def a_document_as_a_text(t: Trial) -> None:
-    document = {"openapi": "3.1.0", "info": {"title": "", "version": "1"}, "paths": {}}
+def a_document_of_a_version_of_before(t: Trial) -> None:
     with t.app().app_context():
-        describe(t.either({"swagger": "1.2"}, document))
+        describe({t.either("swagger", "openapi"): t.either("1.2", "3.1.0"), "paths": {}})
+
+
+@advice("describe() takes an OpenAPI document")
+def a_document_that_is_not_dumped_yet(t: Trial) -> None:
+    spec = APISpec("notes", "1", "3.1.0")
+    with t.app().app_context():
+        describe(t.either(spec, spec.to_dict()))
 
 
 @advice("None is no content that can be saved")
