@@ -23,6 +23,14 @@ KNOWN: dict[str, Trial] = {
     "commit of another session that fails": Trial(
         "sqlite, real begins", steps=[{"try SQLAlchemyError": ["second write"]}, "text delete"]
     ),
+    "creation after which a try fails, and that a hook commits": Trial(
+        "sqlite, memory",
+        "hashed",
+        form="create",
+        steps=["bulk insert", {"try SQLAlchemyError": ["core insert"]}],
+        ending="abort 409",
+        later=True,
+    ),
     "creation after one that failed": Trial(
         WAL,
         form="create",

@@ -32,6 +32,7 @@ from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import SavepointClause
+from werkzeug.exceptions import HTTPException
 
 from flask_etag.backend import Refused, Stale, Terms
 from flask_etag.errors import ConditionalRequestError
@@ -777,7 +778,8 @@ class SessionUnit:
                 raise tried.misuse
             if tried.is_doubtful and tried.refusal is None:
                 try:
-                    self._look_again(tried, has_raised=error is not None)
+                    is_answer = error is None or isinstance(error, HTTPException)  # after_request may commit
+                    self._look_again(tried, has_raised=not is_answer)
                 except DBAPIError:  # a database that takes no writes, or is gone: the view may know, and say so
                     tried.is_doubtful = True
                     if is_done and error is None:
@@ -789,7 +791,7 @@ class SessionUnit:
     def _look_again(self, tried: RowClaim | Creation, *, has_raised: bool) -> None:
         """Hold the row once more, to see whether a try that failed has met another writer: no error tells that.
 
-        :param has_raised: whether an error ends the view.
+        :param has_raised: whether an error ends the view that is no answer of its own.
         """
         tried.is_doubtful = False
         if isinstance(tried, RowClaim) and not tried.session.in_transaction():
