@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from weakref import ref
 
 from sqlalchemy import ColumnElement, Connection, Integer, bindparam, event, inspect, select, update
 from sqlalchemy.orm import (
@@ -31,6 +32,8 @@ from flask_etag.sqlalchemy.databases import OWN
 from flask_etag.sqlalchemy.models import covered, expire_parts, is_versioned, loaded_names, version_key
 from flask_etag.sqlalchemy.unit import units_in_force
 from flask_etag.sqlalchemy.unversioned import changes_what_counts
+
+_T = TypeVar("_T")
 
 _Identity = tuple[Any, ...]
 """The primary key of a row that may not be loaded."""
@@ -56,13 +59,14 @@ def covers(relationship: InstrumentedAttribute[Any]) -> None:
     prop = getattr(relationship, "prop", None)  # and not its property, which would have those classes by now
     if not isinstance(prop, RelationshipProperty):
         raise TypeError(f"covers() takes a relationship, such as Order.lines, and was given {relationship!r}.")
-    if prop.key in covered[prop.parent.class_]:
+    names = covered.setdefault(prop.parent.class_, set())
+    if prop.key in names:
         return
     if prop.parent.configured:
         _listen(prop)
     else:
         event.listen(prop.parent, "mapper_configured", lambda *_: _listen(prop))
-    covered[prop.parent.class_].add(prop.key)
+    names.add(prop.key)
 
 
 def touch(parent: object) -> None:
@@ -126,7 +130,7 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
                 f"covers({prop}) is not possible: it takes a relationship whose links name both sides by their "
                 "primary keys. Call touch(parent) where such a link changes."
             )
-        _links.append(link)
+        _links.append(ref(link))
         event.listen(part, "before_update", link.before_update, propagate=True)
         return
     keys = [whole.get_property_by_column(column) for column in whole.primary_key]
@@ -139,13 +143,13 @@ def _listen(prop: RelationshipProperty[Any]) -> None:
             "key, from the first (so without post_update). Call touch(parent) where such a row changes."
         )
     covering = _Covering(whole, part, [named[key] for key in keys])
-    _coverings.append(covering)
+    _coverings.append(ref(covering))
     event.listen(part, "before_insert", covering.before_write, propagate=True)
     event.listen(part, "before_update", covering.before_update, propagate=True)
     event.listen(part, "before_delete", covering.before_write, propagate=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Covering:
     """A relationship that is covered."""
 
@@ -187,9 +191,14 @@ class _Covering:
 _WITH_WHAT_IS_PENDING = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS
 """Of a collection that is not loaded: what was added to it from the other side."""
 
-_coverings: list[_Covering] = []
-_links: list[_Link] = []
-"""The many-to-many relationships that are covered."""
+_coverings: list[ref[_Covering]] = []
+_links: list[ref[_Link]] = []
+"""What is covered, as long as its models are there, whose listeners keep it: a model that stays without those that
+its relationships name could not be configured any more. None is taken out, since another thread may be reading."""
+
+
+def _living(references: list[ref[_T]]) -> list[_T]:
+    return [referred for reference in references if (referred := reference()) is not None]
 
 
 def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
@@ -199,15 +208,16 @@ def _after_insert(mapper: Mapper[Any], _: Connection, whole: object) -> None:
 
 def _move_what_is_linked(session: Session, *_: object) -> None:
     """Move the wholes whose links a flush adds or removes, from whichever side of the relationship."""
+    links = _living(_links)
     for deleted in session.deleted:  # its links go before it does
         state = instance_state(deleted)
-        for link in _links:
+        for link in links:
             if state.mapper.isa(link.way.mapper) and state.identity is not None:
                 link.move_wholes(session, state.identity)
     for changed in (*session.new, *session.dirty):
         mapper = instance_state(changed).mapper
         for way in mapper.relationships:
-            for link in [link for link in _links if link.way.secondary is way.secondary]:
+            for link in [link for link in links if link.way.secondary is way.secondary]:
                 history = get_history(changed, way.key, _WITH_WHAT_IS_PENDING)
                 others = [*(history.added or ()), *(history.deleted or ())]
                 is_whole = mapper.isa(link.way.parent) and way.key == link.way.key
@@ -217,7 +227,7 @@ def _move_what_is_linked(session: Session, *_: object) -> None:
                         _move(session, link.way.parent, state.identity)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Link:
     """A many-to-many relationship that is covered."""
 
@@ -245,10 +255,10 @@ def _move(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
     if None in identity or key in session.info[_DONE]:
         return
     session.info[_DONE].add(key)
-    for covering in _coverings:
+    for covering in _living(_coverings):
         if mapper.isa(covering.part) or covering.part.isa(mapper):
             _move(session, covering.whole, covering.stored_whole(session, identity))
-    for link in _links:
+    for link in _living(_links):
         if mapper.isa(link.way.mapper):
             link.move_wholes(session, identity)
     _bump(session, mapper, identity)

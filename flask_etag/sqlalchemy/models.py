@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection
 from contextvars import ContextVar
 from copy import deepcopy
@@ -13,7 +12,7 @@ from os import urandom
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import (
     CHAR,
@@ -161,7 +160,7 @@ def _refuse_hidden_version(mapper: Mapper[Any], model: type) -> None:
 
 _PARTS_READ_AT = "flask_etag_parts_read_at"
 
-covered: defaultdict[type, set[str]] = defaultdict(set)
+covered: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
 """By model, the relationships whose rows are part of its objects: their changes move its version, too."""
 
 

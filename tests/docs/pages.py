@@ -10,6 +10,8 @@ from types import ModuleType
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapper
 
 from tests import ROOT
 
@@ -51,10 +53,17 @@ def give_quickstart(folder: Path) -> None:
 
 
 def close(values: Iterable[object]) -> None:
-    """Close the databases of those of a page's values that are applications."""
-    for app in values:
-        if isinstance(app, Flask) and isinstance(db := app.extensions.get("sqlalchemy"), SQLAlchemy):
-            with app.app_context():
+    """Close the databases of those of a page's values that are applications, and let go of those that are models.
+
+    Otherwise a model that waits for another to be configured may stay when that one is gone already, and the next
+    ``configure_mappers()``, which is of all models, fails.
+    """
+    for value in values:
+        if isinstance(value, Flask) and isinstance(db := value.extensions.get("sqlalchemy"), SQLAlchemy):
+            with value.app_context():
                 db.session.remove()
                 for engine in db.engines.values():
                     engine.dispose()
+        mapper: object = inspect(value, raiseerr=False) if isinstance(value, type) else None
+        if isinstance(mapper, Mapper):
+            mapper.registry.dispose(cascade=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import pytest
 from sqlalchemy import (
     Column,
     FetchedValue,
     ForeignKey,
+    Integer,
     String,
     Table,
     bindparam,
@@ -21,7 +24,15 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, load_only, mapped_column, relationship
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    configure_mappers,
+    load_only,
+    mapped_column,
+    relationship,
+)
 from sqlalchemy.types import UserDefinedType
 
 from flask_etag import resource
@@ -556,3 +567,42 @@ def test_where_no_links_are_covered_none_are_looked_for(
         set_text(session)
         session.commit()
     assert orders.etags()[0] != before[0]
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_models_that_are_given_up_go_with_what_they_cover(is_configured: bool) -> None:
+    def declare() -> list[ref[type]]:
+        class OwnBase(DeclarativeBase):
+            pass
+
+        class Whole(Versioned, OwnBase):
+            __tablename__ = "whole"
+            id = mapped_column(Integer, primary_key=True)
+            parts = relationship("Part")
+            kinds = relationship("Kind", secondary="whole_kind")
+
+        class Part(OwnBase):
+            __tablename__ = "part"
+            id = mapped_column(Integer, primary_key=True)
+            whole_id = mapped_column(ForeignKey(Whole.id))
+
+        class Kind(OwnBase):
+            __tablename__ = "kind"
+            id = mapped_column(Integer, primary_key=True)
+
+        Table(
+            "whole_kind",
+            OwnBase.metadata,
+            Column("whole", ForeignKey(Whole.id)),
+            Column("kind", ForeignKey(Kind.id)),
+        )
+        covers(Whole.parts)
+        covers(Whole.kinds)
+        if is_configured:
+            OwnBase.registry.configure()
+        return [ref(Whole), ref(Part), ref(Kind)]
+
+    models = declare()
+    gc.collect()
+    assert [model() for model in models] == [None, None, None]
+    configure_mappers()  # and not: "failed to locate a name"
