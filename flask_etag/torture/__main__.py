@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from dataclasses import replace
 
 from flask_etag.torture.clients import Client, Crowd, Plan
-from flask_etag.torture.history import Operation, State, Verdict, judge
+from flask_etag.torture.history import State, Verdict, judge
 
 WAIT = 60  # seconds, for a server that was away as the clients ended
 
@@ -53,13 +54,10 @@ def state(client: Client, seconds: float) -> State:
         time.sleep(0.02)
 
 
-def histories(crowd: Crowd) -> dict[str, list[Operation]]:
-    """Return what the clients saw, until Ctrl-C at the latest."""
-    try:
-        return crowd.histories()
-    except KeyboardInterrupt:
-        crowd.stop()
-        return crowd.histories()
+def stop(crowd: Crowd) -> None:
+    """Let Ctrl-C end a run, whenever it comes: what was seen until then is judged. A second one ends all."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    crowd.stop()
 
 
 def main() -> int:
@@ -96,8 +94,10 @@ def main() -> int:
     )
     first = state(Client(plan, 0), 0)
     start = time.monotonic()
-    with Crowd(replace(plan, goal=first.number + given.accepted, hang_up=given.hang_up), given.clients) as crowd:
-        operations = [operation for history in histories(crowd).values() for operation in history]
+    crowd = Crowd(replace(plan, goal=first.number + given.accepted, hang_up=given.hang_up), given.clients)
+    signal.signal(signal.SIGINT, lambda *_: stop(crowd))
+    with crowd:
+        operations = [operation for history in crowd.histories().values() for operation in history]
     seconds = time.monotonic() - start
     verdict = judge(operations, first, state(Client(plan, 0), WAIT), faults=given.faults)
     print(report(verdict, seconds))

@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib import import_module
 from tempfile import TemporaryFile
-from typing import Any, Protocol, Self
+from typing import IO, Any, Protocol, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -236,19 +236,23 @@ class Crowd:
     """Clients at work."""
 
     def __init__(self, plan: Plan, clients: int = 8) -> None:
-        self._plan = plan
-        self._allowed = {0, -signal.SIGINT}  # what their processes may end with
-        arguments = json.dumps(plan.__dict__)
-        self._outputs = [TemporaryFile("w+") for _ in range(clients)]  # noqa: SIM115 - __exit__ closes them
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "flask_etag.torture.clients", arguments, str(seed)],
-                stdout=output,
-            )
-            for seed, output in enumerate(self._outputs)
-        ]
+        self._plan, self._clients = plan, clients
+        self._allowed = {0}  # what their processes may end with
+        self._outputs: list[IO[str]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._is_stopped = False
 
     def __enter__(self) -> Self:
+        arguments = json.dumps(self._plan.__dict__)
+        for seed in range(self._clients):
+            output = TemporaryFile("w+")
+            command = [sys.executable, "-m", "flask_etag.torture.clients", arguments, str(seed)]
+            self._processes.append(
+                subprocess.Popen(command, stdout=output, start_new_session=True)
+            )  # Ctrl-C is for us
+            self._outputs.append(output)
+        if self._is_stopped:
+            self.stop()  # also those who were started after that
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -262,10 +266,11 @@ class Crowd:
         return any(process.poll() is None for process in self._processes)
 
     def stop(self) -> None:
-        """Have them finish their rounds. Who is stopped before the beginning has seen nothing, and may fail."""
-        self._allowed.add(1)
+        """Have them finish their rounds. Who is stopped before the beginning has seen nothing, and just ends."""
+        self._is_stopped = True
+        self._allowed.add(-signal.SIGTERM)
         for process in self._processes:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
 
     def histories(self) -> dict[str, list[Operation]]:
         """Wait for them all; return what they saw of each path."""
@@ -283,7 +288,7 @@ class Crowd:
 
 def main(arguments: Sequence[str]) -> None:
     client = Client(Plan(**json.loads(arguments[0])), int(arguments[1]))
-    signal.signal(signal.SIGINT, lambda *_: client.stop())
+    signal.signal(signal.SIGTERM, lambda *_: client.stop())
     client.run()
     for path, operation in client.operations:
         print(json.dumps([path, astuple(operation)]))

@@ -18,6 +18,7 @@ import pytest
 from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
+from flask_etag.torture.clients import Crowd, Plan
 from tests import ROOT
 from tests.world.racing import WAIT
 
@@ -212,6 +213,14 @@ def test_an_interrupted_run_is_judged(store: Store, url: str) -> None:
     assert output.startswith(f"accepted {store.numbers['a']}, ")
     assert f"increased by {store.numbers['a']}, and not by 100000" in output
     assert code == 1
+
+
+def test_clients_that_are_stopped_while_they_are_started_end(url: str) -> None:
+    """Otherwise they would go on for as long as they were told to, with nobody to judge them."""
+    crowd = Crowd(Plan([f"{url}?id=a"], goal=100_000, seconds=600), clients=2)
+    crowd.stop()
+    with crowd:
+        assert sum(map(len, crowd.histories().values())) < 1000
 
 
 def test_a_server_that_is_away_in_the_end_is_waited_for(store: Store) -> None:
