@@ -247,9 +247,8 @@ class Crowd:
         for seed in range(self._clients):
             output = TemporaryFile("w+")
             command = [sys.executable, "-m", "flask_etag.torture.clients", arguments, str(seed)]
-            self._processes.append(
-                subprocess.Popen(command, stdout=output, start_new_session=True)
-            )  # Ctrl-C is for us
+            # In a session of its own: Ctrl-C in a terminal is for this process, which stops them.
+            self._processes.append(subprocess.Popen(command, stdout=output, start_new_session=True))
             self._outputs.append(output)
         if self._is_stopped:
             self.stop()  # also those who were started after that

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 
-from flask import Flask
 from playwright.sync_api import Browser, sync_playwright
-from werkzeug.serving import make_server
 
 from sample_app import create_app
 from tests.sample_app.shop import engine_of
+from tests.servers.loopback import serving
 
 WAIT = 10_000
 """Milliseconds, for what a busy machine takes its time for."""
@@ -38,24 +36,10 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def listening(app: Flask) -> Iterator[str]:
-    """Serve an application on a free port; yield its URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@contextmanager
 def shop_on(database: Path) -> Iterator[str]:
     """Serve the sample app on a database file; yield its URL."""
     app = create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{database}"})
-    with listening(app) as url:
+    with serving(app) as url:
         yield url
     engine_of(app).dispose()
 

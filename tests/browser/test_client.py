@@ -14,9 +14,10 @@ from playwright.sync_api import Browser, Page
 
 from tests import ROOT
 from tests.browser.chromium import shop_on
-from tests.client.papers import create_app, serving
+from tests.client.papers import create_app
 from tests.client.proxy import Proxy, between
 from tests.client.test_cases import Stage, cases
+from tests.servers.loopback import serving
 
 Members = dict[str, Any]
 

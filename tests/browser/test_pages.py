@@ -22,7 +22,8 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.browser.chromium import WAIT, listening
+from tests.browser.chromium import WAIT
+from tests.servers.loopback import serving
 
 # What Chromium itself logs of an answer that is no success, or of none.
 REFUSALS = re.compile(r"Failed to load resource: (the server responded with a status of 4|net::ERR_)")
@@ -954,7 +955,7 @@ def test_a_page_of_another_site_writes_nothing(browser: Browser, shop: str) -> N
     before = stored(shop, DEMO)
     other = Flask("other")
     other.get("/")(lambda: "another site")
-    with listening(other) as url:
+    with serving(other) as url:
         page.goto(url.replace("127.0.0.1", "localhost"))
         answers = page.evaluate(OTHER_SITE, {"shop": shop})
     assert set(answers) == {"refused", "opaque"}

@@ -6,18 +6,14 @@ gives each of the ``lines`` an id of its own, and spells the UUIDs of ``claims``
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from threading import Thread
 from typing import Any
 
 from flask import Flask, abort, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from werkzeug.serving import make_server
 
 from flask_etag import ETag, etag_resource, require_if_match, resource
 from flask_etag.sqlalchemy import Versioned
@@ -113,17 +109,3 @@ def create_app(url: str) -> Flask:
     with app.app_context():
         db.create_all()
     return app
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve a WSGI application in threads, on loopback; yield its URL, without a slash at its end."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

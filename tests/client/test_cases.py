@@ -19,8 +19,9 @@ import requests
 
 from flask_etag import client
 from flask_etag.client import ABSENT, Copy
-from tests.client.papers import create_app, serving
+from tests.client.papers import create_app
 from tests.client.proxy import Proxy, between
+from tests.servers.loopback import serving
 
 TABLE: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "cases.json").read_text())
 OUTCOMES = {

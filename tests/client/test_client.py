@@ -38,8 +38,9 @@ from urllib3.util import Retry
 from flask_etag import client
 from flask_etag.client import ABSENT, Copy, update
 from tests import ROOT
-from tests.client.papers import create_app, serving
+from tests.client.papers import create_app
 from tests.client.proxy import Fault, Proxy, between
+from tests.servers.loopback import serving
 
 OBEYING = hishel.CacheOptions(shared=False)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import cache, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from typing import Any
 
 import flask_login  # type: ignore[import-untyped]
@@ -32,7 +32,6 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import StaticPool
-from werkzeug.serving import make_server
 
 from flask_etag import (
     EntityTag,
@@ -54,6 +53,7 @@ from flask_etag.openapi import describe
 from flask_etag.sqlalchemy import Page, Versioned, covers, etag_of_version, touch
 from flask_etag.testing import assert_protected, conformance, race, unguarded_writes
 from tests.docs.test_troubleshooting import QUOTED
+from tests.servers.loopback import serving
 from tests.world.application import begin_for_real
 from tests.world.racing import in_thread
 
@@ -1101,8 +1101,9 @@ def touched_without_a_version(t: Trial) -> None:
         touch(desk.db.session.get_one(t.either(Plain, Note), 1))
 
 
-@advice("has confirm_deleted_rows=False")
-def deletions_that_are_not_confirmed(t: Trial) -> None:
+def counted(desk: Desk, **mapper_args: Any) -> type:
+    """Make a model whose version is a number, and its row 1."""
+
     class Base(DeclarativeBase):
         pass
 
@@ -1111,17 +1112,20 @@ def deletions_that_are_not_confirmed(t: Trial) -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
         revision: Mapped[int] = mapped_column()
         body: Mapped[str] = mapped_column(default="first")
-        __mapper_args__ = {  # noqa: RUF012
-            "version_id_col": revision,
-            **t.either({"confirm_deleted_rows": False}, {}),
-        }
+        __mapper_args__ = {"version_id_col": revision, **mapper_args}  # noqa: RUF012
 
-    desk = t.desk()
     with desk.app.app_context():
         Base.metadata.create_all(desk.db.engine)
         desk.db.session.add(Counted(id=1))
         desk.db.session.commit()
-    assert desk.write(found=desk.found_by(lambda number: desk.db.session.get(Counted, number))).status_code == 200
+    return Counted
+
+
+@advice("has confirm_deleted_rows=False")
+def deletions_that_are_not_confirmed(t: Trial) -> None:
+    desk = t.desk()
+    model = counted(desk, **t.either({"confirm_deleted_rows": False}, {}))
+    assert desk.write(found=desk.found_by(lambda number: desk.db.session.get(model, number))).status_code == 200
 
 
 @advice("a connection that commits by itself (AUTOCOMMIT)")
@@ -1335,22 +1339,9 @@ def a_replay_of_a_hash(t: Trial) -> None:
 
 @advice("replay= needs a model")
 def a_replay_without_a_version(t: Trial) -> None:
-    class Base(DeclarativeBase):
-        pass
-
-    class Counted(Base):
-        __tablename__ = "counted"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        revision: Mapped[int] = mapped_column()
-        body: Mapped[str] = mapped_column(default="first")
-        __mapper_args__ = {"version_id_col": revision}  # noqa: RUF012
-
     desk = t.desk(ETAG_KEY="a secret")
-    with desk.app.app_context():
-        Base.metadata.create_all(desk.db.engine)
-        desk.db.session.add(Counted(id=1))
-        desk.db.session.commit()
-    find = lambda number: desk.db.session.get(t.either(Counted, Note), number)  # noqa: E731
+    model = t.either(counted(desk), Note)
+    find = lambda number: desk.db.session.get(model, number)  # noqa: E731
     assert desk.write(found=desk.found_by(find), replay=True).status_code == 200
 
 
@@ -1522,20 +1513,6 @@ def a_write_without_a_guard(t: Trial) -> None:
         assert answer.status_code == 200
 
 
-@contextmanager
-def listening(app: Flask) -> Iterator[str]:
-    """Serve an application on a free port; yield its URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def command(t: Trial, desk: Desk, *words: str) -> None:
     """Run a command of ``flask``; what it prints and exits with other than 0 is told."""
     result = desk.app.test_cli_runner().invoke(args=["etag", *words])
@@ -1547,7 +1524,7 @@ def command(t: Trial, desk: Desk, *words: str) -> None:
 def a_doctor_without_a_scheme(t: Trial) -> None:
     desk, _ = ready(t)
     desk.app.get("/<int:number>")(etag_resource(desk.find)(lambda note: {"body": note.body}))
-    with listening(desk.app) as url:
+    with serving(desk.app) as url:
         command(t, desk, "doctor", t.either(url.removeprefix("http://"), url) + "/1")
 
 
@@ -1560,7 +1537,7 @@ def a_doctor_before_a_login(t: Trial) -> None:
         return None if request.authorization else ("", 401)
 
     desk.app.get("/<int:number>")(etag_resource(desk.find)(lambda note: {"body": note.body}))
-    with listening(desk.app) as url:
+    with serving(desk.app) as url:
         command(t, desk, "doctor", f"{url}/1", *t.either([], ["--header", "Authorization: Bearer alice"]))
 
 
@@ -1568,7 +1545,7 @@ def a_doctor_before_a_login(t: Trial) -> None:
 def a_doctor_of_nobody(t: Trial) -> None:
     desk, _ = ready(t)
     desk.app.get("/<int:number>")(etag_resource(desk.find)(lambda note: {"body": note.body}))
-    with listening(desk.app) as url:
+    with serving(desk.app) as url:
         command(t, desk, "doctor", t.either("http://127.0.0.1:9", url) + "/1")
 
 
@@ -1626,7 +1603,7 @@ def a_read_that_is_not_tagged(t: Trial) -> None:
 def a_server_that_is_not_there(t: Trial) -> None:
     desk, _ = ready(t)
     desk.app.get("/<int:number>")(etag_resource(desk.find)(lambda note: {"body": note.body}))
-    with listening(desk.app) as url, httpx.Client() as sent_by:
+    with serving(desk.app) as url, httpx.Client() as sent_by:
         client.read(sent_by, t.either("http://127.0.0.1:9", url) + "/1", attempts=1)
 
 
@@ -1856,7 +1833,7 @@ def another_table_that_is_written_before(t: Trial) -> None:
 def conformance_of_what_is_not_there(t: Trial) -> None:
     desk, _ = ready(t)
     desk.app.get("/<int:number>")(etag_resource(desk.find)(lambda note: {"body": note.body}))
-    with listening(desk.app) as url:
+    with serving(desk.app) as url:
         for _ in conformance(None, url + t.either("/404", "/1")):
             pass
 
@@ -1872,7 +1849,7 @@ def a_doctor_of_a_slow_one(t: Trial) -> None:
             ended.wait(20)
 
     desk.app.get("/<int:number>")(etag_resource(desk.find)(lambda note: {"body": note.body}))
-    with pytest.MonkeyPatch.context() as patch, listening(desk.app) as url:
+    with pytest.MonkeyPatch.context() as patch, serving(desk.app) as url:
         patch.setattr("flask_etag.doctor.TIMEOUT", t.either(0.2, 10))
         command(t, desk, "doctor", f"{url}/1")
         ended.set()

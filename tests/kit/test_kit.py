@@ -25,9 +25,9 @@ from flask_etag.sqlalchemy import Versioned
 from flask_etag.testing import Case, assert_protected, conformance, unguarded_writes
 from sample_app import create_app
 from tests import ROOT
-from tests.client.papers import serving
 from tests.kit.counters import URL, Kept, counting
 from tests.sample_app.shop import engine_of
+from tests.servers.loopback import serving
 from torture import peers
 
 POT = {"name": "Pot", "description": "Round.", "price": "3", "stock": 9}
