@@ -70,9 +70,9 @@ _STATEMENT_TIMEOUT = 1969  # MariaDB's max_statement_time
 # How a row is named, read and locked.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each write makes one, and that would double its cost
 class Row:
-    """A row, named as the database names it: by its table and its primary key.
+    """A row, named as the database names it: by its table and its primary key; it is not changed.
 
     :param mapper: that of the object which was loaded from it.
     :param key: its primary key.
@@ -102,10 +102,10 @@ class Row:
 
         :param table: the table that is written to: its own, or one of those that it is spread over.
         """
-        names = _names_of_key_in_parameters(table)
+        names = _names_of_key_in_parameters(table, len(self.key))
         for each in parameters:
-            for (label, key), value in zip(names, self.key, strict=False):
-                if value not in (each.get(label), each.get(key)):
+            for number, label, key in names:
+                if self.key[number] not in (each.get(label), each.get(key)):
                     break
             else:
                 return True
@@ -129,9 +129,14 @@ class Row:
 
 
 @lru_cache(maxsize=256)
-def _names_of_key_in_parameters(table: Any) -> list[tuple[str, str]]:
-    """Return by which parameters a flush names a row: a label in a WHERE, or the key of a column to be set."""
-    return [(column._label, column.key) for column in table.primary_key.columns]
+def _names_of_key_in_parameters(table: Any, parts: int) -> list[tuple[int, str, str]]:
+    """Return by which parameters a flush names a row: a label in a WHERE, or the key of a column to be set.
+
+    :param parts: how many parts the key has that is looked for.
+    :return: both, after the number of the part that they are for.
+    """
+    columns = list(table.primary_key.columns)[:parts]
+    return [(number, str(column._label), str(column.key)) for number, column in enumerate(columns)]
 
 
 @lru_cache(maxsize=256)

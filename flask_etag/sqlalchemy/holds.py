@@ -42,6 +42,7 @@ from flask_etag.sqlalchemy.models import (
     planned_after,
     put_version_back,
     random_version,
+    says_its_etag,
     state_in_session,
     tables_covered_by,
     version_key,
@@ -252,31 +253,34 @@ class RowClaim(Claim):
             raise RuntimeError(_REPLACED.format(self.row.mapper.class_.__name__))
         self.note_another()
 
-    def may_be_written_by(self, compiled: Compiled, tables: frozenset[str]) -> bool:
+    def may_be_written_by(self, compiled: Compiled, statement: Any, tables: frozenset[str]) -> bool:
         """Tell whether a statement may write what counts of the row.
 
         One that only makes rows makes others, where the row is there.
 
+        :param statement: what is executed.
         :param tables: the names of the tables that it writes to.
         """
         if not (self.is_judged and (tables is statements.ANY_TABLE or tables & self.row.tables)):
             return False
         if leaves_version(self.row.mapper, compiled):
             return False
-        return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(
-            statements.statement_of(compiled)
-        )
+        return self.expected.fingerprint is ABSENT or not statements.is_plain_insert(statement)
 
-    def is_written_by_flush(self, connection: Connection, statement: Any, parameters: Any) -> bool:
+    def is_written_by_flush(
+        self, connection: Connection, statement: Any, tables: frozenset[str], parameters: Any
+    ) -> bool:
         """Tell whether a statement of a flush writes the row, and not only others of its table.
 
+        :param tables: the name of the table that it writes to.
         :param parameters: its sets of parameters, by name.
         """
-        if self.flushing is not connection or statements.name_of_table(statement.table) not in self.row.tables:
+        if self.flushing is not connection:
             return False
-        return not has_keys_as_sent(self.row.mapper, self.row.key) or self.row.is_among(
-            statement.table, parameters
-        )
+        if tables.isdisjoint(self.row.tables) and tables is not statements.ANY_TABLE:
+            return False
+        row = self.row
+        return row.is_among(statement.table, parameters) or not has_keys_as_sent(row.mapper, row.key)
 
     # What happens to the row.
 
@@ -645,14 +649,13 @@ class RowClaim(Claim):
         self.unread_after = None  # only now: what is refused is refused again, should the view try to commit again
 
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
-        key = key_of(state)
-        if key != self.row.key or state.mapper is not self.row.mapper:
+        if key_of(state) != self.row.key or state.mapper is not self.row.mapper:
             self._row_of_base = self._row_of_base or self.row
-            self.row, self._is_tag_known = Row(state.mapper, key, state.identity_token), False
+            self.row, self._is_tag_known = Row(state.mapper, key_of(state), state.identity_token), False
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known
-        if self.is_versioned and (self.terms.depends_on_more or hasattr(state.class_, "__etag__")):
+        if self.is_versioned and (self.terms.depends_on_more or says_its_etag(state.mapper)):
             self._refresh(state)
             expire_parts(self.session, self.target)
         if self.terms.shows_more:
@@ -814,13 +817,14 @@ class RowClaim(Claim):
         """
         if isinstance(self.base.fingerprint, NoFingerprint):
             return True
-        mapper = self.row.mapper
         if self.is_versioned:
-            did_move, name = is_newer(fingerprint, self.base.fingerprint), version_key(mapper)
+            has_moved = is_newer(fingerprint, self.base.fingerprint)
         else:
-            did_move, name = self._has_column_moved(fingerprint, etag), str(self.terms.column)
-        if did_move:
+            has_moved = self._has_column_moved(fingerprint, etag)
+        if has_moved:
             return True
+        mapper = self.row.mapper
+        name = version_key(mapper) if self.is_versioned else self.terms.column
         log.logger.warning(
             "%s.%s did not move on with a write, so it cannot tell the states before and after it; the write is "
             "rolled back, with 409, unless it is only reported. Use a version that changes each time.",

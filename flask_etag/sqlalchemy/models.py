@@ -254,6 +254,12 @@ def version_key(mapper: Mapper[Any]) -> str:
     return mapper.get_property_by_column(mapper.version_id_col).key
 
 
+@lru_cache(maxsize=256)
+def says_its_etag(mapper: Mapper[Any]) -> bool:
+    """Tell whether the objects of a model say themselves what their ETag is."""
+    return hasattr(mapper.class_, "__etag__")
+
+
 def version_of(state: InstanceState[Any]) -> object:
     """Return the version of an object.
 
@@ -294,9 +300,13 @@ def next_version(mapper: Mapper[Any], version: Any) -> object:
     return generator(version)
 
 
+_COUNTING = (int, datetime)
+"""The types of versions that count up."""
+
+
 def is_newer(version: Any, than: Any) -> bool:
     """Tell whether a version can follow another: numbers and times count up, others only have to differ."""
-    counts = type(version) is type(than) and isinstance(version, int | datetime)
+    counts = type(version) is type(than) and isinstance(version, _COUNTING)
     return bool(version > than if counts else version != than)
 
 
@@ -320,15 +330,17 @@ def attribute_of(state: InstanceState[Any], key: str) -> object:
 
 def is_stored_as_sent(column: ColumnElement[Any], value: object) -> bool:
     """Tell whether a database has in a column just what it was sent, so that it need not be read to be known."""
-    return _is_kept(column, type(value))
+    return type(value) is _kind_kept(column)
 
 
-def _is_kept(column: ColumnElement[Any], kind: type) -> bool:
+@lru_cache(maxsize=512)
+def _kind_kept(column: ColumnElement[Any]) -> type | None:
+    """Return the type whose values a database has in a column just as they were sent; ``None`` for no type."""
     if isinstance(column.type, String) and not isinstance(column.type, CHAR | Enum):
-        return kind is str
+        return str
     if isinstance(column.type, Uuid):
-        return kind is (UUID if column.type.as_uuid else str)
-    return isinstance(column.type, Integer) and kind is int
+        return UUID if column.type.as_uuid else str
+    return int if isinstance(column.type, Integer) else None
 
 
 def is_just(value: object, other: object) -> bool:
@@ -360,15 +372,16 @@ def key_of(state: InstanceState[Any]) -> tuple[Any, ...]:
 
 def has_keys_as_sent(mapper: Mapper[Any], key: tuple[Any, ...]) -> bool:
     """Tell whether a table has just what it was sent in its primary key, for such a key."""
+    kinds = _kinds_of_key_kept(mapper)
     if len(key) == 1:  # as most have
-        return _keeps_keys_as_sent(mapper, type(key[0]))  # type: ignore[arg-type]  # a type can be hashed
-    return _keeps_keys_as_sent(mapper, *map(type, key))
+        return type(key[0]) is kinds[0]
+    return tuple(map(type, key)) == kinds
 
 
 @lru_cache(maxsize=256)
-def _keeps_keys_as_sent(mapper: Mapper[Any], *kinds: type) -> bool:
-    """Tell whether a model's table has just what it was sent in its primary key, for values of some types."""
-    return all(map(_is_kept, mapper.primary_key, kinds))
+def _kinds_of_key_kept(mapper: Mapper[Any]) -> tuple[type | None, ...]:
+    """Return the type of each part of a primary key whose values the table of a model has as they were sent."""
+    return tuple(map(_kind_kept, mapper.primary_key))
 
 
 def scope_of(state: InstanceState[Any]) -> tuple[object, ...]:

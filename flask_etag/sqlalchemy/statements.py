@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
@@ -43,30 +44,55 @@ _WRITES_INSIDE = {
 """What else a text may have in it that writes, by its first word."""
 _ANOTHER_OR_INTO = re.compile(r"\binto\b|;\s*\w", re.IGNORECASE)
 
-_known: WeakKeyDictionary[Compiled, frozenset[str] | None] = WeakKeyDictionary()
-"""By what SQLAlchemy has compiled, and keeps as long as it is used."""
+_AROUND = (FromStatement, TextualSelect, LambdaElement)
+_OF_PARTS = (UpdateBase, Select, CompoundSelect)
+
+
+@dataclass(slots=True, eq=False)
+class Told:
+    """What a compiled statement tells of itself.
+
+    :param statement: what is executed: see :func:`statement_of`.
+    :param tables: the names of the tables that it may write to; ``None`` where it writes nothing, and begins no
+        savepoint.
+    :param is_text: whether it is a text, or of a kind that is not known: see :func:`is_text`.
+    """
+
+    statement: Any
+    tables: frozenset[str] | None
+    is_text: bool
+
+
+_told: WeakKeyDictionary[Compiled, Told] = WeakKeyDictionary()
+"""By what SQLAlchemy has compiled, and keeps as long as it is used: each statement is looked into once."""
+
+
+def told_by(compiled: Compiled) -> Told:
+    """Return what a statement tells of itself."""
+    try:
+        return _told[compiled]
+    except KeyError:
+        statement = statement_of(compiled)
+        told = _told[compiled] = Told(statement, _tables_of(statement), is_text(statement))
+        return told
 
 
 def tables_written_by(compiled: Compiled) -> frozenset[str] | None:
     """Name the tables that a statement may write to; ``None`` where it writes nothing, and begins no savepoint."""
-    try:
-        return _known[compiled]
-    except KeyError:
-        tables = _known[compiled] = _tables_of(statement_of(compiled))
-        return tables
+    return told_by(compiled).tables
 
 
 def statement_of(compiled: Compiled) -> Any:
     """Return what is executed, without what only says how to make it, or which objects to make of its rows."""
     statement: Any = compiled.statement
-    while isinstance(statement, FromStatement | TextualSelect | LambdaElement):
+    while isinstance(statement, _AROUND):
         statement = statement._resolved if isinstance(statement, LambdaElement) else statement.element
     return statement
 
 
 def _tables_of(statement: Any) -> frozenset[str] | None:
     """Name the tables that a statement may write to: of a kind that is not known, to any."""
-    if isinstance(statement, UpdateBase | Select | CompoundSelect):
+    if isinstance(statement, _OF_PARTS):
         beside = _written_beside(statement)
         own = _names_of_written(statement) if isinstance(statement, UpdateBase) else frozenset()
         return ANY_TABLE if beside is ANY_TABLE else (own | beside) or None
@@ -249,7 +275,7 @@ def may_delete(statement: Any) -> bool:
 
 def is_text(statement: Any) -> bool:
     """Tell whether a statement is a text, or of a kind that is not known, which does not tell its tables."""
-    return not isinstance(statement, UpdateBase | Select | CompoundSelect)
+    return not isinstance(statement, _OF_PARTS)
 
 
 def keys_of(statement: Any, parameters: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None:

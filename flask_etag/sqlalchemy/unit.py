@@ -87,13 +87,8 @@ class SessionUnit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if isinstance(error, Stale | ConditionalRequestError) and self.has_committed:
-                raise Refused("partial") from error  # of a view that this one has called, or of its own store
             if error is not None:
-                note_what_to_write(error)
-            if isinstance(error, Exception) and not isinstance(error, Refused):
-                self._refuse_behind(error)
-                self._read_back_all()
+                self._end_by(error)
         except (StaleDataError, DBAPIError) as refused:
             if databases.cause_of(refused) is None:
                 raise
@@ -106,6 +101,18 @@ class SessionUnit:
                         self._abandon(self._plan)  # while what is rolled back is still noted
             finally:
                 _units.reset(self._token)
+
+    def _end_by(self, error: BaseException) -> None:
+        """See to an error that leaves the view, or has kept it from running.
+
+        :raises Refused: where it hides a refusal, or that a part was committed before it.
+        """
+        if isinstance(error, Stale | ConditionalRequestError) and self.has_committed:
+            raise Refused("partial") from error  # of a view that this one has called, or of its own store
+        note_what_to_write(error)
+        if isinstance(error, Exception) and not isinstance(error, Refused):
+            self._refuse_behind(error)
+            self._read_back_all()
 
     def claim(self, target: object, terms: Terms) -> RowClaim | Creation:
         """Claim what was loaded, or what is to be made where that is ``None``, before it is judged.
@@ -358,45 +365,16 @@ class SessionUnit:
         self._commit_sent_on = None
         if compiled is None:
             return
-        statement = statements.statement_of(compiled)
-        self._refuse_to_end_by_statement(connection, statement)
-        tables = statements.tables_written_by(compiled)
-        if tables is None:
+        told = statements.told_by(compiled)
+        if told.is_text:
+            self._refuse_to_end_by_statement(connection, told.statement)
+        if told.tables is None:
             self._see_to_read(connection, compiled)
-            return
-        if isinstance(statement, SavepointClause):  # the event of that name does not tell the name
+        elif isinstance(told.statement, SavepointClause):  # the event of that name does not tell the name
             databases.begin_before_savepoint(connection)
-            self._transactions[connection].begin_savepoint(statement.ident)
-            return
-        self._claim_awaited()
-        if self._plan is not None:
-            self._plan.before_statement(connection)
-        is_flushing = bool(self._transactions[connection].flushes)
-        # A flush executes with a cache of its own; the view's statements have none.
-        is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None
-        if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
-            self._creations.before_statement(connection, statement, tables)
-        self._refuse_to_wait_for_file(connection)
-        concerned: list[RowClaim] = []
-        transaction = self._transactions[connection]
-        for claim in self._claims:
-            if claim.is_elsewhere(connection):
-                continue
-            if is_of_flush:
-                may_write = claim.is_written_by_flush(connection, statement, context.compiled_parameters)
-            else:
-                claim.note_company(statement, tables)
-                may_write = claim.may_be_written_by(compiled, tables)
-            is_checked = claim.is_checked_by(connection, statement, context.compiled_parameters)
-            claim.refuse_to_wait(connection, is_row=may_write or is_checked)
-            if may_write:
-                claim.refuse_to_wait_for_loader(connection, self._begun.get(claim.loaded_by))
-                concerned.append(claim)
-                see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
-                see_to(connection, transaction.depth)
-        if not is_of_flush:
-            concerned += self._creations.executing(connection, statement, tables, context.compiled_parameters)
-        self._executing[context] = _Executing(concerned, "flush" if is_of_flush else "statement")
+            self._transactions[connection].begin_savepoint(told.statement.ident)
+        else:
+            self._see_to_write(connection, context, told.statement, told.tables)
 
     def after_cursor_execute(
         self, connection: Connection, cursor: Any, _sql: str, _parameters: object, context: Any, _: bool
@@ -587,14 +565,51 @@ class SessionUnit:
             claim.refuse_to_wait_for_read(connection, compiled)
             if claim.terms.is_hashing:
                 claim.note_read(compiled)
-        self._creations.reads(compiled)
+        if self._creations.unmade:
+            self._creations.reads(compiled)
+
+    def _see_to_write(self, connection: Connection, context: Any, statement: Any, tables: frozenset[str]) -> None:
+        """See to a statement that may write what is claimed: one of a flush, or of the view's own.
+
+        :param tables: the names of the tables that it may write to.
+        """
+        self._claim_awaited()
+        if self._plan is not None:
+            self._plan.before_statement(connection)
+        is_flushing = bool(self._transactions[connection].flushes)
+        # A flush executes with a cache of its own; the view's statements have none.
+        is_of_flush = is_flushing and context.execution_options.get("compiled_cache") is not None
+        if not (is_of_flush or statements.is_plain_insert(statement)):  # which overwrites nothing
+            self._creations.before_statement(connection, statement, tables)
+        if len(self._transactions) > 1:
+            self._refuse_to_wait_for_file(connection)
+        concerned: list[RowClaim] = []
+        transaction, parameters = self._transactions[connection], context.compiled_parameters
+        for claim in self._claims:
+            if claim.is_elsewhere(connection):
+                continue
+            if is_of_flush:
+                may_write = claim.is_written_by_flush(connection, statement, tables, parameters)
+            else:
+                claim.note_company(statement, tables)
+                may_write = claim.may_be_written_by(context.compiled, statement, tables)
+            is_checked = claim.is_checked_by(connection, statement, parameters)
+            claim.refuse_to_wait(connection, is_row=may_write or is_checked)
+            if may_write:
+                claim.refuse_to_wait_for_loader(connection, self._begun.get(claim.loaded_by))
+                concerned.append(claim)
+                see_to = claim.before_flush_statement if is_of_flush else claim.before_statement
+                see_to(connection, transaction.depth)
+        if not is_of_flush:
+            concerned += self._creations.executing(connection, statement, tables, parameters)
+        self._executing[context] = _Executing(concerned, "flush" if is_of_flush else "statement")
 
     def _refuse_to_end_by_statement(self, connection: Connection, statement: Any) -> None:
-        """Refuse a statement that ends a transaction, behind the back of SQLAlchemy, in which the target is held.
+        """Refuse a text that ends a transaction, behind the back of SQLAlchemy, in which the target is held.
 
         :raises RuntimeError: if it is one.
         """
-        if not (statements.is_text(statement) and statements.ends_transaction(statement, connection.dialect.name)):
+        if not statements.ends_transaction(statement, connection.dialect.name):
             return
         tries: list[RowClaim | Creation] = [*self._claims, *self._creations.unmade]
         for tried in tries:
@@ -718,7 +733,8 @@ class SessionUnit:
         )
 
     def _has_written(self) -> bool:
-        return any(transaction.counts_from is not None for transaction in self._transactions.values())
+        going_on = self._transactions  # mostly none any more, when it is asked
+        return bool(going_on) and any(each.counts_from is not None for each in going_on.values())
 
     # What a refusal is.
 
@@ -773,6 +789,8 @@ class SessionUnit:
         """
         tries: list[RowClaim | Creation] = [claim for claim in self._claims if claim.is_undone]
         tries += self._creations.unmade
+        if not tries:
+            return
         for tried in tries:
             if tried.misuse is not None and error is None:
                 raise tried.misuse
@@ -934,19 +952,20 @@ def session_of(target: object) -> Session:
     :raises TypeError: if those of its model cannot be.
     """
     state = instance_state(target)
-    name = state.class_.__name__
     session = state.session
     if session is None:
         raise RuntimeError(
-            f"This {name} is in no session, so that nothing can guard it: "
+            f"This {state.class_.__name__} is in no session, so that nothing can guard it: "
             "let the loader return an object that is attached to the session that the view commits."
         )
     if state.async_session is not None:
-        raise RuntimeError(f"This {name} is in an AsyncSession, whose writes cannot be guarded: use a Session.")
+        raise RuntimeError(
+            f"This {state.class_.__name__} is in an AsyncSession, whose writes cannot be guarded: use a Session."
+        )
     if not state.mapper.base_mapper.confirm_deleted_rows:  # the only one that SQLAlchemy asks
         raise TypeError(
-            f"{name} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: remove that from "
-            "its __mapper_args__."
+            f"{state.class_.__name__} has confirm_deleted_rows=False, so that a stale DELETE would pass for done: "
+            "remove that from its __mapper_args__."
         )
     return session
 
