@@ -88,7 +88,7 @@ class World:
     # What is served
 
     def _application(self, actor: str, required: str) -> tuple[Flask, SQLAlchemy]:
-        app = Flask("search")
+        app = Flask("search", static_folder=None)
         app.config["SQLALCHEMY_DATABASE_URI"] = self.database.url
         app.config["SQLALCHEMY_ENGINE_OPTIONS"] = self.database.engine_options(actor)
         app.config["ETAG_REQUIRE"] = required

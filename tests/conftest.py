@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import gc
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from tests.servers import mariadb, postgresql, unavailable
 from tests.world.application import World
@@ -20,6 +23,19 @@ EMPTY = {
     ],
     "mariadb": ["DROP DATABASE test", "CREATE DATABASE test"],
 }
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector of garbage leave alone what stays, the tests themselves, and come less often."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+@event.listens_for(Engine, "connect")
+def wait_for_no_disk(connection: Any, _: object) -> None:
+    """Have SQLite wait for no disk at a commit: no test takes the power away."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 # Servers, started once where a test asks for them.
@@ -93,13 +109,15 @@ def mariadb_world(mariadb_server: str) -> Iterator[ServerWorld]:
 
 
 @pytest.fixture
-def world_on(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+def world_on(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """A function that returns the URL of a database of a kind with all tables; one on SQLite is ``world.db``."""
 
     def emptied(kind: str) -> str:
         made = request.getfixturevalue(f"{kind}_world")
-        url: str = made.empty(tmp_path / "world.db") if kind == "sqlite" else made.empty()
-        return url
+        if kind != "sqlite":
+            return str(made.empty())
+        folder: Path = request.getfixturevalue("tmp_path")
+        return str(made.empty(folder / "world.db"))
 
     return emptied
 

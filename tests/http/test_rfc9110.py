@@ -71,7 +71,7 @@ class Site:
             "star": Page(opaque="*"),
         }
         self.ran = 0
-        self.app = Flask("site")
+        self.app = Flask("site", static_folder=None)
         self.app.testing = True
         self.app.config.update(config)
         ETag(self.app)

@@ -34,7 +34,7 @@ class World:
         self, url: str, recipe: bool = False, config: dict[str, Any] | None = None, **engine_options: Any
     ) -> None:
         self.db = db = SQLAlchemy(model_class=Base)
-        self.app = Flask("world")
+        self.app = Flask("world", static_folder=None)
         self.app.testing = True
         self.app.config["SQLALCHEMY_DATABASE_URI"] = url
         self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options

@@ -58,7 +58,7 @@ class Board:
         self, url: str, model: type[Any], *, recipe: bool = False, is_empty: bool = True, **engine_options: Any
     ) -> None:
         self.model = model
-        self.app = Flask("board")
+        self.app = Flask("board", static_folder=None)
         self.app.testing = True
         self.app.config["SQLALCHEMY_DATABASE_URI"] = url
         self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options
