@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from benchmarks import collection
+from benchmarks import collection, database
 from benchmarks.bodies import bodies, dumps
 from benchmarks.cases import PATH, Case, environ_of, plain, serving
 from benchmarks.contents import Content, contents
@@ -29,7 +29,9 @@ CONTENTS = dict(contents())
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Iterator[list[Case]]:
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Case]]:
+    monkeypatch.setattr(database, "ROWS", 200)
+    monkeypatch.setattr(database, "SHELVES", 20)
     cases = database_cases(f"sqlite:///{tmp_path}/records.db")
     yield cases
     for engine in engines_of(cases):

@@ -8,12 +8,13 @@ from benchmarks.scale import Popular, chance
 from benchmarks.simulation import Clock, Costs, Habits, Outcome, Places, Process, Row, World
 
 COSTS = Costs(read=0.001, refused=0.001, write=0.002, view=0.001, commit=0.002)
+SECONDS = 10
 
 
-def alone_with(editors: int, seconds: float = 20, seed: int = 1, cores: int = 64, **habits: float) -> Outcome:
+def alone_with(editors: int, seed: int = 1, cores: int = 64, **habits: float) -> Outcome:
     world, row = World(COSTS, Habits(**habits), cores, seed), Row()  # type: ignore[arg-type]
     world.work(editors, lambda: row)
-    outcome = world.run(seconds)
+    outcome = world.run(SECONDS)
     assert outcome.accepted == len(row.commits) == len(set(row.commits))  # each is of a moment of its own
     return outcome
 
@@ -39,7 +40,7 @@ def test_time_passes_in_order_and_places_are_taken_in_turn() -> None:
 def test_who_is_alone_is_never_refused_and_is_as_fast_as_the_requests_are() -> None:
     outcome = alone_with(1)
     assert (outcome.refused, outcome.refused_for_each) == (0, 0)
-    assert outcome.accepted / 20 == pytest.approx(1 / 0.006, rel=0.05)
+    assert outcome.accepted / SECONDS == pytest.approx(1 / 0.006, rel=0.05)
 
 
 def test_the_same_seed_is_the_same_story() -> None:
@@ -51,7 +52,7 @@ def test_one_core_serves_no_more_than_it_can() -> None:
     rows = [Row() for _ in range(50)]
     for row in rows:
         world.work(1, lambda row=row: row)  # type: ignore[misc]
-    assert world.run(20).accepted / 20 == pytest.approx(1 / (COSTS.read + COSTS.write), rel=0.05)
+    assert world.run(SECONDS).accepted / SECONDS == pytest.approx(1 / (COSTS.read + COSTS.write), rel=0.05)
 
 
 @pytest.mark.parametrize("load", [0.05, 0.5, 2])
@@ -68,7 +69,7 @@ def test_the_share_of_first_tries_that_is_refused_is_the_one_that_the_formula_gi
 def test_who_reads_what_is_old_is_refused_until_that_has_passed() -> None:
     fresh, behind = alone_with(1, think=0.05), alone_with(1, think=0.05, lag=1, pause=0.1, longest=0.1)
     assert fresh.refused == 0
-    assert behind.accepted / 20 < 1.1  # one a second, since nothing newer can be read
+    assert behind.accepted / SECONDS < 1.1  # one a second, since nothing newer can be read
     assert behind.refused_for_each > 3
 
 
