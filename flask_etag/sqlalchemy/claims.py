@@ -37,7 +37,7 @@ UNREAD: Final = NoFingerprint.UNREAD
 
 @dataclass(slots=True, eq=False)  # not frozen: each write makes some, and that would double their cost
 class Known:
-    """One state of a row; it is not changed.
+    """One state of a row; it is not changed, but for its tag, which is taken when the state was read.
 
     :param fingerprint: what tells it from any other state: its version; of a model without one, its columns.
     :param etag: the value of the field ETag for it; ``None`` where it has none, or none is known.

@@ -105,7 +105,7 @@ class Row:
         names = _names_of_key_in_parameters(table, len(self.key))
         for each in parameters:
             for number, label, key in names:
-                if self.key[number] not in (each.get(label), each.get(key)):
+                if each.get(label) != self.key[number] and each.get(key) != self.key[number]:
                     break
             else:
                 return True
@@ -186,9 +186,9 @@ def read(
     """
     if lock is not None and connection.dialect.name == "sqlite":
         lock_file(connection, row.mapper.primary_key[0].table)
-    is_null = tuple(value is None for value in row.key)
+    is_null = tuple([value is None for value in row.key])
     statement = _select(row.mapper, tuple(names), is_null, None if connection.dialect.name == "sqlite" else lock)
-    key = {_KEY.format(number): value for number, value in enumerate(row.key)}
+    key = dict(zip(_names_of_parameters(len(row.key)), row.key, strict=True))
     rows = connection.execute(statement, key, execution_options=_OWN).all()
     if len(rows) > 1:  # see is_seen_twice()
         rows = connection.execute(statement.order_by(_AGE), key, execution_options=_OWN).all()
@@ -215,8 +215,10 @@ def is_made_here() -> Any:
     return _AGE <= 0
 
 
-_KEY = "flask_etag_key_{}"
-"""The name of a parameter, for each part of a primary key."""
+@lru_cache(maxsize=32)
+def _names_of_parameters(parts: int) -> list[str]:
+    """Name a parameter for each part of a primary key."""
+    return [f"flask_etag_key_{number}" for number in range(parts)]
 
 
 @lru_cache(maxsize=512)
@@ -230,9 +232,10 @@ def _select(
     columns = [mapper.column_attrs[name].columns[0] for name in names] or mapper.primary_key
     tables = {column.table for column in (*columns, *mapper.primary_key)}
     source = mapper.persist_selectable if len(tables) > 1 else mapper.primary_key[0].table
+    parameters = _names_of_parameters(len(is_null))
     where = [
-        column.is_(None) if null else column == bindparam(_KEY.format(number))
-        for number, (column, null) in enumerate(zip(mapper.primary_key, is_null, strict=True))
+        column.is_(None) if null else column == bindparam(name)
+        for column, null, name in zip(mapper.primary_key, is_null, parameters, strict=True)
     ]
     statement = select(*columns).select_from(source).where(*where)
     if lock is None:

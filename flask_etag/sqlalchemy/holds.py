@@ -13,13 +13,13 @@ from typing import Any, Literal
 from sqlalchemy import Compiled, Connection, Table, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import InstanceState, Mapper, Session
-from sqlalchemy.orm.attributes import instance_state, set_committed_value
+from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import log
 from flask_etag.backend import Terms
 from flask_etag.sqlalchemy import databases, statements
-from flask_etag.sqlalchemy.claims import ABSENT, UNREAD, Claim, Known, NoFingerprint
+from flask_etag.sqlalchemy.claims import ABSENT, UNREAD, Claim, Known
 from flask_etag.sqlalchemy.databases import OWN, Cause, Row
 from flask_etag.sqlalchemy.models import (
     Versioned,
@@ -131,11 +131,12 @@ class RowClaim(Claim):
     ) -> None:
         super().__init__(_NOT_JUDGED)
         state = instance_state(target)
+        mapper = state.mapper
         self.terms = terms
         self.target = target
         self.session = self.loaded_by = session
-        self.row = Row(state.mapper, key_of(state), state.identity_token)
-        self.is_versioned = is_versioned(state.mapper)
+        self.row = Row(mapper, key_of(state), state.identity_token)
+        self.is_versioned = is_versioned(mapper)
         self._row_of_base: Row | None = None  # where the transaction that is going on has changed its key
         self._row_committing: Row | None = None  # the same, of the one that COMMIT was sent for last
         self._loaded: dict[str, Any] | None = None
@@ -143,7 +144,7 @@ class RowClaim(Claim):
             pass  # a read's view has let go of it
         elif not self.is_versioned:
             self._loaded = columns_of(state, loaded)  # before a dump can change one in place
-        elif version_key(state.mapper) not in state.dict and state.persistent:
+        elif version_key(mapper) not in instance_dict(target) and state.persistent:
             version_of(state)  # of the same time as what it is judged by
 
     def judged(self, etag: str | None) -> None:
@@ -171,8 +172,9 @@ class RowClaim(Claim):
         self._note_version()
 
     def _note_version(self) -> None:
-        if self.is_versioned and not isinstance(self.base.fingerprint, NoFingerprint):
-            self._latest = self.base.fingerprint
+        fingerprint = self.base.fingerprint
+        if self.is_versioned and fingerprint is not ABSENT and fingerprint is not UNREAD:
+            self._latest = fingerprint
 
     @property
     def etag(self) -> str | None:
@@ -191,9 +193,9 @@ class RowClaim(Claim):
         return not self.terms.is_reported and (self.terms.takes_any_state or not self.is_versioned)
 
     @property
-    def is_undone(self) -> bool:
-        """Whether nothing of it is written that counts: then it may be that a write of it was refused."""
-        if self.terms.is_reported:
+    def may_be_refused(self) -> bool:
+        """Whether a try to write it has failed, and nothing of it is written that counts."""
+        if not (self.is_doubtful or self.refusal or self.misuse) or self.terms.is_reported:
             return False
         return self.expected is self.base or (self.refusal is not None and self.unread_after is not None)
 
@@ -302,7 +304,9 @@ class RowClaim(Claim):
         self.flushing = None
         if self.is_pending:
             self.refusal, self.is_doubtful, self.is_overtaken = None, False, False
-        if self.target in self.session.deleted and self.connection is not None:
+        session = self.session
+        is_deleted = bool(session._deleted) and self.target in session.deleted  # which makes a set of them
+        if is_deleted and self.connection is not None:
             self.push(self.connection, depth, Known(ABSENT))
 
     def roll_back(self, connection: object, depth: int = 0) -> None:
@@ -574,7 +578,7 @@ class RowClaim(Claim):
         fingerprint = self.expected.fingerprint
         if replaced is None or not (self.is_versioned and is_versioned(replaced.mapper)):
             return
-        if not isinstance(fingerprint, NoFingerprint):
+        if fingerprint is not ABSENT and fingerprint is not UNREAD:
             let_loaded_version_be(replaced, fingerprint)
 
     def _let_compare_own(self, replaced: InstanceState[Any]) -> None:
@@ -662,8 +666,9 @@ class RowClaim(Claim):
             expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
-        is_tagged = has_moved and self._is_tag_known and self._is_ours_alone and not self._may_show_old_parts()
-        return Known(known.fingerprint, etag if is_tagged else None)
+        if has_moved and self._is_tag_known and self._is_ours_alone and not self._may_show_old_parts():
+            known.etag = etag
+        return known
 
     def _may_show_old_parts(self) -> bool:
         """Tell whether what is hashed beside the row may be of an older snapshot than the row, which is held."""
@@ -740,7 +745,8 @@ class RowClaim(Claim):
             return self._version_after_statement()
         name = version_key(state.mapper)
         column: Any = state.mapper.version_id_col
-        version = state.committed_state.get(name) or state.dict.get(name)  # not one that is set and not sent yet
+        loaded = instance_dict(self.target)
+        version = state.committed_state.get(name) or loaded.get(name)  # not one that is set and not sent yet
         if version is None or not is_stored_as_sent(column, version):
             connection: Any = self.connection
             found = databases.read(connection, self.row, (name,))
@@ -815,7 +821,7 @@ class RowClaim(Claim):
 
         :raises StaleDataError: if it has not, and is not let pass only to be reported.
         """
-        if isinstance(self.base.fingerprint, NoFingerprint):
+        if self.base.fingerprint is ABSENT or self.base.fingerprint is UNREAD:
             return True
         if self.is_versioned:
             has_moved = is_newer(fingerprint, self.base.fingerprint)

@@ -39,7 +39,7 @@ from sqlalchemy.orm import (
     has_inherited_table,
     mapped_column,
 )
-from sqlalchemy.orm.attributes import get_history, instance_state, set_committed_value
+from sqlalchemy.orm.attributes import get_history, instance_dict, instance_state, set_committed_value
 from sqlalchemy.sql.visitors import iterate
 
 from flask_etag.sqlalchemy import statements
@@ -267,7 +267,7 @@ def version_of(state: InstanceState[Any]) -> object:
     :raises ValueError: if the object has none yet.
     """
     key = version_key(state.mapper)
-    version = state.dict.get(key)
+    version = instance_dict(state.obj()).get(key)
     if version is None:  # perhaps since it is expired
         version = attribute_of(state, key)
     if version is None:
@@ -280,7 +280,9 @@ def loaded_version_of(state: InstanceState[Any]) -> object:
     key = version_key(state.mapper)
     if key in state.committed_state:
         return state.committed_state[key]
-    return getattr(state.obj(), key)
+    target = state.obj()
+    loaded = instance_dict(target)
+    return loaded[key] if key in loaded else getattr(target, key)
 
 
 def let_loaded_version_be(state: InstanceState[Any], version: object) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from sqlalchemy.orm import Session
 
 
-@dataclass(slots=True)
 class Transaction:
     """What a request does in the transaction that is going on, on one connection.
 
@@ -24,15 +21,17 @@ class Transaction:
         executed after it is in a transaction of its own.
     """
 
-    depth: int = 0
+    depth = 0
     session: Session | None = None
-    flushes: list[Session] = field(default_factory=list)
     wrote_at: int | None = None
     counts_from: int | None = None
     broken_at: int | None = None
     broken_by: BaseException | None = None
-    has_ended: bool = False
-    _savepoints: list[str] = field(default_factory=list)
+    has_ended = False
+
+    def __init__(self) -> None:
+        self.flushes: list[Session] = []
+        self._savepoints: list[str] = []
 
     def depth_inside(self, savepoint: str) -> int:
         """Return the depth of what is inside a savepoint; 0 for one that was there before the request wrote."""

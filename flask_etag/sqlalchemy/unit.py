@@ -62,6 +62,11 @@ class SessionUnit:
     """
 
     _token: Token[tuple[SessionUnit, ...]]
+    _commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
+    _commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
+    _last_cause: Cause | None = None  # of the last refusal, of whatever statement
+    _loader_ends_transactions = False  # so that it cannot be asked while a session commits
+    _plan: Plan | None = None  # of a request that is to be known again
 
     def __init__(self, session: Session | None) -> None:
         self._claims: list[RowClaim] = []
@@ -71,11 +76,6 @@ class SessionUnit:
         self._begun: dict[Session, Connection] = {}  # the connection of each one's last transaction
         self._creations = Creations(self._transactions, self._begun, self._claims)
         self._executing: dict[object, _Executing] = {}  # by its context; by its connection, what covering.py sends
-        self._commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
-        self._commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
-        self._last_cause: Cause | None = None  # of the last refusal, of whatever statement
-        self._loader_ends_transactions = False  # so that it cannot be asked while a session commits
-        self._plan: Plan | None = None  # of a request that is to be known again
 
     # What the story of a write asks for.
 
@@ -294,7 +294,8 @@ class SessionUnit:
 
         A session that was given a connection may write in the transaction of who gave it: of a test, say.
         """
-        return any(claim.is_pending and not claim.is_in_another_s for claim in self._claims)
+        pending = [claim for claim in self._claims if claim.is_pending]
+        return bool(pending) and not all(claim.is_in_another_s for claim in pending)
 
     @property
     def has_committed(self) -> bool:
@@ -787,7 +788,7 @@ class SessionUnit:
         :param error: what ends the view, so that what it has not committed is lost anyway.
         :param is_done: whether the view answers that it has done it: then there has to be no doubt.
         """
-        tries: list[RowClaim | Creation] = [claim for claim in self._claims if claim.is_undone]
+        tries: list[RowClaim | Creation] = [claim for claim in self._claims if claim.may_be_refused]
         tries += self._creations.unmade
         if not tries:
             return
