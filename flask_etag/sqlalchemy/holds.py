@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Compiled, Connection, Table, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
-from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, Session
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -48,7 +48,7 @@ from flask_etag.sqlalchemy.models import (
     version_key,
     version_of,
 )
-from flask_etag.sqlalchemy.unversioned import changes_what_counts, leaves_version
+from flask_etag.sqlalchemy.unversioned import changes_what_counts, leaves_version, names_unsent
 
 _NOT_JUDGED, _NOT_READ = Known(ABSENT), Known(UNREAD)
 
@@ -72,6 +72,13 @@ _REPLACED = (
 _DEPENDS = (
     "The ETag of {} depends on {} can change without it, and nothing would guard them. Leave them out of what is "
     "hashed; or give the model a version, and let that cover them: flask_etag.sqlalchemy.covers()."
+)
+
+
+_MADE = (
+    "The {} of this {} was changed before the request was judged by its ETag, and is not sent yet: no row has "
+    "that state, so that an old ETag could pass. Let the loader return what is there, and change it in the view; "
+    "or give the model a version."
 )
 
 
@@ -143,7 +150,8 @@ class RowClaim(Claim):
         if terms.is_reported and state.expired_attributes:
             pass  # a read's view has let go of it
         elif not self.is_versioned:
-            self._loaded = columns_of(state, loaded)  # before a dump can change one in place
+            with session.no_autoflush:  # what is not sent yet is to be seen as such: refuse_unsent_state()
+                self._loaded = columns_of(state, loaded)  # before a dump can change one in place
         elif version_key(mapper) not in instance_dict(target) and state.persistent:
             version_of(state)  # of the same time as what it is judged by
 
@@ -464,6 +472,29 @@ class RowClaim(Claim):
             return
         if not self.row.tables.isdisjoint(databases.tables_locked_by(connection, compiled)):
             self.refuse_to_wait(connection, is_row=True, does="reads it under a lock")
+
+    def refuse_unsent_state(self) -> None:
+        """Refuse to judge by what the loader, or who was there before it, has made of the object and not sent yet.
+
+        :raises RuntimeError: if the tag depends on that, and no version tells the states apart.
+        """
+        state = instance_state(self.target)
+        terms = self.terms
+        is_judged_by_state = not (self.is_versioned or terms.takes_any_state or terms.is_reported)
+        unsent = names_unsent(state) if is_judged_by_state and state.modified else set[str]()
+        if not unsent:
+            return
+        made, loaded = dict(state.dict), columns_of(state)
+        with self.session.no_autoflush:
+            etag = terms.etag_of(self.target)
+            state.dict.update((name, loaded[name]) for name in unsent)
+            try:
+                is_known = all(loaded[name] is not LoaderCallableStatus.NO_VALUE for name in unsent)
+                is_same = is_known and terms.etag_of(self.target) == etag
+            finally:
+                state.dict.update((name, made[name]) for name in unsent)
+        if not is_same:
+            raise RuntimeError(_MADE.format(", ".join(sorted(unsent)), state.class_.__name__))
 
     def refuse_hash_of_other_rows(self) -> None:
         """Refuse a tag that depends on other rows than the one that is guarded.

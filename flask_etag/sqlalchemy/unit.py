@@ -123,8 +123,11 @@ class SessionUnit:
             return self._creations.add(terms, self._of_application)
         session = session_of(target)
         self._note_session(session)
-        kept = self._columns_kept_by_caller(target) if self._is_called() else None
+        is_called = self._is_called()
+        kept = self._columns_kept_by_caller(target) if is_called else None
         claim = RowClaim(terms, target, session, kept)
+        if not is_called:
+            claim.refuse_unsent_state()
         if self._creations.every and self._creations.have_committed(claim.row):
             raise Refused("partial")  # it is judged again, and meets what it has committed itself
         if session not in self._begun and session.in_transaction():  # it had begun before the request

@@ -47,6 +47,12 @@ def changes_what_counts(state: InstanceState[Any]) -> bool:
     return bool(_unsent(state, columns) or _unsent(state, ways, PassiveFlag.PASSIVE_NO_INITIALIZE))
 
 
+def names_unsent(state: InstanceState[Any]) -> set[str]:
+    """Name the columns that count of an object which are changed, and not sent yet."""
+    columns, _ = _names_that_count(state.mapper)
+    return _unsent(state, columns)
+
+
 @lru_cache(maxsize=256)
 def _names_that_count(mapper: Mapper[Any]) -> tuple[frozenset[str], frozenset[str]]:
     """Name the columns of a model that count, and the relationships that set some of these."""

@@ -1147,6 +1147,18 @@ def detached(t: Trial) -> None:
     desk.write(found=desk.found_by(find))
 
 
+@advice("was changed before the request was judged by its ETag")
+def a_loader_that_changes(t: Trial) -> None:
+    desk = t.desk()
+
+    def find(number: int) -> Any:
+        plain = desk.db.session.get_one(Plain, number)
+        plain.body = t.either("normalised", plain.body)
+        return plain
+
+    desk.write(found=desk.found_by(find, etag=content_hash(lambda plain: plain.body)))
+
+
 @advice("has begun the transaction that the view writes in")
 def a_transaction_that_is_begun_twice(t: Trial) -> None:
     desk = t.desk()

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from flask_etag import content_hash, require_if_match, resource
+from flask_etag import content_hash, etag_resource, require_if_match, resource
 from tests.world.application import World
 from tests.world.board import Board, Checked, Player
 from tests.world.models import Paper, Remark
@@ -325,6 +325,77 @@ def test_2_2_a_hash_of_other_rows_is_refused_at_the_first_write(world: World) ->
         return world.db.session.get(Paper, name)
 
     refuses_every_write(world, find_with_remarks, "its remarks")
+
+
+def assign(session: Any, paper: Paper) -> Paper:
+    paper.body = "first"
+    return paper
+
+
+def merge(session: Any, paper: Paper) -> Paper:
+    """What a cache has kept is put over what is there."""
+    return session.merge(Paper(name="plan", body="first"))  # type: ignore[no-any-return]
+
+
+def assign_unread(session: Any, paper: Paper) -> Paper:
+    session.expire(paper)
+    return assign(session, paper)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_before"),
+    [(assign, False), (assign, True), (merge, False), (merge, True), (assign_unread, False)],
+)
+def test_2_2_no_request_is_judged_by_what_is_changed_and_not_sent_yet(
+    world: World, change: Callable[[Any, Paper], Paper], is_before: bool
+) -> None:
+    session = world.db.session
+    find = resource(etag=content_hash(lambda paper: paper.body))
+
+    def find_plan() -> Paper:
+        return session.get_one(Paper, "plan")
+
+    def change_before() -> None:
+        if is_before and request.method == "PUT":
+            change(session, find_plan())
+
+    def write(paper: Paper) -> str:
+        raise AssertionError("The view ran.")
+
+    world.app.before_request(change_before)
+    read = etag_resource(find(lambda **_: find_plan()))(lambda paper: paper.body)
+    world.app.get("/other/<string:name>", endpoint="read")(read)
+    world.put_paper_view(write, find(lambda **_: find_plan() if is_before else change(session, find_plan())))
+    tags = [world.app.test_client().get("/other/plan").headers["ETag"]]
+    world.write_elsewhere("theirs")
+    tags.append(world.app.test_client().get("/other/plan").headers["ETag"])
+    for etag in tags:
+        with pytest.raises(RuntimeError, match="The body of this Paper was changed before the request was judged"):
+            other(world, if_match=etag)
+    with world.app.app_context():
+        assert find_plan().body == "theirs"
+
+
+def test_2_2_what_the_tag_does_not_depend_on_may_be_changed_before(world: World) -> None:
+    @resource(etag=content_hash(lambda paper: paper.body))
+    def find_seen(name: str) -> Paper:
+        paper = world.db.session.get_one(Paper, name)
+        paper.price += 1
+        paper.body = str(paper.body)
+        return paper
+
+    def write(paper: Paper) -> str:
+        paper.body = "mine"
+        world.db.session.commit()
+        return ""
+
+    world.app.get("/other/<string:name>", endpoint="seen")(etag_resource(find_seen)(lambda paper: paper.body))
+    world.put_paper_view(write, find_seen)
+    etag = world.app.test_client().get("/other/plan").headers["ETag"]
+    assert [other(world, if_match=etag).status_code for _ in range(2)] == [200, 412]
+    with world.app.app_context():
+        paper = world.db.session.get_one(Paper, "plan")
+        assert (paper.body, paper.price) == ("mine", Decimal(1))
 
 
 def test_2_14_a_version_that_does_not_move_is_a_conflict(world: World, caplog: pytest.LogCaptureFixture) -> None:
