@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gc import collect
 from typing import Any
+from weakref import ref
 
 import pytest
 from sqlalchemy import (
@@ -27,6 +29,7 @@ from flask_etag.sqlalchemy.statements import (
     statement_of,
     tables_read_by,
     tables_written_by,
+    told_by,
 )
 
 META = MetaData()
@@ -135,3 +138,16 @@ def test_a_statement_is_about_a_table_that_it_writes_or_that_its_text_names(
 )
 def test_a_select_tells_what_it_reads_and_a_text_does_not(statement: Any, tables: frozenset[str]) -> None:
     assert tables_read_by(statement.compile()) == tables
+
+
+def test_a_statement_is_looked_into_once() -> None:
+    compiled = update(ONE).values(body="").compile(dialect=sqlite.dialect())
+    assert told_by(compiled) is told_by(compiled)
+
+
+def test_what_a_statement_tells_is_forgotten_with_it() -> None:
+    compiled = update(ONE).values(body="").compile(dialect=sqlite.dialect())
+    told = ref(told_by(compiled).statement)
+    del compiled
+    collect()
+    assert told() is None
