@@ -110,6 +110,7 @@ _STEP_OF = {f"flask_etag.{name}": step.what for step in STEPS for name in step.f
 _LISTENERS = {  # of every session and request, whether its view is decorated or not
     f"flask_etag.{name}"
     for name in (
+        "audit._process_response",
         "audit._check_answer",
         "sqlalchemy.databases._roll_back_or_give_up",
         "sqlalchemy.models._ignore_what_was_set",

@@ -147,7 +147,8 @@ def audit(app: Flask) -> None:
     _apps.add(app)
     app.cli.add_command(etag)
     request_started.connect(_check_views, app)
-    app.after_request(_check_answer)
+    # By after_request(), Flask would ask at each request whether it is async, which takes longer than the rest.
+    app.process_response = partial(_process_response, app.process_response)  # type: ignore[method-assign]
     got_request_exception.connect(_tell_of_conflict, app)
 
 
@@ -251,20 +252,30 @@ def _check_views(app: Flask, **_: Any) -> None:
         request_finished.connect(_check_fields, app)
 
 
-def _check_answer(response: Response) -> Response:
+def _process_response(process: Callable[..., Response], *arguments: Any) -> Response:
+    """Process a response as the application does, and look at one that no decorated view has made.
+
+    :param process: the application's own method.
+    :param arguments: what Flask hands to that.
+    """
+    response = process(*arguments)
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]  # every request comes here
+    if JUDGED not in current.environ:
+        _check_answer(response, current)
+    return response
+
+
+def _check_answer(response: Response, current: Request) -> None:
     """Look at what a decorated view has answered without having been reached: a cache above has.
 
     :raises RuntimeError: if it is a 304 that does not answer the request: it was stored when another has asked.
     """
-    current: Request = request._get_current_object()  # type: ignore[attr-defined]  # every request comes here
-    if JUDGED in current.environ:
-        return response
     status = response.status_code
     if status // 100 != 2 and status != 304:
-        return response
+        return
     view = current_app.view_functions.get(current.endpoint or "")
     if view is None or current.method in ("OPTIONS", "TRACE"):
-        return response
+        return
     if status == 304 and _is_of_another(response, view):
         raise RuntimeError(
             f"{current.endpoint}: a 304 that was stored for another request is no answer to this one. Let what "
@@ -275,7 +286,6 @@ def _check_answer(response: Response) -> Response:
             "something above has answered for it, a cache, say: it was not reached, and the request was not "
             "judged. See the docs, 'Caching on the server'."
         )
-    return response
 
 
 def _is_of_another(response: Response, view: Callable[..., Any]) -> bool:
