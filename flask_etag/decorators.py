@@ -309,12 +309,14 @@ def _decorated(
             f"{view.__qualname__}() is decorated already: one of etag_resource and require_if_match is enough."
         )
     _refuse_contradiction(view, protection)
-    if protection.resource is not None:
+    resource = protection.resource
+    if resource is not None:
         refuse_cache_below(view)
     function: Callable[..., Any] = in_sync(view) if inspect.iscoroutinefunction(view) else view
     arguments_of: _Sorting = _same_arguments
+    sorted_by: frozenset[str] = frozenset()
     if loads_by is not None:
-        arguments_of = _arguments_for(view, loads_by)
+        arguments_of, sorted_by = _arguments_for(view, loads_by)
         function = _placing(function, _placed_in(view, loads_by))
 
     @functools.wraps(view)
@@ -328,22 +330,22 @@ def _decorated(
             # Flask makes the response of what its own method returns. Another one is handed what the view returns.
             if issubclass(owner, View) and owner.dispatch_request is not MethodView.dispatch_request:
                 made_by = owner
-        of_url, of_view = arguments_of(given)
-        exchange = Exchange(bound, of_url, of_view, made_by=made_by)
+        of_url, of_view = arguments_of(given) if sorted_by.isdisjoint(given) else (given, {})
+        exchange = Exchange(bound, of_url, of_view, made_by)
         if EXPLANATION in exchange.environ:
             return exchange.environ[EXPLANATION].of(exchange, protection, answer)
         try:
             response = answer(exchange)
         except ConditionalRequestError as refusal:
-            tell_refusal(exchange, protection.resource, refusal)
+            tell_refusal(exchange, resource, refusal)
             raise
         except Exception:
-            tell_answer(exchange, protection.resource, None)
+            tell_answer(exchange, resource, None)
             raise
-        if protection.resource is None and isinstance(response, Unmade):
+        if resource is None and isinstance(response, Unmade):
             return response.answer  # it is tagged, and told of, once it is made
         if decided.receivers or not exchange.is_read or exchange.settings.shows_decisions:
-            tell_answer(exchange, protection.resource, response)
+            tell_answer(exchange, resource, response)
         return response if made_by is None else exchange.handed_on(response)
 
     mark(view, conditional_view, protection)
@@ -359,14 +361,14 @@ def _same_arguments(given: _Arguments) -> tuple[_Arguments, _Arguments]:
     return given, given
 
 
-def _arguments_for(
-    view: Callable[..., Any], loads_by: Parameters
-) -> Callable[[_Arguments], tuple[_Arguments, _Arguments]]:
+def _arguments_for(view: Callable[..., Any], loads_by: Parameters) -> tuple[_Sorting, frozenset[str]]:
     """Return a function of what a view is called with: the URL's variables, and what the view takes of it all.
 
     A framework may call a view with what it has parsed, which is for the view, and without the URL's variables:
     flask-openapi3 does, and connexion. Then they are those of the request.
 
+    :return: the function; and the names of which each tells, where it comes, that nothing is to be sorted: that
+        these are the URL's variables, of which the view takes none. That is quicker to see than to call it.
     :raises TypeError: if the view takes no resource, or only some of the loader's arguments.
     """
     passed_on = _taken_by(view, loads_by)
@@ -392,7 +394,7 @@ def _arguments_for(
             besides = {**defaults, **besides, **of_loader}
         return of_url, besides
 
-    return arguments_of
+    return arguments_of, frozenset() if passed_on or parsed or loads_by.is_open else known
 
 
 def _placed_in(view: Callable[..., Any], loads_by: Parameters) -> dict[str, Any]:

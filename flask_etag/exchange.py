@@ -7,7 +7,6 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from functools import partial
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from flask import Flask, Request, Response, after_this_request, current_app, request
@@ -19,7 +18,7 @@ from flask_etag import log
 from flask_etag.entity_tags import TagList
 from flask_etag.errors import ForOneRequest, PreconditionFailed
 from flask_etag.preconditions import Preconditions, Representation, keeps_range
-from flask_etag.settings import Settings, settings_of
+from flask_etag.settings import EXTENSION, Settings, settings_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -45,14 +44,13 @@ JUDGED = "flask_etag.judged"
 """The key of the environ of a request that has come to a decorated view, by which it is judged."""
 
 _OF_EVERY_RESPONSE = frozenset({"Content-Length", "Content-Type"})
-_NAME = itemgetter(0)
 _NO_NAMES: frozenset[str] = frozenset()
 
 EXPLANATION = "flask_etag.explanation"
 """The key of the environ where a request that is only to be explained has what explains it: see ``explain``."""
 
-_NOT_TO_BE_STORED = {"_flask_etag_not_to_be_stored": ForOneRequest()}
-"""What a 304 has among its attributes, so that no cache above stores it."""
+_NOT_TO_BE_STORED = ("_flask_etag_not_to_be_stored", ForOneRequest())
+"""The attribute of a 304, so that no cache above stores it."""
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -96,15 +94,15 @@ class Exchange:
         view: Callable[..., Any],
         url_arguments: dict[str, Any],
         view_arguments: dict[str, Any],
-        *,
         made_by: type[View] | None = None,
     ) -> None:
         self.view: Callable[..., Any] = view
         self._made_by = made_by
         self._view_arguments = view_arguments
         self.url_arguments: dict[str, Any] = url_arguments
-        self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        self.settings: Settings = settings_of(self._app)
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        self._app = app
+        self.settings: Settings = app.extensions.get(EXTENSION) or settings_of(app)
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         self.environ: WSGIEnvironment = current.environ
         self.environ[JUDGED] = True
@@ -196,7 +194,7 @@ class Exchange:
         """
         self.outcome = "unchanged"
         response = self._app.response_class(status=304, content_type="")
-        vars(response).update(_NOT_TO_BE_STORED)
+        setattr(response, *_NOT_TO_BE_STORED)
         self.describe(response, etag, fields)
         return response
 
@@ -376,7 +374,7 @@ def without_content(response: Response, given: Container[str]) -> Response:
         response.headers = Headers()
     response.status_code = 304
     response.response = []
-    vars(response).update(_NOT_TO_BE_STORED)
+    setattr(response, *_NOT_TO_BE_STORED)
     return response
 
 
@@ -395,12 +393,26 @@ def shared_fields(response: Response) -> dict[str, AbstractSet[str]]:
 
 
 def _copied(response: Response) -> Response:
-    """Return a response that can be changed without the other being changed; its content is shared."""
-    copied = object.__new__(type(response))
-    copied.__dict__ = vars(response).copy()  # copy.copy() takes four times as long
-    copied.headers = object.__new__(Headers)
-    copied.headers._list = response.headers._list[:]  # to make it anew, each field is looked at
+    """Return a response that can be changed without the other being changed; its content is shared.
+
+    What every response has is copied by name: copy.copy() takes ten times as long, and what Werkzeug does with a
+    copy whose attributes came all at once, twice as long as with this one.
+    """
+    copied: Response = object.__new__(type(response))
+    copied.headers = headers = object.__new__(Headers)
+    headers._list = response.headers._list[:]  # to make it anew, each field is looked at
+    copied._status = response._status
+    copied._status_code = response._status_code
+    copied.direct_passthrough = response.direct_passthrough
+    copied._on_close = response._on_close
+    copied.response = response.response
+    attributes = vars(response)
+    if len(attributes) > _ATTRIBUTES:
+        vars(copied).update({name: value for name, value in attributes.items() if name != "headers"})
     return copied
+
+
+_ATTRIBUTES = len(vars(Response()))  # of every response: any more are the application's own
 
 
 def names_in(headers: Headers) -> AbstractSet[str]:
@@ -408,6 +420,7 @@ def names_in(headers: Headers) -> AbstractSet[str]:
 
     That is quick to see of most, and to ask Werkzeug for a field that is not there is slow.
     """
-    if _OF_EVERY_RESPONSE.issuperset(map(_NAME, headers._list)):
-        return _NO_NAMES
-    return {name.lower() for name, _ in headers}
+    for name, _ in headers._list:
+        if name not in _OF_EVERY_RESPONSE:
+            return {name.lower() for name, _ in headers}
+    return _NO_NAMES

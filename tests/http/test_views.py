@@ -599,9 +599,26 @@ class TestClassesThatDispatch:
 
     def test_what_it_has_made_and_keeps_is_not_changed(self) -> None:
         kept = Response("kept")
+        kept.automatically_set_content_length = False
         client = self.serve(lambda _: kept)
-        assert client.get("/home").headers["ETag"] == '"v1"'
+        for _ in range(2):
+            answer = client.get("/home")
+            assert (answer.text, answer.headers["ETag"]) == ("kept", '"v1"')
         assert "ETag" not in kept.headers
+
+    def test_what_it_says_of_its_response_holds_of_the_answer(self) -> None:
+        seen = []
+
+        def made(_: Any) -> Response:
+            made = Response("made")
+            made.location = "/elsewhere"
+            made.autocorrect_location_header = True
+            made.call_on_close(lambda: seen.append("closed"))
+            return made
+
+        answer = self.serve(made).get("/home", buffered=True)
+        assert answer.headers["Location"] == "http://localhost/elsewhere"
+        assert seen == ["closed"]
 
     def test_a_response_goes_through_as_it_is(self) -> None:
         def own(answer: Response) -> Response:
