@@ -78,6 +78,11 @@ def field_of(opaque: str, weak: bool = False) -> str:
     return f'W/"{opaque}"' if weak else f'"{opaque}"'
 
 
+def opaque_of(field: str) -> str:
+    """Return the opaque text of a value that :func:`field_of` has made."""
+    return field[field.index('"') + 1 : -1]
+
+
 @dataclass(frozen=True, slots=True)
 class TagList:
     """The content of an If-Match or If-None-Match field (RFC 9110 sections 13.1.1 and 13.1.2).

@@ -106,8 +106,8 @@ class Explanation:
         current: Representation | None = None
         if target is not None:
             fingerprint = resource.validator(target)
-            opaque = None if fingerprint is None else resource.opaque(target, fingerprint, exchange.settings)
-            current = resource.representation(target, fingerprint, exchange.settings, opaque)
+            etag = None if fingerprint is None else resource.field(target, fingerprint, exchange.settings)
+            current = resource.representation(target, fingerprint, exchange.settings, etag)
         source = resource.validator.source
         tag = "none: the loader finds nothing" if current is None else current.field or "none"
         self.facts.append(("Current tag", tag if current is None else f"{tag}, by its {source}"))

@@ -16,6 +16,8 @@ from functools import lru_cache
 from hashlib import sha256
 from uuid import UUID
 
+from flask_etag.entity_tags import field_of
+
 LENGTH = 32
 """The length of a digest in hexadecimal digits, 128 bits. A tag is one digest, or two with a dot between."""
 
@@ -46,6 +48,7 @@ class Fingerprint:
     verbatim: str | None = None
     content: str | None = None
     _digested: tuple[bytes | None, str] | None = field(default=None, init=False, repr=False, compare=False)
+    _field: tuple[bytes | None, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def digest(self, key: bytes | None = None) -> str:
         """Return the opaque text that stands for this fingerprint in a tag: 32 hexadecimal digits.
@@ -58,6 +61,17 @@ class Fingerprint:
         text = self.message if self.content is None else self.message + self.content
         self._digested = digested = key, _digest(text.encode("utf-8", "surrogatepass"), key)
         return digested[1]
+
+    def etag_field(self, key: bytes | None = None) -> str:
+        """Return the value of the field ETag for this fingerprint, where the tag has no second half.
+
+        :param key: as of :meth:`digest`.
+        """
+        known = self._field  # read once, as above
+        if known is None or known[0] != key:
+            opaque = self.digest(key) if self.verbatim is None else self.verbatim
+            self._field = known = key, field_of(opaque, self.weak)
+        return known[1]
 
 
 def digest(terms: Iterable[object], key: bytes | None = None) -> str:
@@ -100,6 +114,21 @@ class _TooLongError(Exception):
     def __init__(self, fingerprint: Fingerprint) -> None:
         super().__init__()
         self.fingerprint = fingerprint
+
+
+def fingerprint_after(message: str, term: object) -> Fingerprint:
+    """Return the fingerprint of a term, behind others whose message is known: what :func:`fingerprint_of` gives.
+
+    It is kept by its message: a version that is another each time is made in half the time.
+
+    :raises TypeError: for a term whose text would differ from process to process.
+    """
+    text = str(term) if type(term) in _WRITTEN_BY_STR else _text_of(term)
+    message = f"{message}{len(text)}:{text}"
+    return Fingerprint(message) if len(message) > _LONGEST_CACHED else _fingerprint_by_message(message)
+
+
+_fingerprint_by_message = lru_cache(maxsize=1024)(Fingerprint)
 
 
 def message_of(*terms: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from flask_etag.exchange import Exchange, Unmade, names_in, without_content
 from flask_etag.fingerprints import LENGTH, digest_of_body
 from flask_etag.preconditions import Representation
 from flask_etag.resources import HASHED, Resource
+from flask_etag.settings import Settings
 
 _NO_FIELDS: Mapping[str, str] = {}
 
@@ -29,66 +31,59 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
     :raises WriteConflict: if the view writes something all the same, and the store refuses that.
     """
     target = resource.load(exchange.url_arguments)
+    store = owner_of(target)
     settings = exchange.settings
-    fingerprint = resource.validator(target)
-    if fingerprint is None:
-        opaque = etag = None
-    else:
-        opaque = resource.opaque(target, fingerprint, settings)
-        etag = field_of(opaque, fingerprint.weak)
+    fingerprint = resource.validator.fingerprint(target, store)
+    etag = None
+    if fingerprint is not None:
+        etag = resource.field(target, fingerprint, settings)
         if fingerprint.content is not None:
             exchange.environ[HASHED] = resource, target, fingerprint.content
     fields = _NO_FIELDS
     judged: Representation | None = None
-    preconditions = exchange.preconditions() if exchange.is_conditional() else None
-    is_unchanged = preconditions is not None and preconditions.at_a_glance(exchange.method, etag) is not None
-    if resource.has_fields or (preconditions is not None and not is_unchanged):
-        current = resource.representation(target, fingerprint, settings, opaque)
-        fields = resource.fields(target, current)
-        if preconditions is not None:
-            is_unchanged = exchange.is_unchanged(preconditions, current)
-            judged = current
-    if is_unchanged:
-        return exchange.not_modified(etag, fields)
-    if judged is None:
-        response, etag = _served(exchange, resource, target, etag)
-    else:
-        with exchange.conditions_hidden(judged):
-            response, etag = _served(exchange, resource, target, etag)
-    if opaque is None and response.status_code == 304:  # by the tag that what answers below gives it
+    is_conditional = exchange.is_conditional()
+    if is_conditional or resource.has_fields:
+        preconditions = exchange.preconditions()
+        is_unchanged = preconditions.at_a_glance(exchange.method, etag) is not None
+        if resource.has_fields or not is_unchanged:
+            current = resource.representation(target, fingerprint, settings, etag)
+            fields = resource.fields(target, current)
+            if is_conditional:
+                is_unchanged = exchange.is_unchanged(preconditions, current)
+                judged = current
+        if is_unchanged:
+            return exchange.not_modified(etag, fields)
+    serve = partial(serve_watched, exchange, resource) if settings.is_watched else exchange.serve
+    watch = None if store is None else store.watch(target, _terms_of(resource, settings))
+    try:
+        if watch is None and judged is None:
+            response = serve(target)
+        else:
+            hidden = _NOTHING if judged is None else exchange.conditions_hidden(judged)
+            with hidden, watch or _NOTHING:
+                response = serve(target)
+    except Exception as error:
+        _refuse_behind(error, target, is_part_done=watch is not None and watch.has_committed)
+        raise
+    if watch is not None:
+        etag = watch.etag_after(etag)
+    status = response.status_code
+    if fingerprint is None and status == 304:  # by the tag that what answers below gives it
         exchange.outcome = "unchanged"
-    if response.status_code // 100 == 2 or exchange.outcome is not None:
+    if 200 <= status < 300 or exchange.outcome is not None:
         exchange.describe(response, etag, fields)
     return response
 
 
-def _served(
-    exchange: Exchange, resource: Resource[..., Any], target: Any, etag: str | None
-) -> tuple[Response, str | None]:
-    """Run the view; return its answer, and the tag of what it has left."""
-    serve = partial(serve_watched, exchange, resource) if exchange.settings.is_watched else exchange.serve
-    store = owner_of(target)
-    if store is None:
-        try:
-            return serve(target), etag
-        except Exception as error:
-            _refuse_behind(error, target)
-            raise
-    terms = Terms(
+def _terms_of(resource: Resource[..., Any], settings: Settings) -> Terms:
+    """Return the terms of a read: its view may write all the same, as one does that counts its readers."""
+    return Terms(
         _nothing,
-        partial(resource.etag_field, settings=exchange.settings),
+        partial(resource.etag_field, settings=settings),
         is_reported=True,
         depends_on_more=resource.validator.depends_on_more,
         shows_more=resource.shows_more,
     )
-    watch = store.watch(target, terms)
-    try:
-        with watch:
-            response = serve(target)
-    except Exception as error:
-        _refuse_behind(error, target, is_part_done=watch.has_committed)
-        raise
-    return response, watch.etag_after(etag)
 
 
 def _refuse_behind(error: Exception, target: object, *, is_part_done: bool = False) -> None:
@@ -117,6 +112,9 @@ def _is_handled(error: Exception) -> bool:
     kinds = [kind for kind in type(error).__mro__ if kind not in Exception.__mro__]
     handlers = [current_app.error_handler_spec[name][None] for name in (None, *request.blueprints)]
     return any(kind in each for each in handlers for kind in kinds)
+
+
+_NOTHING = nullcontext()
 
 
 def _nothing() -> None:

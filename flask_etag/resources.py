@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import FunctionType
@@ -16,7 +17,7 @@ from flask import current_app, request
 from werkzeug.exceptions import NotFound
 from werkzeug.http import http_date
 
-from flask_etag.entity_tags import EntityTag, field_of
+from flask_etag.entity_tags import EntityTag, field_of, opaque_of
 from flask_etag.fingerprints import Fingerprint, digest
 from flask_etag.preconditions import Representation
 from flask_etag.settings import Settings, settings_of
@@ -144,23 +145,30 @@ class Resource(Generic[P, T_co]):
     def etag_field(self, target: Any, settings: Settings) -> str | None:
         """Return the value of the field ETag for an object; ``None`` where the object has no tag."""
         fingerprint = self.validator(target)
-        if fingerprint is None:
-            return None
+        return None if fingerprint is None else self.field(target, fingerprint, settings)
+
+    def field(self, target: Any, fingerprint: Fingerprint, settings: Settings) -> str:
+        """Return the value of the field ETag for an object.
+
+        :param fingerprint: the fingerprint that the resource's validator has made of the object.
+        """
+        if self._variant is None and not settings.epoch:
+            return fingerprint.etag_field(settings.key)
         return field_of(self.opaque(target, fingerprint, settings), fingerprint.weak)
 
     def representation(
-        self, target: Any, fingerprint: Fingerprint | None, settings: Settings, opaque: str | None = None
+        self, target: Any, fingerprint: Fingerprint | None, settings: Settings, field: str | None = None
     ) -> Representation:
         """Return an object's current representation, with which a request's conditions are compared.
 
         :param fingerprint: the fingerprint that the resource's validator has made of the object.
-        :param opaque: the opaque text of the object's tag, if the caller knows it already.
+        :param field: the value of the field ETag for the object, as :meth:`field` gives it, if it has a tag.
         """
         modified = None if self._last_modified is None else self._modified(target)
         shown = modified is not None and _is_to_be_shown(modified)
-        if fingerprint is None or opaque is None:
+        if fingerprint is None or field is None:
             return Representation(None, modified, shows_last_modified=shown)
-        etag = EntityTag.trusted(opaque, fingerprint.weak)
+        etag = EntityTag.trusted(opaque_of(field), fingerprint.weak)
         former = tuple(fingerprint.digest(key) for key in settings.former_keys)
         return Representation(
             etag, modified, fingerprint.digest(settings.key), fingerprint.verbatim, shown, former
@@ -375,7 +383,7 @@ class Parameters:
     """
 
     required: frozenset[str]
-    optional: Mapping[str, Any] = field(default_factory=dict)
+    optional: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     is_open: bool = False
 
     @classmethod

@@ -13,9 +13,9 @@ from inspect import iscoroutinefunction
 from typing import Any, Protocol
 from uuid import UUID
 
-from flask_etag.backend import owner_of
+from flask_etag.backend import Backend, owner_of
 from flask_etag.entity_tags import EntityTag
-from flask_etag.fingerprints import Fingerprint, fingerprint_of, message_of
+from flask_etag.fingerprints import Fingerprint, fingerprint_after, fingerprint_of, message_of
 
 _HAS_TWO_HALVES = re.compile(r"[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{32}").match
 """Tell whether an opaque text begins as one of ours does that has a variant or an epoch: two digests and a dot."""
@@ -34,9 +34,16 @@ class Validator(ABC):
     column: str | None = None
     """The one attribute that the tag depends on, which each write has to change; ``None`` for any other tag."""
 
-    @abstractmethod
     def __call__(self, target: Any, /) -> Fingerprint | None:
         """Return the fingerprint of an object; ``None`` where the object has no tag."""
+        return self.fingerprint(target, owner_of(target))
+
+    @abstractmethod
+    def fingerprint(self, target: Any, store: Backend | None) -> Fingerprint | None:
+        """Return the fingerprint of an object; ``None`` where the object has no tag.
+
+        :param store: the store that keeps the object, if one does.
+        """
 
 
 class Found(Validator):
@@ -45,14 +52,13 @@ class Found(Validator):
     depends_on_more = False
     source = "version"
 
-    def __call__(self, target: Any, /) -> Fingerprint | None:
+    def fingerprint(self, target: Any, store: Backend | None) -> Fingerprint | None:
         """Return the fingerprint of the object's own tag, of its version, or of a sequence's members."""
         own = getattr(type(target), "__etag__", None)
         if own is not None:
             return _given(own(target), type(target), ".__etag__()")
-        backend = owner_of(target)
-        if backend is not None:
-            return fingerprint_of(*backend.scoped_version_of(target))
+        if store is not None:
+            return fingerprint_of(*store.scoped_version_of(target))
         if _kind_of(type(target)) is Sequence:  # type: ignore[arg-type]
             return _sequence(target, self)
         if _is_query(type(target)):
@@ -83,29 +89,34 @@ class VersionColumn(Validator):
         self.column: str = column
         self.source: str = f"column {column}"
 
-    def __call__(self, target: Any, /) -> Fingerprint | None:
+    def fingerprint(self, target: Any, store: Backend | None) -> Fingerprint | None:
         """Return the fingerprint of the attribute's value; it is an error if that is ``None``."""
-        kind = _kind_of(type(target))  # type: ignore[arg-type]
-        if kind is Sequence:
+        kind: type = type(target)
+        is_a, message = _column_of(kind, self.column)
+        if is_a is Sequence:
             return _sequence(target, self)
-        backend = owner_of(target)
         try:
-            if backend is not None:
-                version = backend.attribute_of(target, self.column)
+            if store is not None:
+                version = store.attribute_of(target, self.column)
             else:
-                version = target[self.column] if kind is Mapping else getattr(target, self.column)
+                version = target[self.column] if is_a is Mapping else getattr(target, self.column)
         except (AttributeError, KeyError):
-            name = type(target).__name__
-            raise TypeError(f"{name} has no {self.column!r}, which version_column() names.") from None
+            raise TypeError(f"{kind.__name__} has no {self.column!r}, which version_column() names.") from None
         if version is None:
             raise ValueError(
-                f"The {self.column!r} of this {type(target).__name__} is None, so it has no ETag: flush the "
+                f"The {self.column!r} of this {kind.__name__} is None, so it has no ETag: flush the "
                 "session before you ask for the ETag of a new object; where a table got the column later, give "
                 "every row a value."
             )
-        if backend is None:
-            return fingerprint_of(type(target).__qualname__, self.column, version)
-        return fingerprint_of(*backend.scope_of(target), self.column, version)
+        if store is None:
+            return fingerprint_after(message, version)
+        return fingerprint_of(*store.scope_of(target), self.column, version)
+
+
+@lru_cache(maxsize=256)
+def _column_of(cls: type, column: str) -> tuple[object, str]:
+    """Tell what the objects of a class are, and the message that comes before a value of one of its columns."""
+    return _kind_of(cls), message_of(cls.__qualname__, column)
 
 
 class ContentHash(Validator):
@@ -116,10 +127,9 @@ class ContentHash(Validator):
     def __init__(self, dump: Callable[[Any], Any]) -> None:
         self.dump = dump
 
-    def __call__(self, target: Any, /) -> Fingerprint | None:
+    def fingerprint(self, target: Any, store: Backend | None) -> Fingerprint | None:
         """Return the fingerprint of what the schema makes of the object."""
-        backend = owner_of(target)
-        message = _CONTENT if backend is None else message_of(*backend.scope_of(target), "content")
+        message = _CONTENT if store is None else message_of(*store.scope_of(target), "content")
         return Fingerprint(message, content=canonical_json(self.dump(target)))
 
 
@@ -130,8 +140,9 @@ class Custom(Validator):
         self._function = function
         self.source: str = getattr(function, "__name__", type(function).__name__)
 
-    def __call__(self, target: Any, /) -> Fingerprint | None:
+    def fingerprint(self, target: Any, store: Backend | None) -> Fingerprint | None:
         """Return the fingerprint of what the function returns; ``None`` where that is ``None``."""
+        del store
         return _given(self._function(target), self._function)
 
 

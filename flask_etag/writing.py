@@ -12,7 +12,6 @@ from werkzeug.exceptions import HTTPException
 from flask_etag import log
 from flask_etag.audit import Unprotected
 from flask_etag.backend import Claim, Refused, Stale, Terms, Unit, cause_of, owner_of, unit_of_write
-from flask_etag.entity_tags import field_of
 from flask_etag.errors import PreconditionFailed, PreconditionRequired, WriteConflict
 from flask_etag.exchange import Exchange, names_in
 from flask_etag.preconditions import Preconditions
@@ -269,7 +268,7 @@ class Target:
 
         :raises PreconditionFailed: if a condition does not hold.
         """
-        etag = opaque = None
+        etag = None
         if self.handed is not None:
             settings = self._exchange.settings
             terms = self._terms
@@ -279,10 +278,9 @@ class Target:
             if terms is not None:
                 terms.is_hashing = False
             if fingerprint is not None:
-                opaque = self._resource.opaque(self.handed, fingerprint, settings)
-                etag = field_of(opaque, fingerprint.weak)
+                etag = self._resource.field(self.handed, fingerprint, settings)
             if self._preconditions.at_a_glance(self._exchange.method, etag) is None:
-                representation = self._resource.representation(self.handed, fingerprint, settings, opaque)
+                representation = self._resource.representation(self.handed, fingerprint, settings, etag)
                 self._exchange.is_unchanged(self._preconditions, representation)
         else:
             self._exchange.is_unchanged(self._preconditions, None)
