@@ -57,6 +57,23 @@ KNOWN: dict[str, Trial] = {
     "creation while another session flushes": Trial(
         WAL, form="create", steps=["core delete", "add", "second read"]
     ),
+    "creation that a deadlock undoes": Trial(
+        MARIADB,
+        form="create",
+        steps=["upsert update", {"try SQLAlchemyError": ["die"]}, "rival plain", "commit"],
+    ),
+    "creation that a deadlock undoes, and the view rolls back": Trial(
+        MARIADB,
+        "hashed",
+        form="create",
+        steps=["upsert update", {"try SQLAlchemyError rollback": ["die"]}, "rival plain", "commit"],
+    ),
+    "creation whose view has loaded what it has made, before a statement changes that": Trial(
+        "sqlite, memory",
+        "hashed",
+        form="create",
+        steps=["upsert update", "merge", "upsert update", "rival put", "merge", "commit"],
+    ),
     "creation with an audit after its commit": Trial(
         WAL, "hashed", form="create", steps=["listen after_commit log", "commit"]
     ),
@@ -350,6 +367,9 @@ KNOWN: dict[str, Trial] = {
     ),
     "part of a request that is disowned while its loader reads": Trial(
         "sqlite, real begins", form="insist", steps=["rollback", "second merge", "upsert update", "commit"]
+    ),
+    "read under a lock whose refusal is swallowed": Trial(
+        PG, steps=["rival put", {"try SQLAlchemyError rollback": ["again locked"]}]
     ),
     "row that another makes in the place of a deleted one, only reported": Trial(
         "postgresql, repeatable read",

@@ -215,7 +215,7 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
     writes = [head for head in heads(of.trial.steps) if not head.startswith(QUIET)]
     if writes and all(head.startswith("part ") for head in writes):
         return  # it has read what belongs to the row after the rival, and there was nothing left to be written
-    if any(mishap.is_refusal and not mishap.is_of_merge for mishap in more):
+    if any(each.is_refusal and not (each.is_of_merge or each.is_of_locked_read) for each in more):
         yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
     elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the unique violation was swallowed")

@@ -47,6 +47,11 @@ class Mishap:
         """Say whether ``merge()`` was given an older version: it compares in memory, and sends nothing."""
         return self.name == "StaleDataError" and "on merged state" in self.text
 
+    @property
+    def is_of_locked_read(self) -> bool:
+        """Say whether what is loaded was read again under a lock, and is older: that is compared in memory too."""
+        return self.name == "StaleDataError" and "database-loaded version id" in self.text
+
 
 @dataclass
 class RivalOutcome:

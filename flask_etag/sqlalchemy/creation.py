@@ -104,6 +104,7 @@ class Creation:
         self._executed: list[_Executed] = []
         self._read: frozenset[str] = frozenset()  # the tables that its loader reads
         self._is_finding = False
+        self._is_loaded_by_view = False  # whether what the loader found last was in its session before
         self._has_met_another = False  # whether a unique violation has told of another's row
 
     @property
@@ -274,8 +275,11 @@ class Creation:
         if self._is_finding:
             return None
         self._is_finding = True
+        known = () if self.session is None else frozenset(self.session.identity_map.keys())
         try:
             found = self.terms.find()
+            state = state_in_session(found)
+            self._is_loaded_by_view = state is not None and state.key in known
             for each in self._executed:
                 each.is_judged = True
             return found
@@ -357,7 +361,8 @@ class Creation:
                 )
             self.refuse()
         self.is_doubtful, self.refusal, self.claim = False, None, claim
-        if not any(state is made for made in self._made) and state.persistent and not state.modified:
+        is_of_view = self._is_loaded_by_view or any(state is made for made in self._made)
+        if not is_of_view and state.persistent and not state.modified:
             session.expire(target)  # the view has not asked for it, and is going to see what it then has
         if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
             claim.has_committed = True

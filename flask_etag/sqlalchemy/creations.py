@@ -163,7 +163,7 @@ class Creations:
             creation.roll_back(connection, depth)
             made = creation.claim
             if made is not None and not (made.is_pending or made.has_committed):  # it is to be made again
-                creation.claim = None
+                creation.claim, creation.refusal = None, made.refusal
                 self._claims.remove(made)
                 self.unmade.append(creation)
 

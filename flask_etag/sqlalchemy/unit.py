@@ -452,6 +452,8 @@ class SessionUnit:
                     claim.is_doubtful = True  # the view may swallow it: what was judged has to be looked at again
                 if has_ended:
                     claim.roll_back(connection)
+            if has_ended:
+                self._creations.roll_back(connection, 0)
 
     def after_flush(self, session: Session, _: object) -> None:
         """Note that a flush has written what it was going to."""
