@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response, after_this_request, g, request, send_file, session
+from flask import Flask, Response, after_this_request, g, has_request_context, request, send_file, session
 from flask.testing import FlaskClient
 from werkzeug.http import http_date
 from werkzeug.test import TestResponse
@@ -262,6 +262,39 @@ class TestFieldsThatA304Shares:
 
         client = pages.test_client()
         assert client.get("/", headers={"If-None-Match": '"v1"'}).headers["Vary"] == "Cookie"
+
+    def test_what_is_done_to_one_304_is_not_done_to_the_next(self) -> None:
+        pages = page_of(None)
+        closed: list[str] = []
+
+        @pages.after_request
+        def add(response: Response) -> Response:
+            response.headers.add("X-Seen", "1")
+            response.call_on_close(lambda: closed.append("closed"))
+            response.set_data("no content")
+            return response
+
+        client = pages.test_client()
+        for requests in (1, 2, 3):
+            answer = client.get("/", headers={"If-None-Match": '"v1"'}, buffered=True)
+            assert (answer.status_code, answer.data) == (304, b"")
+            assert answer.headers.getlist("X-Seen") == ["1"]
+            assert len(closed) == requests
+
+    def test_a_response_class_of_the_application_s_own_makes_each_304(self) -> None:
+        class Own(Response):
+            def __init__(self, *args: Any, **given: Any) -> None:
+                super().__init__(*args, **given)
+                if has_request_context():  # the test client makes one of its own
+                    self.headers["X-Path"] = request.path
+
+        pages = page_of(None)
+        pages.response_class = Own
+        client = pages.test_client()
+        pages.add_url_rule("/again", view_func=pages.view_functions["get /"])
+        for path in ("/", "/again"):
+            answer = client.get(path, headers={"If-None-Match": '"v1"'})
+            assert (answer.status_code, answer.headers.getlist("X-Path")) == (304, [path])
 
 
 class TestSequences:
