@@ -371,6 +371,9 @@ KNOWN: dict[str, Trial] = {
     "read under a lock whose refusal is swallowed": Trial(
         PG, steps=["rival put", {"try SQLAlchemyError rollback": ["again locked"]}]
     ),
+    "report of a statement that leaves the row as another has left it": Trial(
+        MARIADB, form="reading", steps=["rival put", "upsert nothing", "set text"]
+    ),
     "row that another makes in the place of a deleted one, only reported": Trial(
         "postgresql, repeatable read",
         "hashed",

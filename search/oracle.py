@@ -219,6 +219,8 @@ def a_refusal_is_answered_as_one(of: Evidence) -> Iterator[Violation]:
         yield Violation("accepted, and its write is nowhere", "the refusal was swallowed")
     elif of.trial.creates and any(mishap.name == "IntegrityError" for mishap in more):
         yield Violation("accepted, and its write is nowhere", "the unique violation was swallowed")
+    elif of.trial.creates and of.went_another_way:
+        return  # merge() has found the rival's row, say, and refresh() has dropped what the view changed of it
     elif not more and of.control.changes_of(VIEW):
         yield Violation("accepted, and its write is nowhere", "nothing was refused")
 

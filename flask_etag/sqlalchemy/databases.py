@@ -195,6 +195,14 @@ def read(
     return dict(zip(names, rows[0], strict=bool(names))) if rows else None
 
 
+def read_held(connection: Connection, row: Row, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return the same of a row that a statement of the transaction's own has locked, and may have left as it was.
+
+    Of such a row, MariaDB's snapshot still shows what was there before another committed.
+    """
+    return read(connection, row, names, "exclusive" if connection.dialect.name in _MYSQL else None)
+
+
 _AGE: Any = literal_column("age(xmin)")
 """How many transactions ago PostgreSQL's row was made: 0 for what this one has made, less for its savepoints."""
 

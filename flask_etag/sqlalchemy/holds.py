@@ -621,7 +621,7 @@ class RowClaim(Claim):
         if known is UNREAD:
             connection: Any = self.connection
             row = Row(replaced.mapper, key_of(replaced))  # by a new name, if its key was changed
-            known = (databases.read(connection, row, (name,)) or {name: ABSENT})[name]
+            known = (databases.read_held(connection, row, (name,)) or {name: ABSENT})[name]
         if known is not ABSENT and is_versioned(replaced.mapper) and loaded_version_of(replaced) != known:
             let_loaded_version_be(replaced, known)
 
@@ -747,7 +747,7 @@ class RowClaim(Claim):
         is_same = base.keys() == columns.keys() and databases.is_same(mapper, base, columns)
         if is_same and self._columns_before is not None:  # a statement may have changed what was never loaded
             connection: Any = self.connection
-            found = databases.read(connection, self.row, names_of_columns(mapper))
+            found = databases.read_held(connection, self.row, names_of_columns(mapper))
             is_same = found is not None and databases.is_same(mapper, self._columns_before, found)
         return self.base if is_same else Known(columns)
 
@@ -834,7 +834,7 @@ class RowClaim(Claim):
         connection: Any = self.connection
         mapper, name = self.row.mapper, version_key(self.row.mapper)
         state = instance_state(self.target)
-        found = databases.read(connection, self.row, names_of_columns(mapper))
+        found = databases.read_held(connection, self.row, names_of_columns(mapper))
         if found is None:
             return Known(ABSENT)
         if self._columns_before is not None and databases.is_same(mapper, self._columns_before, found):
