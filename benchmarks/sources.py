@@ -16,6 +16,7 @@ from benchmarks.contents import Content
 from benchmarks.measure import Round, Spread
 from benchmarks.tables import table
 from flask_etag import etag_resource, resource, version_column
+from flask_etag.backend import owner_of
 from flask_etag.entity_tags import field_of
 from flask_etag.exchange import Exchange
 from flask_etag.fingerprints import digest_of_body
@@ -47,15 +48,15 @@ def of_a_version(content: Content) -> dict[str, View]:
     def tagged(**arguments: Any) -> Response:
         exchange = Exchange(view, arguments, {})
         target = find_record.load(arguments)
-        state: Any = find_record.validator(target)
-        field_of(find_record.opaque(target, state, exchange.settings), state.weak)
+        fingerprint: Any = find_record.validator.fingerprint(target, owner_of(target))
+        find_record.field(target, fingerprint, exchange.settings)
         return exchange.serve(target)
 
     def described(**arguments: Any) -> Response:
         exchange = Exchange(view, arguments, {})
         target = find_record.load(arguments)
-        state: Any = find_record.validator(target)
-        etag = field_of(find_record.opaque(target, state, exchange.settings), state.weak)
+        fingerprint: Any = find_record.validator.fingerprint(target, owner_of(target))
+        etag = find_record.field(target, fingerprint, exchange.settings)
         response = exchange.serve(target)
         exchange.describe(response, etag, {})
         return response
