@@ -368,6 +368,12 @@ KNOWN: dict[str, Trial] = {
     "part of a request that is disowned while its loader reads": Trial(
         "sqlite, real begins", form="insist", steps=["rollback", "second merge", "upsert update", "commit"]
     ),
+    "row that is let go of beside another": Trial(
+        "sqlite, wal, real begins", "column", steps=["other add", "expunge"]
+    ),
+    "savepoint of a connection that commits by itself, in a read": Trial(
+        "sqlite, autocommit", form="get", steps=[{"savepoint commit": ["set taken"]}]
+    ),
     "read under a lock whose refusal is swallowed": Trial(
         PG, steps=["rival put", {"try SQLAlchemyError rollback": ["again locked"]}]
     ),

@@ -725,11 +725,25 @@ class RowClaim(Claim):
             version = found and found[version_key(self.row.mapper)] if self.is_versioned else found
             if found is not None and self.is_versioned and self._is_behind(version):
                 version = self._set_version(next_version(self.row.mapper, self._latest))
-            known = Known(ABSENT if found is None else version)
+            is_as_before = not self.is_versioned and self._is_as_judged(found)
+            known = self.base if is_as_before else Known(ABSENT if found is None else version)
         if known is not self.base and known.fingerprint is not ABSENT:
             self._has_moved(known.fingerprint, None)
         self.push(connection, depth, known)
         self.unread_after = None
+
+    def _is_as_judged(self, columns: dict[str, Any] | None) -> bool:
+        """Tell whether a row without a version, by its columns as they are now, is as it was judged."""
+        base, mapper = self.base.fingerprint, self.row.mapper
+        if columns is None or not isinstance(base, dict) or base.keys() != columns.keys():
+            return False
+        if not databases.is_same(mapper, base, columns):
+            return False
+        if self._columns_before is None:
+            return True
+        connection: Any = self.connection  # a statement may have changed what was never loaded
+        found = databases.read_held(connection, self.row, names_of_columns(mapper))
+        return found is not None and databases.is_same(mapper, self._columns_before, found)
 
     def _columns_stored(self, state: InstanceState[Any]) -> Known:
         """Read the columns of a row that has no version: what was sent may be stored otherwise."""
@@ -744,12 +758,7 @@ class RowClaim(Claim):
         if not isinstance(base, dict):
             return Known(columns)
         columns = {name: value for name, value in columns.items() if name in base}
-        is_same = base.keys() == columns.keys() and databases.is_same(mapper, base, columns)
-        if is_same and self._columns_before is not None:  # a statement may have changed what was never loaded
-            connection: Any = self.connection
-            found = databases.read_held(connection, self.row, names_of_columns(mapper))
-            is_same = found is not None and databases.is_same(mapper, self._columns_before, found)
-        return self.base if is_same else Known(columns)
+        return self.base if self._is_as_judged(columns) else Known(columns)
 
     def _has_what_is_stored(self, state: InstanceState[Any]) -> bool:
         """Tell whether an object has its row to the letter: to read it takes a third of what loading it does.

@@ -136,6 +136,10 @@ class SessionUnit:
         self._claims.append(claim)
         return claim
 
+    def _is_enforced(self) -> bool:
+        """Tell whether anything may have to be undone, and not only told of."""
+        return bool(self._creations.every) or any(not claim.terms.is_reported for claim in self._claims)
+
     def _is_called(self) -> bool:
         """Tell whether another decorated view has called that of the request."""
         return len(_units.get()) > 1
@@ -375,7 +379,8 @@ class SessionUnit:
         if told.tables is None:
             self._see_to_read(connection, compiled)
         elif isinstance(told.statement, SavepointClause):  # the event of that name does not tell the name
-            databases.begin_before_savepoint(connection)
+            if self._is_enforced() or not databases.commits_by_itself(connection):
+                databases.begin_before_savepoint(connection)
             self._transactions[connection].begin_savepoint(told.statement.ident)
         else:
             self._see_to_write(connection, context, told.statement, told.tables)
