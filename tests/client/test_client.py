@@ -36,7 +36,7 @@ from sqlalchemy.orm import close_all_sessions
 from urllib3.util import Retry
 
 from flask_etag import client
-from flask_etag.client import ABSENT, Copy, update
+from flask_etag.client import ABSENT, Copy, _Answer, _refused_items, update
 from tests import ROOT
 from tests.client.papers import create_app
 from tests.client.proxy import Fault, Proxy, between
@@ -952,3 +952,8 @@ def test_what_the_docstrings_name_is_raised(
     }
     with pytest.raises(raised):
         ways[does.partition(" ")[0]]()
+
+
+def test_what_is_no_item_among_those_that_a_refusal_names_is_none() -> None:
+    told = ["stale", {"index": "0"}, {"index": 1}, {"index": 2, "reason": "weakened", "etag": '"a"'}]
+    assert _refused_items(_Answer(412, content={"items": told})) == {1: None, 2: '"a"'}

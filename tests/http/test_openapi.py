@@ -852,3 +852,8 @@ def test_a_write_beside_a_read_that_is_tagged_by_its_body_is_refused_by_nothing(
     described = describe(document, app)["paths"]["/report"]
     assert set(described["post"]["responses"]) == {"200"}
     assert set(described["get"]["responses"]) == {"200", "304", "412"}
+
+
+def test_a_read_that_has_no_answer_with_a_tag_is_linked_with_no_write() -> None:
+    item = {"get": answering("404"), "put": answering("200")}
+    assert "links" not in json.dumps(described(readable_and_writable("PUT"), "/notes/{note_id}", item))

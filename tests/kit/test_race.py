@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 from flask_etag import decided
 from flask_etag.sqlalchemy.witness import Statement, every_statement
-from flask_etag.testing import CannotRace, race
+from flask_etag.testing import CannotRace, _is_decorated, race
 from tests.kit.counters import URL, counting, in_one_transaction
 from tests.world.racing import in_thread
 from torture import peers
@@ -418,3 +418,9 @@ def test_what_is_written_outside_of_requests_or_by_others_stops_nobody(url: str)
 
         answers = race(app, first, other)
         assert {answer.status_code for answer in answers} == {200, 412}
+
+
+def test_a_request_for_no_view_comes_to_none_that_is_decorated() -> None:
+    assert not _is_decorated()
+    with Flask("nothing").test_request_context("/nowhere"):
+        assert not _is_decorated()
