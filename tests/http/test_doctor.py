@@ -5,8 +5,8 @@ Real front ends are in tests/proxies/test_doctor.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from socket import create_server, socket
 from threading import Thread
 from time import sleep
@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from flask import Flask, Response, redirect, request
 from flask_compress import Compress
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import WSGIRequestHandler
 
 from flask_etag import EntityTag, ETag, content_hash, etag_resource, resource
+from tests.servers.loopback import serving
 
 PAGE = {"text": "All work and no play. " * 100}
 
@@ -41,21 +42,8 @@ def served(**config: Any) -> Flask:
     return app
 
 
-@contextmanager
-def running(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def examined(app: Flask, *options: str, path: str = "/page") -> Any:
-    with running(app) as url:
+    with serving(app, handler=Quiet) as url:
         return app.test_cli_runner().invoke(args=["etag", "doctor", url + path, *options])
 
 

@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Barrier, Lock, Thread
+from threading import Barrier, Lock
 from typing import Any
 
 import pytest
 from flask import Flask, Response, jsonify, request
-from werkzeug.serving import make_server
 
 from flask_etag.torture.clients import Crowd, Plan
 from tests import ROOT
+from tests.servers import loopback
 from tests.world.racing import WAIT
 
 ODD = {"broken": b"{oops", "list": b"[1]", "lacking": b'{"other": 1}'}
@@ -70,15 +70,8 @@ class Store:
 
     @contextmanager
     def serving(self, port: int = 0) -> Iterator[str]:
-        server = make_server("127.0.0.1", port, self.app, threaded=True)
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.port}/"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with loopback.serving(self.app, port) as url:
+            yield f"{url}/"
 
 
 @pytest.fixture
