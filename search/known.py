@@ -371,6 +371,33 @@ KNOWN: dict[str, Trial] = {
     "row that is let go of beside another": Trial(
         "sqlite, wal, real begins", "column", steps=["other add", "expunge"]
     ),
+    "savepoint of a connection that commits by itself, in a creation": Trial(
+        "sqlite, autocommit", "hashed", form="create", steps=[{"savepoint commit": ["add"]}]
+    ),
+    "savepoint of a connection that commits by itself, before any statement": Trial(
+        "postgresql, autocommit", "hashed", form="get", steps=[{"savepoint rollback": ["second merge"]}]
+    ),
+    "report of a row that is gone, where each statement is committed at once": Trial(
+        "postgresql, autocommit", form="unprotected", steps=["rival plain delete", "set num"]
+    ),
+    "report of the same, where something was written before": Trial(
+        "postgresql, autocommit", form="unprotected", steps=["set num", "flush", "rival plain delete", "set text"]
+    ),
+    "deleted after a commit, while a listener commits on another connection": Trial(
+        BEGINS, steps=["listen before_delete log", "commit", "delete"]
+    ),
+    "deleted by a statement, and a change of it whose error is swallowed": Trial(
+        "sqlite, memory", "hashed", steps=["core delete", "set text", {"try SQLAlchemyError": ["upsert update"]}]
+    ),
+    "key set after a statement, and an error that comes later than without a guard": Trial(
+        "sqlite, memory",
+        "programmatic",
+        steps=[
+            "core connection",
+            {"try SQLAlchemyError": [{"savepoint commit": ["set key"]}, "bulk list"]},
+            "commit",
+        ],
+    ),
     "savepoint of a connection that commits by itself, in a read": Trial(
         "sqlite, autocommit", form="get", steps=[{"savepoint commit": ["set taken"]}]
     ),

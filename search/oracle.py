@@ -52,12 +52,15 @@ class Evidence:
 
     :ivar control: the view undecorated, without rivals.
     :ivar raced: the view undecorated, with its rivals, where it has any and the guard is not to help against them.
+    :ivar sent: the view undecorated, without rivals, that flushes at its end as the guard does, where that answers
+        otherwise.
     """
 
     trial: Trial
     outcome: Outcome
     control: Outcome
     raced: Outcome | None = None
+    sent: Outcome | None = None
 
     @property
     def foreign(self) -> list[Change]:
@@ -281,13 +284,13 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     elif outcome.status != control.status:
         if _is_stale_to_itself(of):
             return  # the guard's page says so: a statement moves the version, so that what was kept is older
-        if _sets_what_cannot_be_set(of):
-            return  # the view sets it, and commits nothing: only the guard sends what is left unsent
+        if of.sent is not None and of.sent.status == outcome.status:
+            return  # only the guard sends what the view has left unsent
         if outcome.status >= 500:
             yield Violation("5xx", _named(outcome))
         else:
             yield Violation("answered otherwise", f"{outcome.status} for {control.status}")
-    elif [mishap.name for mishap in outcome.swallowed] != [mishap.name for mishap in control.swallowed]:
+    elif _met(outcome) != _met(control):
         return  # what the view met is not the same, so that it went on in another way
     elif "expunge" in heads(of.trial.steps) or _shows_an_older_list(of.trial):
         return  # what is flushed before depends on what is loaded already, which the guard may change
@@ -342,16 +345,20 @@ def _is_by_chance(trial: Trial) -> bool:
 
 
 def _waits_for_itself(of: Evidence) -> bool:
-    """Say whether one session of the view keeps another from a row, or from SQLite's file, also without the guard.
+    """Say whether the view keeps itself from its write, also without the guard, and swallows what says so.
 
-    Then its write is nowhere, and its 2xx was a lie. Without a write-ahead log the guard's own look into a
-    transaction that is open keeps another connection of the view's from the file: that is refused, and not lost.
+    Then its write is nowhere, and its 2xx was a lie: one of its sessions keeps another from a row, or from the file
+    of SQLite; or it changes what it has deleted. So it is where it would fail, if it sent what it has left.
+    Without a write-ahead log the guard's own look into a transaction that is open keeps another connection of the
+    view's from the file: that is refused, and not lost.
     """
     is_by_two = any(head.startswith(("second ", "raw ")) for head in heads(of.trial.steps))
     has_one_lock = of.trial.database in ("sqlite", "sqlite, real begins") or of.trial.loader == "locking"
     if of.trial.creates and has_one_lock and is_by_two:
         return True
-    return any(reason in mishap.text for mishap in of.control.swallowed for reason in LOCKED)
+    sent = of.sent.error if of.sent is not None else None
+    met = [*of.control.swallowed, *([sent] if sent is not None else [])]
+    return any(each.name == "StaleDataError" or any(reason in each.text for reason in LOCKED) for each in met)
 
 
 def _is_stale_to_itself(of: Evidence) -> bool:
@@ -369,9 +376,9 @@ def _meets_itself(of: Evidence) -> bool:
     return changes[-1].kind == "D" or (is_by_two and "read committed" not in of.trial.database)
 
 
-def _sets_what_cannot_be_set(of: Evidence) -> bool:
-    """Say whether the view gives a version to a row whose versions are PostgreSQL's own."""
-    return of.outcome.error is not None and "cannot assign to system column" in of.outcome.error.text
+def _met(outcome: Outcome) -> list[tuple[str, int]]:
+    """Return what the view has swallowed, and where."""
+    return [(mishap.name, mishap.step) for mishap in outcome.swallowed]
 
 
 def _may_be_refused_alone(trial: Trial) -> bool:
@@ -555,7 +562,9 @@ def all_is_written_or_nothing(of: Evidence) -> Iterator[Violation]:
     dies = _dies_by_itself(of.trial.steps)
     if dies and not of.trial.is_enforced:
         return  # PostgreSQL answers COMMIT by a ROLLBACK, and nothing is refused where nothing protects
-    if of.went_another_way or (of.more_swallowed and not dies) or _shows_an_older_list(of.trial):
+    if of.went_another_way or (of.more_swallowed and not dies):
+        return
+    if _shows_an_older_list(of.trial) or _is_by_chance(of.trial):
         return
     if of.outcome.last_content != of.control.last_content:
         yield Violation("accepted, and half of it is lost")

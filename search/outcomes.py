@@ -33,6 +33,7 @@ class Mishap:
     :ivar is_of_commit: whether it is what the database says to COMMIT.
     :ivar is_ours: whether it was raised in code of ours.
     :ivar is_advice: whether it is a documented refusal of ours that says what to do.
+    :ivar step: in which step it came, of those that were begun: the first is 1.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Mishap:
     is_advice: bool = False
     is_ours: bool = False
     is_of_commit: bool = False
+    step: int = 0
 
     @property
     def is_of_merge(self) -> bool:

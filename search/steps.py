@@ -91,7 +91,7 @@ def perform(run: Run, steps: list[Step]) -> None:
     for each in steps:
         head, inner = parts(each)
         name, *arguments = head.split()
-        run.say(head)
+        run.begin(head)
         if inner is None:
             STEPS[name](run, *arguments)
         else:

@@ -117,7 +117,7 @@ class Run:
         self.cleanups: list[Callable[[], None]] = []
         self.rivals: list[tuple[RivalOutcome, threading.Thread]] = []
         self.story: list[str] = []
-        self._number = 0
+        self._number = self._step = 0
 
     # What the steps use
 
@@ -134,6 +134,11 @@ class Run:
     def say(self, text: str) -> None:
         """Note what happens."""
         self.story.append(text)
+
+    def begin(self, head: str) -> None:
+        """Note that a step begins."""
+        self._step += 1
+        self.say(head)
 
     def value(self, what: str) -> Any:
         """Return a value that nobody has written before."""
@@ -162,7 +167,7 @@ class Run:
     def swallow(self, error: BaseException) -> None:
         """Note an error that the view swallows."""
         self.say(f"  swallowed {type(error).__name__}: {error!s:.110}")
-        self.swallowed.append(mishap(error))
+        self.swallowed.append(replace(mishap(error), step=self._step))
 
     # The request
 
@@ -442,11 +447,19 @@ def mishap(error: BaseException) -> Mishap:
     return Mishap(type(error).__name__, first, refusal, advice, ours, is_of_commit="[SQL:" not in text)
 
 
-def outcomes(world: World, trial: Trial) -> tuple[Outcome, Outcome, Outcome | None]:
-    """Run a trial: as it is; undecorated, alone; and undecorated with rivals where the guard is not to help."""
+def outcomes(world: World, trial: Trial) -> tuple[Outcome, Outcome, Outcome | None, Outcome | None]:
+    """Run a trial.
+
+    :return: as it is; undecorated, alone; undecorated with rivals, where the guard is not to help against them;
+        and undecorated, alone, and flushing at its end as the guard does, where that has refused it alone.
+    """
     control = Run(world, trial, decorated=False, with_rivals=False).send()
     outcome = Run(world, trial, decorated=True, with_rivals=True).send()
     raced = None
     if outcome.rivals and (not trial.is_enforced or (outcome.met_siblings_only and trial.form != "batch")):
         raced = Run(world, trial, decorated=False, with_rivals=True).send()
-    return outcome, control, raced
+    sent = None
+    if control.is_accepted and not (outcome.is_accepted or outcome.rivals):
+        sending = trial.simpler(steps=[*trial.steps, "flush"])
+        sent = Run(world, sending, decorated=False, with_rivals=False).send()
+    return outcome, control, raced, sent

@@ -40,7 +40,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, PendingRollbackError
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from flask_etag.sqlalchemy import statements
@@ -169,6 +169,17 @@ def connection_to_write(session: Session, mapper: Mapper[Any], shard: Any) -> Co
     """
     arguments = {"mapper": mapper, "clause": _write_to(mapper)}
     return session.connection(bind_arguments=arguments if shard is None else {**arguments, "shard_id": shard})
+
+
+def connection_begun(transaction: SessionTransaction, mapper: Mapper[Any], shard: Any) -> Connection:
+    """Return the connection by which a transaction writes the rows of a model.
+
+    A savepoint that is open, and has had no statement yet, is not sent by that.
+
+    :param shard: as above.
+    """
+    arguments = {} if shard is None else {"shard_id": shard}
+    return transaction.connection(mapper, clause=_write_to(mapper), **arguments)
 
 
 @lru_cache(maxsize=256)

@@ -28,6 +28,7 @@ from flask_etag.sqlalchemy.models import (
     expire_parts,
     expire_relationships,
     has_keys_as_sent,
+    has_loaded_version,
     is_just,
     is_newer,
     is_stored_as_sent,
@@ -344,6 +345,11 @@ class RowClaim(Claim):
             self._row_committing, self._row_of_base = self._row_of_base, None
             self._note_version()
 
+    def lose_sight(self) -> None:
+        """Give up what is known of the row; what was done for good stays so."""
+        self.has_committed = self.is_done_in_part
+        super().lose_sight()
+
     def commit_failed(self, connection: object) -> bool:
         """Go back to the base of before a COMMIT that has failed; tell whether that was to change the row."""
         was_pending = super().commit_failed(connection)
@@ -597,11 +603,14 @@ class RowClaim(Claim):
     def _is_compared_by(self, replaced: InstanceState[Any] | None) -> bool:
         """Tell whether SQLAlchemy's own WHERE names the version that is expected.
 
-        It does not where the view has let go of what was judged, by a commit, a rollback or a refresh, or writes
-        another object of the same row: another writer's state may have been loaded since.
+        It does not where the view has let go of what was judged, by a commit, a rollback or a refresh, and has
+        loaded it anew, or writes another object of the same row: that may be another writer's state. Where none is
+        loaded, what is expected is what it is to name.
         """
         if replaced is None or not (self.is_versioned and is_versioned(replaced.mapper)):
             return False
+        if not has_loaded_version(replaced):
+            self._let_compare(replaced)
         return loaded_version_of(replaced) == self.expected.fingerprint
 
     def _let_compare(self, replaced: InstanceState[Any] | None) -> None:

@@ -275,6 +275,12 @@ def version_of(state: InstanceState[Any]) -> object:
     return version
 
 
+def has_loaded_version(state: InstanceState[Any]) -> bool:
+    """Tell whether an object has its version, and has not let go of it."""
+    key = version_key(state.mapper)
+    return key in state.committed_state or key in state.dict
+
+
 def loaded_version_of(state: InstanceState[Any]) -> object:
     """Return the version that SQLAlchemy is going to name in its WHERE, whatever the view has set."""
     key = version_key(state.mapper)

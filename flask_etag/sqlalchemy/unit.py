@@ -130,15 +130,12 @@ class SessionUnit:
             claim.refuse_unsent_state()
         if self._creations.every and self._creations.have_committed(claim.row):
             raise Refused("partial")  # it is judged again, and meets what it has committed itself
-        if session not in self._begun and session.in_transaction():  # it had begun before the request
-            self._begun[session] = claim.connection_of_session()
+        begun = session.get_transaction()
+        if session not in self._begun and begun is not None:  # before the request
+            self._begun[session] = databases.connection_begun(begun, claim.row.mapper, claim.row.shard)
         claim.is_judged = False
         self._claims.append(claim)
         return claim
-
-    def _is_enforced(self) -> bool:
-        """Tell whether anything may have to be undone, and not only told of."""
-        return bool(self._creations.every) or any(not claim.terms.is_reported for claim in self._claims)
 
     def _is_called(self) -> bool:
         """Tell whether another decorated view has called that of the request."""
@@ -379,9 +376,7 @@ class SessionUnit:
         if told.tables is None:
             self._see_to_read(connection, compiled)
         elif isinstance(told.statement, SavepointClause):  # the event of that name does not tell the name
-            if self._is_enforced() or not databases.commits_by_itself(connection):
-                databases.begin_before_savepoint(connection)
-            self._transactions[connection].begin_savepoint(told.statement.ident)
+            self._see_to_savepoint(connection, told.statement.ident)
         else:
             self._see_to_write(connection, context, told.statement, told.tables)
 
@@ -402,11 +397,12 @@ class SessionUnit:
         else:
             has_met_another = by_flush and cursor.rowcount == 0 and cursor.description is None
             for claim in executing.claims:
-                if (
-                    has_met_another and claim.connection is None
-                ):  # its WHERE has named the version that is expected
-                    claim.is_overtaken = True
-                claim.written(connection, transaction.depth, executing.by)
+                if not has_met_another:
+                    claim.written(connection, transaction.depth, executing.by)
+                elif claim.terms.is_reported:
+                    claim.lose_sight()
+                elif claim.connection is None:
+                    claim.is_overtaken = True  # its WHERE has named the version that is expected
                 if not by_flush and claim.is_to_be_read_at_once:
                     claim.read_back_by_hand(transaction.depth)
         if not by_flush:
@@ -569,6 +565,22 @@ class SessionUnit:
         claim.written(connection, self._depth(connection), "flush")
 
     # How it does it.
+
+    def _see_to_savepoint(self, connection: Connection, savepoint: str) -> None:
+        """See to a savepoint: on SQLite its driver has sent no BEGIN, perhaps; on AUTOCOMMIT its RELEASE commits.
+
+        :raises RuntimeError: if the request was to write in it, and nothing would hold that together.
+        """
+        if databases.commits_by_itself(connection):
+            for claim in self._claims:
+                if self._begun.get(claim.session) is connection:
+                    claim.refuse_what_cannot_hold(connection)
+            for creation in self._creations.unmade:
+                if creation.session is not None and self._begun.get(creation.session) is connection:
+                    creation.refuse_what_cannot_hold(connection, "What is made")
+        else:
+            databases.begin_before_savepoint(connection)
+        self._transactions[connection].begin_savepoint(savepoint)
 
     def _see_to_read(self, connection: Connection, compiled: Compiled) -> None:
         """See to a statement that writes nothing: it may lock, and it may show what is to be made."""

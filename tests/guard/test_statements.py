@@ -65,6 +65,24 @@ def test_a_write_of_a_versioned_row_is_one_select_and_one_update(world: World) -
         assert verbs(statements) == ["SELECT"]
 
 
+def test_a_write_after_a_commit_does_not_read_the_version_before(world: World) -> None:
+    """Its WHERE names the one that the last write has left, and not what may be there by now."""
+
+    def replace(note: Note) -> tuple[str, int]:
+        for body in ("second", "third"):
+            note.body = body
+            world.db.session.commit()
+        world.db.session.delete(note)
+        world.db.session.commit()
+        return "", 204
+
+    world.put_view(replace)
+    etag = world.etag()
+    with statements_of(world.engine) as statements:
+        assert world.put("", "/other/1", if_match=etag).status_code == 204
+        assert ["version" in each for each in statements if each.startswith("SELECT")] == [True, False, False]
+
+
 class Stamped(Base):
     """With a version that the database makes."""
 
