@@ -347,8 +347,8 @@ def _is_by_chance(trial: Trial) -> bool:
 def _waits_for_itself(of: Evidence) -> bool:
     """Say whether the view keeps itself from its write, also without the guard, and swallows what says so.
 
-    Then its write is nowhere, and its 2xx was a lie: one of its sessions keeps another from a row, or from the file
-    of SQLite; or it changes what it has deleted. So it is where it would fail, if it sent what it has left.
+    Then its write is nowhere, and its 2xx was a lie: one of its sessions keeps another from a row, or from the
+    file of SQLite; or it changes what it has deleted. So it is where it would fail, if it sent what it has left.
     Without a write-ahead log the guard's own look into a transaction that is open keeps another connection of the
     view's from the file: that is refused, and not lost.
     """
