@@ -39,6 +39,9 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 SMOKE  := README.md tests/unit tests/http tests/guard/test_races.py tests/guard/test_locks.py tests/sample_app/test_sample_app.py
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+# pytest rewrites each assert of the tests, and keeps that as bytecode: without it every process takes 5 s to begin.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test smoke test-recipes test-proxies test-browser test-torture test-clusters test-release test-costs test-all dist docs fuzz torture contention clusters search peers costs instructions rivals bench screenshot constraints clean
 
 run: $(VENV)/.run
@@ -46,18 +49,28 @@ run: $(VENV)/.run
 	@exec $(BIN)/flask --app sample_app run
 
 test: $(VENV)/.test
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/codespell
-	$(MAKE) --no-print-directory docs
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target docs types style imports spelling
 ifeq ($(CI),true)  # it makes a run half as long again
 	$(PYTEST) --cov --cov-report=
 	$(BIN)/coverage report --precision=2 --fail-under=99.7
 else
 	$(PYTEST)
 endif
+
+# The checks before the tests, two at a time; the longest begin.
+.PHONY: style types imports spelling
+style: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+imports: $(VENV)/.test
+	$(BIN)/lint-imports
+
+spelling: $(VENV)/.test
+	$(BIN)/codespell
 
 smoke: $(VENV)/.test
 	$(PYTEST) $(SMOKE)
