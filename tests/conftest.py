@@ -38,6 +38,16 @@ def wait_for_no_disk(connection: Any, _: object) -> None:
         connection.execute("PRAGMA synchronous = OFF")
 
 
+@event.listens_for(Engine, "do_connect")
+def keep_session(dialect: Any, _: object, arguments: Any, parameters: Any) -> Any:
+    """Have the tests on PostgreSQL's world share its sessions, one after the other."""
+    if dialect.driver == "psycopg" and not dialect.is_async and parameters.get("dbname") == "world":
+        from tests.servers.kept import KeptConnection  # noqa: PLC0415 - of a driver that may be another
+
+        return KeptConnection.connect(*arguments, **parameters)
+    return None
+
+
 # Servers, started once where a test asks for them.
 
 

@@ -38,7 +38,7 @@ def running() -> Iterator[str]:
         home = Path(name)
         # Libraries are found relative to the binaries, so that both folders go together.
         for folder in (PACKAGE, f"{PACKAGE}.libs"):
-            shutil.copytree(site_packages / folder, home / folder)
+            shutil.copytree(site_packages / folder, home / folder, ignore=shutil.ignore_patterns("include"))
         with started(home, home / PACKAGE / "pginstall" / "bin", _make) as url:
             yield url
 

@@ -63,7 +63,7 @@ class ServerWorld:
         return [self._tables[number] for number in sorted(connection.scalars(self._not_empty))]
 
     def _empty_postgresql(self, connection: Connection) -> None:
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        others = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
         counters = ", ".join(
             f"setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false)"
             for table in self._tables
