@@ -173,13 +173,19 @@ class Creations:
         """Tell whether the request may have made a row, and committed that: the rest is undone by now."""
         return any(creation.has_committed(row) for creation in self.every)
 
-    def lock_rows(self) -> None:
-        """Lock the rows that were going to be made, waiting for who has them."""
+    def lock_rows(self) -> bool:
+        """Lock the rows that were going to be made, waiting for who has them.
+
+        :return: whether all are there, as far as others may be making them that cannot be waited for.
+        """
+        are_there = True
         for creation in self.every:
             for row in creation.rows if creation.session is not None else ():
                 session: Any = creation.session
                 connection = databases.connection_to_write(session, row.mapper, row.shard)
-                databases.read(connection, row, (), "exclusive")
+                found = databases.read(connection, row, (), "exclusive")
+                are_there = are_there and (found is not None or databases.waits_for_who_makes(connection))
+        return are_there
 
     def is_key_taken(self, error: BaseException) -> bool:
         """Tell whether an error means that another was first to make one of them."""

@@ -352,6 +352,14 @@ def checks_by_lock(connection: Connection) -> bool:
     return connection.dialect.name in _MYSQL
 
 
+def waits_for_who_makes(connection: Connection) -> bool:
+    """Tell whether a refused INSERT has waited for who makes the same row: he has made it, or has given up.
+
+    MariaDB ends one of two as a deadlock while the other's INSERT waits, so that there is no row yet to be locked.
+    """
+    return connection.dialect.name not in _MYSQL
+
+
 def locks_what_it_reads(connection: Connection) -> bool:
     """Tell whether any SELECT of a connection locks what it reads."""
     return connection.dialect.name in _MYSQL and connection.get_isolation_level() == "SERIALIZABLE"

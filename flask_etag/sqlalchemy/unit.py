@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from time import sleep
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,6 +54,10 @@ _units: ContextVar[tuple[SessionUnit, ...]] = ContextVar("flask_etag_units", def
 def units_in_force() -> tuple[SessionUnit, ...]:
     """Return the units of the requests that are going on."""
     return _units.get()
+
+
+_PAUSES = (0.02, 0.1)
+"""How long to wait for who makes a row of which nothing can be locked yet, in seconds; then it is looked for."""
 
 
 class SessionUnit:
@@ -288,7 +293,7 @@ class SessionUnit:
             session.expire_all()  # which it does by itself only where a transaction has begun
         if wait and not self._is_overtaken:
             try:
-                self._lock_rows()
+                self._wait_for_winner()
             except DBAPIError:
                 self.roll_back()
 
@@ -662,12 +667,24 @@ class SessionUnit:
         """Return how many savepoints the unit has seen begin on a connection, and not end."""
         return self._transactions[connection].depth
 
-    def _lock_rows(self) -> None:
-        """Lock the rows of all claims, waiting for who has them, in transactions that have read nothing yet."""
+    def _wait_for_winner(self) -> None:
+        """Wait until whoever was first is done: by a lock on the row; for a moment, where it is still to be made."""
+        for pause in _PAUSES:
+            if self._lock_rows():
+                return
+            self.roll_back()  # what is locked where there is no row would keep the winner from making it
+            sleep(pause)
+        self._lock_rows()
+
+    def _lock_rows(self) -> bool:
+        """Lock the rows of all claims, waiting for who has them, in transactions that have read nothing yet.
+
+        :return: whether those that were going to be made are there, as far as that can be waited for.
+        """
         for claim in self._claims:
             if not _has_ended(claim.session):
                 databases.read(claim.connection_of_session(), claim.row, (), "exclusive")
-        self._creations.lock_rows()
+        return self._creations.lock_rows()
 
     def _is_to_be_flushed(self, session: Session) -> bool:
         """Tell whether a session may have something unsent of a target: its own session, or another that began."""
