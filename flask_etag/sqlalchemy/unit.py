@@ -668,7 +668,7 @@ class SessionUnit:
         return self._transactions[connection].depth
 
     def _wait_for_winner(self) -> None:
-        """Wait until whoever was first is done: by a lock on the row; for a moment, where it is still to be made."""
+        """Wait until whoever was first is done: by a lock on the row, or a moment where it is still to be made."""
         for pause in _PAUSES:
             if self._lock_rows():
                 return
