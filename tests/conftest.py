@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
+from werkzeug.routing import Rule
 
 from tests.servers import mariadb, postgresql, unavailable
 from tests.world.application import World
@@ -29,6 +30,24 @@ def pytest_collection_finish() -> None:
     """Have the collector of garbage leave alone what stays, the tests themselves, and come less often."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have Werkzeug compile once what builds the URLs of rules that are spelt alike, in whichever application."""
+    compiled: dict[tuple[object, ...], Any] = {}
+    compile_builder: Any = Rule._compile_builder
+
+    def builder(rule: Rule, append_unknown: bool = True) -> Any:
+        if rule.defaults:  # which would be compiled into it
+            return compile_builder(rule, append_unknown)
+        spelling = (rule.rule, *rule._trace, append_unknown)
+        if spelling not in compiled:
+            compiled[spelling] = compile_builder(rule, append_unknown)
+        return compiled[spelling]
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Rule, "_compile_builder", builder)
+    config.add_cleanup(patch.undo)
 
 
 @event.listens_for(Engine, "connect")
