@@ -38,7 +38,12 @@ def running() -> Iterator[str]:
         home = Path(name)
         # Libraries are found relative to the binaries, so that both folders go together.
         for folder in (PACKAGE, f"{PACKAGE}.libs"):
-            shutil.copytree(site_packages / folder, home / folder, ignore=shutil.ignore_patterns("include"))
+            shutil.copytree(
+                site_packages / folder,
+                home / folder,
+                ignore=shutil.ignore_patterns("include"),
+                copy_function=_link_or_copy,
+            )
         with started(home, home / PACKAGE / "pginstall" / "bin", _make) as url:
             yield url
 
@@ -78,6 +83,13 @@ def started(home: Path, binaries: Path, make: Callable[[Command, Path], None], o
     finally:
         if (data / "postmaster.pid").exists():  # unless a test has stopped it
             command("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # on another disk, or another's
+        shutil.copy2(source, target)
 
 
 def _make(command: Command, _: Path) -> None:
