@@ -556,7 +556,7 @@ class RowClaim(Claim):
         self._is_made_again = replaced is None  # any INSERT; only looked at where there was a version before
         is_constrained = replaced is None and self.expected.fingerprint is ABSENT  # an INSERT: its key is compared
         if self.connection is None and not is_constrained:
-            if self._is_compared_by(replaced) and not self.terms.is_reported:
+            if not self.terms.is_reported and self._is_compared_by(replaced):
                 pass
             elif replaced is not None and not _is_changed(replaced):
                 self._is_to_be_held = True  # should a listener change it after this
