@@ -270,12 +270,12 @@ class Run:
                 self.rival("plain")
             answer = self._request()
         finally:
-            for cleanup in self.cleanups:
-                cleanup()
+            self._clean_up()
             in_memory.actor = RIVAL
         for rival, thread in self.rivals:
             thread.join(max(0, LAST - (time.monotonic() - started)))
             self.say(f"rival {rival.kind}: {rival.status or 'failed'}")
+        self._clean_up()  # after a rival that has begun to read when the view had ended
         seconds = time.monotonic() - started
         left_open = self.world.checked_out() - open_before
         if left_open:
@@ -316,6 +316,10 @@ class Run:
             again=again,
             story=self.story,
         )
+
+    def _clean_up(self) -> None:
+        while self.cleanups:
+            self.cleanups.pop()()
 
     def _send_again(self, changes: int) -> Again:
         """Send the very same request once more, as a client does that has got no answer; no rival comes again."""
