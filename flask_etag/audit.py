@@ -29,6 +29,7 @@ from flask import (
     request_started,
 )
 from flask.cli import with_appcontext
+from flask.views import MethodView
 from werkzeug.http import is_resource_modified
 from werkzeug.local import LocalProxy
 from werkzeug.routing import Rule
@@ -146,9 +147,10 @@ def audit(app: Flask) -> None:
     """Register the check at an application's first request, and the command ``flask etag``."""
     _apps.add(app)
     app.cli.add_command(etag)
-    request_started.connect(_check_views, app)
-    # By after_request(), Flask would ask at each request whether it is async, which takes longer than the rest.
-    app.process_response = partial(_process_response, app.process_response)  # type: ignore[method-assign]
+    # A receiver of its own for each application: once that is disconnected, blinker has nothing to look for at the
+    # other requests, as it would have of one that all of them share.
+    receiver = app.extensions[_RECEIVER] = partial(_check_views)
+    request_started.connect(receiver, app)
     got_request_exception.connect(_tell_of_conflict, app)
 
 
@@ -208,11 +210,17 @@ def _packages_below(view: Callable[..., Any]) -> set[str]:
     for answering in (view, *methods):
         is_below = False
         for step in _unwrapped(answering):  # each decorator has wrapped the one below in a function of its own
-            module = getattr(step, "__globals__", {}).get("__name__", "")
+            module = _module_of(step)
             if is_below:
                 found.add(module.partition(".")[0])
             is_below = is_below or module == "flask_etag.decorators"
     return found
+
+
+def _module_of(view: Callable[..., Any]) -> str:
+    """Return the name of the module that a function was written in, whatever it says of itself; or nothing."""
+    name: str = getattr(view, "__globals__", {}).get("__name__", "")
+    return name
 
 
 def refuse_cache_below(view: Callable[..., Any]) -> None:
@@ -223,7 +231,7 @@ def refuse_cache_below(view: Callable[..., Any]) -> None:
     :raises TypeError: if it is such a view.
     """
     for step in _unwrapped(view):
-        wrapper = getattr(step, "__globals__", {}).get("__name__", "")
+        wrapper = _module_of(step)
         # dogpile's wrapper is made by a library of its own; of dogpile there is a function among its attributes.
         attribute = getattr(getattr(step, "invalidate", None), "__module__", None) or ""
         if not _CACHES.isdisjoint({wrapper.partition(".")[0], attribute.partition(".")[0]}):
@@ -243,13 +251,49 @@ def _check_views(app: Flask, **_: Any) -> None:
             f"The view of {', '.join(unreachable)} is decorated above its route, where nothing protects it: "
             "Flask has registered the view itself. Write the route above etag_resource and require_if_match."
         )
-    request_started.disconnect(_check_views, app)
+    receiver = app.extensions.pop(_RECEIVER, None)
+    if receiver is None:
+        return  # another thread is doing the rest
+    request_started.disconnect(receiver)
+    if _is_answered_for(app):
+        # By after_request(), Flask would ask at each request whether it is async: that takes longer than the rest.
+        app.process_response = partial(_process_response, app.process_response)  # type: ignore[method-assign]
     for warning in guards_below(app):
         log.logger.warning(warning)
     if app.debug or app.testing:  # not known before: who runs the application sets them
         watch(app)
         request_finished.connect(_check_tag, app)
         request_finished.connect(_check_fields, app)
+
+
+_RECEIVER = "flask_etag.receiver"
+"""The key in ``app.extensions`` of what waits for the first request."""
+
+# What answers a request, by what runs before its view, and by that.
+_DISPATCHING = ("full_dispatch_request", "preprocess_request", "dispatch_request")
+
+
+def _is_answered_for(app: Flask) -> bool:
+    """Tell whether anything may answer for a decorated view, as a cache does: what runs before it, or is above it.
+
+    Where nothing does, no answer of the application has to be looked at.
+    """
+    hooks = (*app.before_request_funcs.values(), *app.url_value_preprocessors.values())
+    dispatching = (getattr(getattr(app, name), "__func__", None) is getattr(Flask, name) for name in _DISPATCHING)
+    return any(hooks) or not all(dispatching) or any(map(_has_others_above, app.view_functions.values()))
+
+
+def _has_others_above(view: Any) -> bool:
+    """Tell whether a view is, or holds, a decorated one that something other than Flask calls."""
+    module = _module_of(view)
+    if module == "flask_etag.decorators":
+        return False
+    view_class: Any = getattr(view, "view_class", None)
+    methods = getattr(view_class, "methods", None) or ("GET",)
+    if module == "flask.views" and view_class.dispatch_request is MethodView.dispatch_request:
+        return any(_has_others_above(_answering(view, method)) for method in methods)
+    held = (_answering(each, method) for each in (view, *_within(view)) for method in methods)
+    return any(protection_of(each) is not None for each in held)
 
 
 def _process_response(process: Callable[..., Response], *arguments: Any) -> Response:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from dogpile.cache import make_region
 from dogpile.cache.api import NO_VALUE
-from flask import Flask, Response, abort, make_response, request
+from flask import Flask, Response, abort, make_response, request, request_started
 from flask.testing import FlaskClient
 from flask.views import MethodView
 from flask_caching import Cache
@@ -488,3 +488,115 @@ def test_a_loader_that_merges_what_a_cache_has_writes_nothing_over_another(
     assert saved.status_code == written
     with board.app.app_context():
         assert board.db.session.get_one(Note, 1).body == "second"
+
+
+# What may answer for a view is known at the first request: only then is each answer looked at.
+
+
+class Page:
+    def __etag__(self) -> str:
+        return "v1"
+
+
+@resource
+def find_page() -> Page:
+    return Page()
+
+
+def show_page(_: Page) -> str:
+    return "shown"
+
+
+def hidden(view: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **given: Any) -> Any:
+        return view(*args, **given)
+
+    return call
+
+
+def wrapped(view: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.wraps(view)(hidden(view))
+
+
+def page_view(*decorators: Any, above: Callable[[Any], Any] | None = None) -> Callable[..., Any]:
+    @etag_resource(find_page)
+    class PageView(MethodView):
+        def get(self, page: Page) -> str:
+            return show_page(page)
+
+    PageView.decorators = list(decorators)
+    if above is not None:
+        PageView.get = above(PageView.get)  # type: ignore[method-assign]
+    return PageView.as_view("page")
+
+
+@etag_resource(find_page)
+class OwnDispatching(MethodView):
+    def get(self, page: Page) -> str:
+        return show_page(page)
+
+    def dispatch_request(self, **arguments: Any) -> Any:
+        return super().dispatch_request(**arguments)
+
+
+class OwnFlask(Flask):
+    def dispatch_request(self) -> Any:
+        return super().dispatch_request()
+
+
+def plain_view() -> Callable[..., Any]:
+    return etag_resource(find_page)(show_page)
+
+
+def app_with(view: Callable[..., Any], app: Flask | None = None) -> Flask:
+    app = app or Flask("one page")
+    ETag(app)
+    app.add_url_rule("/page", "page", view)
+    app.add_url_rule("/bare", "bare", lambda: "bare")
+    return app
+
+
+def app_of_instance_dispatching() -> Flask:
+    app = app_with(plain_view())
+    app.dispatch_request = hidden(app.dispatch_request)  # type: ignore[method-assign]
+    return app
+
+
+def app_of_hook(name: str) -> Flask:
+    app = app_with(plain_view())
+    getattr(app, name)(lambda answer=None, *_: answer)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("make", "looks"),
+    [
+        (lambda: app_with(plain_view()), False),
+        (lambda: app_with(page_view()), False),
+        (lambda: app_with(hidden(show_page)), False),
+        (lambda: app_with(wrapped(plain_view())), True),
+        (lambda: app_with(hidden(plain_view())), True),
+        (lambda: app_with(functools.partial(plain_view())), True),
+        (lambda: app_with(page_view(hidden)), True),
+        (lambda: app_with(page_view(above=wrapped)), True),
+        (lambda: app_with(OwnDispatching.as_view("page")), True),
+        (lambda: app_with(plain_view(), OwnFlask("one page")), True),
+        (app_of_instance_dispatching, True),
+        (lambda: app_of_hook("before_request"), True),
+        (lambda: app_of_hook("url_value_preprocessor"), True),
+        (lambda: app_of_hook("after_request"), False),
+    ],
+)
+def test_answers_are_looked_at_where_anything_may_answer_for_a_decorated_view(
+    make: Callable[[], Flask], looks: bool
+) -> None:
+    app = make()
+    app.test_client().get("/bare")
+    assert ("process_response" in vars(app)) is looks
+
+
+def test_after_the_first_request_nobody_waits_for_it() -> None:
+    app = app_with(plain_view())
+    before = set(request_started.receivers)
+    app.test_client().get("/page")
+    assert len(before - set(request_started.receivers)) == 1
