@@ -342,7 +342,7 @@ def _decorated(
         except Exception:
             tell_answer(exchange, resource, None)
             raise
-        if resource is None and isinstance(response, Unmade):
+        if made_by is not None and resource is None and isinstance(response, Unmade):
             return response.answer  # it is tagged, and told of, once it is made
         if decided.receivers or not exchange.is_read or exchange.settings.shows_decisions:
             tell_answer(exchange, resource, response)

@@ -49,6 +49,8 @@ _NO_NAMES: frozenset[str] = frozenset()
 EXPLANATION = "flask_etag.explanation"
 """The key of the environ where a request that is only to be explained has what explains it: see ``explain``."""
 
+_NOT_MODIFIED = ("304 NOT MODIFIED", 304)  # as Werkzeug has it, which would look it up
+
 _NOT_TO_BE_STORED = ("_flask_etag_not_to_be_stored", ForOneRequest())
 """The attribute of a 304, so that no cache above stores it."""
 
@@ -59,6 +61,10 @@ _IN_ORDER = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", 
 
 _CONDITIONS = frozenset({*_IN_ORDER, "HTTP_IF_RANGE"})
 _BY_DATE = frozenset({"HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE"})
+
+# Looked up once: to find a method of one of Flask's proxies takes longer than to call it.
+_current_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
+_current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
 
 class Exchange:
@@ -100,10 +106,9 @@ class Exchange:
         self._made_by = made_by
         self._view_arguments = view_arguments
         self.url_arguments: dict[str, Any] = url_arguments
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        self._app = app
+        self._app = app = _current_app()
         self.settings: Settings = app.extensions.get(EXTENSION) or settings_of(app)
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        current = _current_request()
         self.environ: WSGIEnvironment = current.environ
         self.environ[JUDGED] = True
         self.method: str = current.method
@@ -183,8 +188,12 @@ class Exchange:
         # The view may keep a response that it has made, and answer it to others too.
         if isinstance(answer, self._app.response_class):
             return _copied(answer)
-        if self._made_by is not None and not isinstance(answer, BaseResponse):
+        if isinstance(answer, BaseResponse):
+            answer = _copied(answer)  # type: ignore[arg-type]
+        elif self._made_by is not None:
             return Unmade(answer)
+        elif isinstance(answer, tuple) and answer and isinstance(answer[0], BaseResponse):
+            answer = (_copied(answer[0]), *answer[1:])  # type: ignore[arg-type]
         return self._app.make_response(answer)
 
     def not_modified(self, etag: str | None, fields: Mapping[str, str]) -> Response:
@@ -198,8 +207,13 @@ class Exchange:
         return response
 
     def describe(self, response: Response, etag: str | None, fields: Mapping[str, str]) -> None:
-        """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares."""
-        if isinstance(response, Unmade):
+        """Put on the answer to a read what is known of its resource: validators, and fields that a 304 shares.
+
+        One that is neither 2xx nor a 304 does not speak of it.
+        """
+        if not 200 <= response._status_code < 300 and self.outcome is None:  # status_code is a property, and slow
+            return
+        if self._made_by is not None and isinstance(response, Unmade):
             response.is_to_get(etag, partial(self.describe, etag=etag, fields=fields))
             return
         given = names_in(response.headers)
@@ -229,7 +243,7 @@ class Exchange:
         """
         if etag is None:
             return
-        if isinstance(response, Unmade):
+        if self._made_by is not None and isinstance(response, Unmade):
             response.is_to_get(etag, lambda made: self.tag(made, etag, names_in(made.headers)))
             return
         if self.settings.is_watched:
@@ -243,7 +257,7 @@ class Exchange:
                 log.once("the view sets an ETag of its own; the one of its resource replaces it.")
             headers["ETag"] = etag
         cache_control = self.settings.cache_control
-        if cache_control is not None and "cache-control" not in given and response.status_code in _SHOWING:
+        if cache_control is not None and "cache-control" not in given and response._status_code in _SHOWING:
             added.append(("Cache-Control", cache_control))
 
     def handed_on(self, response: Response) -> Any:
@@ -370,8 +384,8 @@ def without_content(response: Response, given: Container[str]) -> Response:
     :param given: the names of the fields that it has, as :func:`names_in` gives them.
     """
     if not given:
-        response.headers = Headers()
-    response.status_code = 304
+        response.headers._list = []
+    response._status, response._status_code = _NOT_MODIFIED
     response.response = []
     setattr(response, *_NOT_TO_BE_STORED)
     return response
@@ -410,14 +424,17 @@ def _first_304(response_class: type[Response]) -> Response:
     return response_class(status=304, content_type="")
 
 
+_new = object.__new__  # looked up once, which takes as long as what it does
+
+
 def _copied(response: Response) -> Response:
     """Return a response that can be changed without the other being changed; its content is shared.
 
     What every response has is copied by name: copy.copy() takes ten times as long, and what Werkzeug does with a
     copy whose attributes came all at once, twice as long as with this one.
     """
-    copied: Response = object.__new__(type(response))
-    copied.headers = headers = object.__new__(Headers)
+    copied: Response = _new(type(response))
+    copied.headers = headers = _new(Headers)
     headers._list = response.headers._list[:]  # to make it anew, each field is looked at
     copied._status = response._status
     copied._status_code = response._status_code

@@ -24,7 +24,9 @@ LENGTH = 32
 _LONGEST_CACHED = 200
 """The longest message that is kept in memory with its digest, in characters."""
 
+_BODY = b"4:body"  # what is hashed before a body
 _EMPTY_SHA256 = sha256()  # copying it is quicker than sha256(), for which OpenSSL looks up the algorithm each time
+_SHA256_OF_BODY = sha256(_BODY)
 
 _WRITTEN_BY_STR = frozenset({str, int})
 """The types of terms that str() writes into a message."""
@@ -119,16 +121,24 @@ class _TooLongError(Exception):
 def fingerprint_after(message: str, term: object) -> Fingerprint:
     """Return the fingerprint of a term, behind others whose message is known: what :func:`fingerprint_of` gives.
 
-    It is kept by its message: a version that is another each time is made in half the time.
-
     :raises TypeError: for a term whose text would differ from process to process.
     """
+    make = _cached_fingerprint_after if type(term) in _CACHEABLE else _fingerprint_after
+    try:
+        return make(message, term)
+    except _TooLongError as error:
+        return error.fingerprint
+
+
+def _fingerprint_after(message: str, term: object) -> Fingerprint:
     text = str(term) if type(term) in _WRITTEN_BY_STR else _text_of(term)
-    message = f"{message}{len(text)}:{text}"
-    return Fingerprint(message) if len(message) > _LONGEST_CACHED else _fingerprint_by_message(message)
+    fingerprint = Fingerprint(f"{message}{len(text)}:{text}")
+    if len(fingerprint.message) > _LONGEST_CACHED:
+        raise _TooLongError(fingerprint)
+    return fingerprint
 
 
-_fingerprint_by_message = lru_cache(maxsize=1024)(Fingerprint)
+_cached_fingerprint_after = lru_cache(maxsize=1024, typed=True)(_fingerprint_after)
 
 
 def message_of(*terms: object) -> str:
@@ -149,7 +159,12 @@ def digest_of_body(body: bytes, key: bytes | None = None, epoch: str = "") -> st
     :param key: a secret, for an HMAC in the place of a digest.
     :param epoch: ``ETAG_EPOCH``: another one makes every cached body stale.
     """
-    text = _digest(b"4:body" + body, key)
+    if key is None:
+        sha = _SHA256_OF_BODY.copy()
+        sha.update(body)  # and not _digest(), for which the body would be copied
+        text = sha.hexdigest()[:LENGTH]
+    else:
+        text = _digest(_BODY + body, key)
     return f"{text}.{digest(('epoch', epoch), key)}" if epoch else text
 
 

@@ -41,18 +41,18 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
             exchange.environ[HASHED] = resource, target, fingerprint.content
     fields = _NO_FIELDS
     judged: Representation | None = None
-    is_conditional = exchange.is_conditional()
-    if is_conditional or resource.has_fields:
-        preconditions = exchange.preconditions()
-        is_unchanged = preconditions.at_a_glance(exchange.method, etag) is not None
-        if resource.has_fields or not is_unchanged:
-            current = resource.representation(target, fingerprint, settings, etag)
-            fields = resource.fields(target, current)
-            if is_conditional:
-                is_unchanged = exchange.is_unchanged(preconditions, current)
-                judged = current
-        if is_unchanged:
-            return exchange.not_modified(etag, fields)
+    is_unchanged = False
+    to_judge = exchange.preconditions() if exchange.is_conditional() else None
+    if to_judge is not None and to_judge.at_a_glance(exchange.method, etag) is not None:
+        to_judge, is_unchanged = None, True
+    if resource.has_fields or to_judge is not None:
+        current = resource.representation(target, fingerprint, settings, etag)
+        fields = resource.fields(target, current)
+        if to_judge is not None:
+            is_unchanged = exchange.is_unchanged(to_judge, current)
+            judged = current
+    if is_unchanged:
+        return exchange.not_modified(etag, fields)
     serve = partial(serve_watched, exchange, resource) if settings.is_watched else exchange.serve
     watch = None if store is None else store.watch(target, _terms_of(resource, settings))
     try:
@@ -67,11 +67,9 @@ def read(exchange: Exchange, resource: Resource[..., Any]) -> Response:
         raise
     if watch is not None:
         etag = watch.etag_after(etag)
-    status = response.status_code
-    if fingerprint is None and status == 304:  # by the tag that what answers below gives it
+    if fingerprint is None and response.status_code == 304:  # by the tag that what answers below gives it
         exchange.outcome = "unchanged"
-    if 200 <= status < 300 or exchange.outcome is not None:
-        exchange.describe(response, etag, fields)
+    exchange.describe(response, etag, fields)
     return response
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from inspect import iscoroutinefunction
+from operator import attrgetter, itemgetter
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -92,14 +93,11 @@ class VersionColumn(Validator):
     def fingerprint(self, target: Any, store: Backend | None) -> Fingerprint | None:
         """Return the fingerprint of the attribute's value; it is an error if that is ``None``."""
         kind: type = type(target)
-        is_a, message = _column_of(kind, self.column)
-        if is_a is Sequence:
+        value_of, message = _column_of(kind, self.column)
+        if value_of is None:
             return _sequence(target, self)
         try:
-            if store is not None:
-                version = store.attribute_of(target, self.column)
-            else:
-                version = target[self.column] if is_a is Mapping else getattr(target, self.column)
+            version = value_of(target) if store is None else store.attribute_of(target, self.column)
         except (AttributeError, KeyError):
             raise TypeError(f"{kind.__name__} has no {self.column!r}, which version_column() names.") from None
         if version is None:
@@ -114,9 +112,14 @@ class VersionColumn(Validator):
 
 
 @lru_cache(maxsize=256)
-def _column_of(cls: type, column: str) -> tuple[object, str]:
-    """Tell what the objects of a class are, and the message that comes before a value of one of its columns."""
-    return _kind_of(cls), message_of(cls.__qualname__, column)
+def _column_of(cls: type, column: str) -> tuple[Callable[[Any], Any] | None, str]:
+    """Return what gives the value of one column of an object of a class, and the message that comes before that.
+
+    A sequence has no such value: its members have.
+    """
+    kind = _kind_of(cls)
+    value_of = None if kind is Sequence else (itemgetter if kind is Mapping else attrgetter)(column)
+    return value_of, message_of(cls.__qualname__, column)
 
 
 class ContentHash(Validator):

@@ -223,6 +223,20 @@ def test_a_view_may_take_all_by_position_alone() -> None:
     assert pages.test_client().get("/home").text == "home by home"
 
 
+@pytest.mark.parametrize("kind", [Response, BaseResponse])
+def test_a_response_that_a_view_keeps_is_not_changed(kind: type[BaseResponse]) -> None:
+    """Nor by Flask, which makes it one of the application's class, with the status and the fields beside it."""
+    kept = kind("kept")
+    answers = [kept, (kept, 203), (kept, {"Vary": "Accept"})] * 2
+    pages, to_give = served(), iter(answers)
+    pages.get("/<name>")(etag_resource(find_page)(lambda _: next(to_give)))
+    for _ in answers:
+        answer = pages.test_client().get("/home")
+        assert (answer.text, answer.headers["ETag"]) == ("kept", '"v1"')
+    assert (type(kept), kept.status_code) == (kind, 200)
+    assert {name for name, _ in kept.headers} == {"Content-Type", "Content-Length"}
+
+
 class TestDefaultsOfALoader:
     """A parameter with a default is no variable of the URL, unless the URL has it."""
 
