@@ -36,20 +36,21 @@ class ServerWorld:
         self.url = make_url(server).set(database="world").render_as_string(hide_password=False)
         self._engine = create_engine(self.url)
         Base.metadata.create_all(self._engine)
-        self._tables = list(reversed(Base.metadata.sorted_tables))
+        self._tables = list(reversed(Base.metadata.sorted_tables))  # parts before what they belong to
         self._not_empty = text(
             " UNION ALL ".join(
                 f"SELECT {number} WHERE EXISTS (SELECT 1 FROM {table.name})"
                 for number, table in enumerate(self._tables)
             )
         )
+        if self._engine.dialect.name == "postgresql":
+            self._make_function()
 
     def empty(self) -> str:
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
-                triggers = connection.scalars(text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"))
-                assert not triggers.all(), "a test has left a trigger behind"
-                self._empty_postgresql(connection)
+                is_empty = connection.exec_driver_sql("SELECT emptied()").scalar()
+                assert is_empty, "a test has left a trigger behind"
             else:
                 assert not connection.execute(text("SHOW TRIGGERS")).all(), "a test has left a trigger behind"
                 self._empty_mariadb(connection)
@@ -58,27 +59,27 @@ class ServerWorld:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _with_rows(self, connection: Connection) -> list[Table]:
-        """Return the tables that have rows, parts before what they belong to: to empty each is slow."""
-        return [self._tables[number] for number in sorted(connection.scalars(self._not_empty))]
-
-    def _empty_postgresql(self, connection: Connection) -> None:
+    def _make_function(self) -> None:
+        """Have PostgreSQL empty the tables that have rows in one statement, whose parts it plans once."""
         others = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
-        counters = ", ".join(
-            f"setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false)"
+        ended = f"PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"  # of a test that failed
+        deleted = [f"IF EXISTS (SELECT FROM {each}) THEN DELETE FROM {each}; END IF" for each in self._tables]
+        counters = [
+            f"PERFORM setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false)"
             for table in self._tables
             if (column := _counter(table)) is not None
-        )
-        connection.exec_driver_sql(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others};"  # of a test that failed
-            + "".join(f"DELETE FROM {table.name};" for table in self._with_rows(connection))
-            + f"SELECT {counters}"
-        )
+        ]
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE FUNCTION emptied() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN "
+                "IF EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal) THEN RETURN false; END IF; "
+                f"{'; '.join([ended, *deleted, *counters])}; RETURN true; END $$"
+            )
 
     def _empty_mariadb(self, connection: Connection) -> None:
         connection.exec_driver_sql("SET foreign_key_checks = 0")
-        for table in self._with_rows(connection):
-            connection.exec_driver_sql(f"DELETE FROM {table.name}")
+        for number in sorted(connection.scalars(self._not_empty)):  # to empty each is slow
+            connection.exec_driver_sql(f"DELETE FROM {self._tables[number].name}")
         counted = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'world'"
         for name in connection.scalars(text(f"{counted} AND auto_increment > 1")):
             connection.exec_driver_sql(f"ALTER TABLE {name} AUTO_INCREMENT = 1")
