@@ -96,6 +96,7 @@ class Creation:
         self.session = session
         self.claim: RowClaim | None = None
         self._made: list[InstanceState[Any]] = []
+        self._uncommitted: dict[InstanceState[Any], Connection] = {}  # of what was made, by what has inserted it
         self._versions: dict[InstanceState[Any], object] = {}  # of what was made, as the last flush has left it
         self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
@@ -138,6 +139,7 @@ class Creation:
         """Note an object that a flush is about to insert, and one of the same key that it deletes."""
         self.session = self.session or state.session
         self._made.append(state)
+        self._uncommitted[state] = connection
         self._kept.append(state.obj())
         if None not in key:
             self._rows.append(Row(state.mapper, key, state.identity_token))
@@ -243,9 +245,10 @@ class Creation:
         ]
 
     def commit(self, connection: Connection) -> None:
-        """Note that others can see what the statements of a connection have done."""
+        """Note that others can see, and change, what a connection has made."""
         for each in self._executed:
             each.is_committed = each.is_committed or each.connection is connection
+        self._uncommitted = {made: by for made, by in self._uncommitted.items() if by is not connection}
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let the statements of a savepoint be those of what it is in."""
@@ -364,18 +367,22 @@ class Creation:
         is_of_view = self._is_loaded_by_view or any(state is made for made in self._made)
         if not is_of_view and state.persistent and not state.modified:
             session.expire(target)  # the view has not asked for it, and is going to see what it then has
-        if not self._is_made_by(connection, claim):  # another session of the request has, and has committed it
+        if not self._is_made_by(
+            connection, claim
+        ):  # but by one that is committed, so that others may have been there
             claim.has_committed = True
             versions = [version for made, version in self._versions.items() if _names(made, claim.row)]
             claim.rebase(Known(versions[-1] if versions else UNREAD))
+            if is_of_view:
+                claim.take_tag_if_it_is_as_left()
         return claim
 
     def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:
         """Tell whether the transaction that is going on has made a row, and not another of the request."""
-        if any(each.session is claim.session for each in self._made if _names(each, claim.row)):
+        if any(each.session is claim.session for each in self._uncommitted if _names(each, claim.row)):
             return True
         executed = [each for each in self._executed_on(claim.row) if each.connection is connection]
-        return any(each.may_have_made(claim.row) for each in executed)
+        return any(each.may_have_made(claim.row) and not each.is_committed for each in executed)
 
     def note(self, error: BaseException) -> None:
         """Note that a try to make it may have failed."""

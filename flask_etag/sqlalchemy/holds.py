@@ -718,6 +718,19 @@ class RowClaim(Claim):
         connection: Any = self.connection
         return not databases.sees_what_is_committed(connection)
 
+    def take_tag_if_it_is_as_left(self) -> None:
+        """Take the tag of what the object has by now of a row that is not held, unless another has written that."""
+        base, state = self.base, instance_state(self.target)
+        if self.terms.depends_on_more or base.fingerprint is UNREAD:
+            return
+        if self.is_versioned:
+            is_as_left = version_of(state) == base.fingerprint
+        else:
+            columns: Any = base.fingerprint
+            is_as_left = databases.is_same(self.row.mapper, columns, columns_of(state))
+        if is_as_left:
+            base.etag = self.terms.etag_of(self.target)
+
     def read_back_by_hand(self, depth: int) -> None:
         """Learn what the database has made of the row without the object; its tag is not known then.
 

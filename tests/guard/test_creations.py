@@ -356,3 +356,38 @@ def test_an_asynchronous_loader_cannot_be_asked_from_within_an_asynchronous_view
     assert [answer.status_code for answer in answers] == [200, 412]
     assert board.get(2).text == "mine"
     assert answers[0].headers.get("ETag") in (None, board.get(2).headers["ETag"])
+
+
+@pytest.mark.parametrize("expire", [True, False])
+@pytest.mark.parametrize("has_rival", [False, True])
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_2_6_what_is_made_and_seen_after_its_commit_alone_has_no_tag_of_another_s(
+    board_on: Callable[..., Board], model: type[Any], has_rival: bool, expire: bool
+) -> None:
+    """Between the commit of an asynchronous view and the moment when its loader can be asked, others may write."""
+    board = board_on("postgresql", model)
+
+    async def find(number: int) -> Any:
+        board.db.session().expire_on_commit = expire
+        return board.db.session.get(model, number)
+
+    async def view(_: Any, number: int) -> str:
+        board.db.session.add(model(id=number, text="mine"))
+        board.db.session.commit()
+        if has_rival:
+            in_thread(write)
+        return "mine"
+
+    def write() -> None:
+        with Session(board.engine) as session:
+            session.get_one(model, 2).text = "theirs"
+            session.commit()
+
+    made = require_if_match(board.found_by(find), create=True)(view)
+    board.app.add_url_rule("/mine/<int:number>", "mine", made, methods=["PUT"])
+    answer = board.send("PUT", "/mine/2", {"If-None-Match": "*"})
+    there = board.get(2)
+    assert (answer.status_code, there.text) == (200, "theirs" if has_rival else "mine")
+    has_tag = model is Checked and not (has_rival and expire)  # what is hashed may be another's by then
+    assert answer.headers.get("ETag") != there.headers["ETag"] or not has_rival
+    assert ("ETag" in answer.headers) is has_tag
