@@ -62,6 +62,16 @@ KNOWN: dict[str, Trial] = {
         form="create",
         steps=["upsert update", {"try SQLAlchemyError": ["die"]}, "rival plain", "commit"],
     ),
+    "creation whose transaction an error has broken, and that is committed": Trial(
+        "postgresql, repeatable read",
+        "unique text",
+        form="create",
+        steps=[
+            "core insert",
+            {"try SQLAlchemyError": ["rival plain", "expire all", "bulk insert", "upsert update"]},
+            "commit",
+        ],
+    ),
     "creation that a deadlock undoes, and the view rolls back": Trial(
         MARIADB,
         "hashed",

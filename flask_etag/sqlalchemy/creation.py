@@ -250,6 +250,11 @@ class Creation:
             each.is_committed = each.is_committed or each.connection is connection
         self._uncommitted = {made: by for made, by in self._uncommitted.items() if by is not connection}
 
+    def undo(self, connection: Connection) -> None:
+        """Forget what a connection has made: the database is about to undo it, and no session learns of that."""
+        self._made = [made for made in self._made if self._uncommitted.get(made) is not connection]
+        self.is_doubtful = True
+
     def release(self, connection: Connection, depth: int) -> None:
         """Let the statements of a savepoint be those of what it is in."""
         for each in self._executed:

@@ -157,6 +157,12 @@ class Creations:
         for creation in self.every:
             creation.commit(connection)
 
+    def undo(self, connection: Connection) -> None:
+        """Note that what a connection has executed is undone, once COMMIT is done."""
+        for creation in self.every:
+            creation.undo(connection)
+        self.roll_back(connection, 0)
+
     def roll_back(self, connection: Connection, depth: int) -> None:
         """Forget what was done in a transaction, or in a savepoint and what is in that."""
         for creation in self.every:

@@ -719,7 +719,7 @@ class RowClaim(Claim):
         return not databases.sees_what_is_committed(connection)
 
     def take_tag_if_it_is_as_left(self) -> None:
-        """Take the tag of what the object has by now of a row that is not held, unless another has written that."""
+        """Take the tag of what the object has by now, if the request has left the row so, which is not held."""
         base, state = self.base, instance_state(self.target)
         if self.terms.depends_on_more or base.fingerprint is UNREAD:
             return

@@ -33,6 +33,11 @@ class Transaction:
         self.flushes: list[Session] = []
         self._savepoints: list[str] = []
 
+    @property
+    def is_undone_by_commit(self) -> bool:
+        """Whether COMMIT is answered by ROLLBACK, silently: by PostgreSQL, after an error."""
+        return self.broken_by is not None and not self.has_ended
+
     def depth_inside(self, savepoint: str) -> int:
         """Return the depth of what is inside a savepoint; 0 for one that was there before the request wrote."""
         return self._savepoints.index(savepoint) + 1 if savepoint in self._savepoints else 0

@@ -514,7 +514,10 @@ class SessionUnit:
         for claim in self._claims:
             claim.commit(connection)
         if self._creations.every:
-            self._creations.commit(connection)
+            if self._transactions[connection].is_undone_by_commit:
+                self._creations.undo(connection)
+            else:
+                self._creations.commit(connection)
         self._transactions.pop(connection, None)
         self._commit_sent_on = connection
 
