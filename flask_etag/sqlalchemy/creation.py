@@ -96,7 +96,8 @@ class Creation:
         self.session = session
         self.claim: RowClaim | None = None
         self._made: list[InstanceState[Any]] = []
-        self._uncommitted: dict[InstanceState[Any], Connection] = {}  # of what was made, by what has inserted it
+        self._inserted: dict[InstanceState[Any], Connection] = {}  # of these, what is not committed, and by what
+        self._written: dict[InstanceState[Any], Connection] = {}  # the same, and what was changed since
         self._versions: dict[InstanceState[Any], object] = {}  # of what was made, as the last flush has left it
         self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
@@ -139,7 +140,7 @@ class Creation:
         """Note an object that a flush is about to insert, and one of the same key that it deletes."""
         self.session = self.session or state.session
         self._made.append(state)
-        self._uncommitted[state] = connection
+        self._inserted[state] = self._written[state] = connection
         self._kept.append(state.obj())
         if None not in key:
             self._rows.append(Row(state.mapper, key, state.identity_token))
@@ -186,7 +187,9 @@ class Creation:
             is_own = self.has_made(row) or self._has_inserted(connection, row)
         if not is_own:
             self._replaced.append(state)
-        elif state not in self._made:
+        elif state in self._made:
+            self._written[state] = connection
+        else:
             self._rewritten.append(state)
 
     def has_made_elsewhere(self, state: InstanceState[Any]) -> bool:
@@ -243,16 +246,22 @@ class Creation:
         self._executed = [
             each for each in self._executed if each.connection is not connection or each.depth < depth
         ]
+        if depth == 0:
+            self._end(connection)
 
     def commit(self, connection: Connection) -> None:
         """Note that others can see, and change, what a connection has made."""
         for each in self._executed:
             each.is_committed = each.is_committed or each.connection is connection
-        self._uncommitted = {made: by for made, by in self._uncommitted.items() if by is not connection}
+        self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        self._inserted = {made: by for made, by in self._inserted.items() if by is not connection}
+        self._written = {made: by for made, by in self._written.items() if by is not connection}
 
     def undo(self, connection: Connection) -> None:
         """Forget what a connection has made: the database is about to undo it, and no session learns of that."""
-        self._made = [made for made in self._made if self._uncommitted.get(made) is not connection]
+        self._made = [made for made in self._made if self._inserted.get(made) is not connection]
         self.is_doubtful = True
 
     def release(self, connection: Connection, depth: int) -> None:
@@ -384,7 +393,7 @@ class Creation:
 
     def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:
         """Tell whether the transaction that is going on has made a row, and not another of the request."""
-        if any(each.session is claim.session for each in self._uncommitted if _names(each, claim.row)):
+        if any(each.session is claim.session for each in self._written if _names(each, claim.row)):
             return True
         executed = [each for each in self._executed_on(claim.row) if each.connection is connection]
         return any(each.may_have_made(claim.row) and not each.is_committed for each in executed)
