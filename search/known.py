@@ -384,6 +384,9 @@ KNOWN: dict[str, Trial] = {
     "savepoint of a connection that commits by itself, in a creation": Trial(
         "sqlite, autocommit", "hashed", form="create", steps=[{"savepoint commit": ["add"]}]
     ),
+    "savepoint of a connection that commits by itself, in a report": Trial(
+        "sqlite, autocommit", form="unprotected", steps=[{"savepoint commit": ["set text"]}]
+    ),
     "savepoint of a connection that commits by itself, before any statement": Trial(
         "postgresql, autocommit", "hashed", form="get", steps=[{"savepoint rollback": ["second merge"]}]
     ),

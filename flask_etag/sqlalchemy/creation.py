@@ -406,7 +406,7 @@ class Creation:
     @property
     def can_see_what_it_met(self) -> bool:
         """Whether the loader would find the row, if there is one, that an INSERT has met."""
-        if not self._has_met_another or self.session is None:
+        if not (self._has_met_another and self._made) or self.session is None:
             return True
         made = self._made[0]
         connection = databases.connection_to_write(self.session, made.mapper, made.identity_token)

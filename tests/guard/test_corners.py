@@ -12,7 +12,7 @@ from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource
+from flask_etag import ETag, Resource, content_hash, etag_resource, require_if_match, resource, version_column
 from tests.world.application import World
 from tests.world.models import Comment, Note, Paper, Remark
 from tests.world.racing import in_thread
@@ -123,6 +123,35 @@ def test_2_3_an_async_view_that_creates_what_an_async_loader_finds(world: World)
 
     assert world.put("", "/later/7", if_none_match="*").status_code == 201
     assert world.put("", "/later/7", if_none_match="*").status_code == 412
+
+
+@pytest.mark.parametrize("has_rival", [False, True])
+def test_2_6_an_async_view_that_creates_what_counts_by_hand(world: World, has_rival: bool) -> None:
+    """Its tag is taken when the loader can be asked, after the commit, and of what it has left alone."""
+
+    @resource(etag=version_column("revision"))
+    async def find_later(name: str) -> Paper | None:
+        return world.db.session.get(Paper, name)
+
+    @world.app.put("/later/<name>")
+    @require_if_match(find_later, create=True)
+    async def create(paper: Paper | None, name: str) -> tuple[str, int]:
+        world.db.session.add(Paper(name=name, body="mine", price=5))
+        world.db.session.commit()
+        if has_rival:
+            in_thread(write)
+        return "", 201
+
+    def write() -> None:
+        with Session(world.engine) as session:
+            paper = session.get_one(Paper, "new")
+            paper.body, paper.revision = "theirs", 2
+            session.commit()
+
+    answer = world.put("", "/later/new", if_none_match="*")
+    with world.app.app_context():
+        etag = str(world.find_revision.etag_of(world.db.session.get_one(Paper, "new")))
+    assert (answer.status_code, answer.headers.get("ETag")) == (201, None if has_rival else etag)
 
 
 @pytest.mark.parametrize("failures", [1, 9])

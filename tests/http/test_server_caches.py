@@ -600,3 +600,12 @@ def test_after_the_first_request_nobody_waits_for_it() -> None:
     before = set(request_started.receivers)
     app.test_client().get("/page")
     assert len(before - set(request_started.receivers)) == 1
+
+
+def test_of_two_first_requests_at_once_one_sees_to_the_rest() -> None:
+    app = app_with(wrapped(plain_view()))
+    waiting = app.extensions["flask_etag.receiver"]
+    app.test_client().get("/page")
+    processing = app.process_response
+    waiting(app)
+    assert app.process_response is processing
