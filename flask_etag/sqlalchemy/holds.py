@@ -721,7 +721,7 @@ class RowClaim(Claim):
     def take_tag_if_it_is_as_left(self) -> None:
         """Take the tag of what the object has by now, if the request has left the row so, which is not held."""
         base, state = self.base, instance_state(self.target)
-        if self.terms.depends_on_more or base.fingerprint is UNREAD:
+        if base.fingerprint is UNREAD or (self.terms.depends_on_more and self.terms.column is None):
             return
         if self.is_versioned:
             is_as_left = version_of(state) == base.fingerprint
