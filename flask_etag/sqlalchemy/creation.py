@@ -381,14 +381,13 @@ class Creation:
         is_of_view = self._is_loaded_by_view or any(state is made for made in self._made)
         if not is_of_view and state.persistent and not state.modified:
             session.expire(target)  # the view has not asked for it, and is going to see what it then has
-        if not self._is_made_by(
-            connection, claim
-        ):  # but by one that is committed, so that others may have been there
+        if not self._is_made_by(connection, claim):  # but by one that is committed: others may have been there
             claim.has_committed = True
             versions = [version for made, version in self._versions.items() if _names(made, claim.row)]
             claim.rebase(Known(versions[-1] if versions else UNREAD))
             if is_of_view:
-                claim.take_tag_if_it_is_as_left()
+                with databases.as_far_as_it_can_be_asked():  # it may be gone by now
+                    claim.take_tag_if_it_is_as_left()
         return claim
 
     def _is_made_by(self, connection: Connection, claim: RowClaim) -> bool:
