@@ -426,6 +426,40 @@ KNOWN: dict[str, Trial] = {
         form="unprotected",
         steps=["rival delete", "upsert nothing", "commit"],
     ),
+    "created over another's by a second session, while the loader's is ended inside its own block": Trial(
+        "sqlite",
+        "hashed",
+        form="create",
+        steps=["rival create", {"savepoint rollback": ["rollback", "second merge"]}],
+    ),
+    "the same by a statement, which its COMMIT would let pass": Trial(
+        PG, "hashed", form="create", steps=["rival plain", {"savepoint commit": ["commit", "second bulk"]}]
+    ),
+    "the same after an error that has ended the block": Trial(
+        "postgresql, serializable",
+        form="create",
+        steps=[
+            {
+                "savepoint commit": [
+                    {"try SQLAlchemyError rollback": ["add", "rival create", "refresh"]},
+                    "second bulk",
+                ]
+            }
+        ],
+    ),
+    "created over another's by a second session, while the loader's can only be rolled back": Trial(
+        BEGINS,
+        form="create",
+        steps=[
+            "upsert update",
+            "add",
+            {"try SQLAlchemyError": ["bulk update"]},
+            "second add",
+            "rival plain",
+            "second merge",
+            "commit",
+        ],
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

@@ -91,6 +91,9 @@ class Creation:
     is_doubtful = False
     """Whether a try failed, and it is still to be seen whether another has made it."""
 
+    is_unheard = False
+    """Whether its loader could not answer when it was asked last: its session could load nothing."""
+
     def __init__(self, terms: Terms, session: Session | None) -> None:
         self.terms = terms
         self.session = session
@@ -102,6 +105,7 @@ class Creation:
         self._kept: list[object] = []  # the session would let go of what it has written
         self._rows: list[Row] = []  # of what was going to be made: the winner's row, where another has made it
         self._replaced: list[InstanceState[Any]] = []
+        self._unjudged: list[InstanceState[Any]] = []  # of these, what was replaced since the loader was asked
         self._rewritten: list[InstanceState[Any]] = []  # what it has made by another session, and changes
         self._executed: list[_Executed] = []
         self._read: frozenset[str] = frozenset()  # the tables that its loader reads
@@ -187,6 +191,7 @@ class Creation:
             is_own = self.has_made(row) or self._has_inserted(connection, row)
         if not is_own:
             self._replaced.append(state)
+            self._unjudged.append(state)
         elif state in self._made:
             self._written[state] = connection
         else:
@@ -279,9 +284,12 @@ class Creation:
         raise StaleDataError("The row has been made since the request was judged.")
 
     def find(self) -> object | None:
-        """Return what the URL names by now; ``None`` where that cannot be asked."""
+        """Return what the URL names by now; ``None`` where that cannot be asked, which is noted."""
         with databases.as_far_as_it_can_be_asked():
-            return self.ask()
+            found = self.ask()
+            self.is_unheard = False
+            return found
+        self.is_unheard = True
         return None
 
     def ask(self) -> object | None:
@@ -297,6 +305,7 @@ class Creation:
             found = self.terms.find()
             state = state_in_session(found)
             self._is_loaded_by_view = state is not None and state.key in known
+            self._unjudged.clear()
             for each in self._executed:
                 each.is_judged = True
             return found
@@ -345,19 +354,41 @@ class Creation:
             if each.connection is connection and each.rowcount and not each.is_judged
         ]
 
-    def refuse_what_cannot_be_asked_for(self, connection: Connection) -> None:
-        """Refuse to commit what may have replaced another's row, where the loader's session can load nothing.
+    def refuse_to_commit_unheard(self, connection: Connection, *, is_own: bool) -> None:
+        """Refuse to commit statements that may have replaced another's row, where the loader cannot be asked.
 
+        :param is_own: whether the connection is that of the loader's session: it is asked before its own COMMIT.
         :raises StaleDataError: if another has made the row, as was seen before.
         :raises RuntimeError: if nobody knows whether another has.
         """
         is_broken = self.session is not None and not self.session.is_active
         read = self._read or statements.ANY_TABLE
         asked_for = self.to_be_asked_for(connection)
-        if is_broken and any(statements.may_be_about(statement, tables, read) for statement, tables in asked_for):
-            if self.refusal is not None:
-                self.refuse()
-            raise RuntimeError(_CANNOT_BE_ASKED)
+        is_unheard = is_broken or (self.is_unheard and not is_own)
+        if is_unheard and any(statements.may_be_about(each, tables, read) for each, tables in asked_for):
+            self.refuse_unheard()
+
+    def refuse_to_replace_unheard(self) -> None:
+        """Refuse objects that another session has changed or deleted, where the loader cannot be asked.
+
+        :raises StaleDataError: if another has made the row, as was seen before.
+        :raises RuntimeError: if nobody knows whether another has.
+        """
+        read = self._read or statements.ANY_TABLE
+        written = [databases.tables_of(each.mapper) for each in self._unjudged]
+        if self.is_unheard and any(statements.may_be_about(None, tables, read) for tables in written):
+            self.refuse_unheard()
+
+    def refuse_unheard(self) -> None:
+        """Refuse what may replace another's row, since the loader cannot be asked.
+
+        :raises StaleDataError: if another has made the row, as was seen before.
+        :raises RuntimeError: if nobody knows whether another has.
+        """
+        self.is_doubtful = True  # should the view swallow this, it can be asked by the end, as a rule
+        if self.refusal is not None:
+            self.refuse()
+        raise RuntimeError(_CANNOT_BE_ASKED)
 
     def claim_on(self, target: object) -> RowClaim | None:
         """Claim what the URL names by now; ``None`` where that is in no session.
@@ -454,7 +485,8 @@ def _names(state: InstanceState[Any], row: Row) -> bool:
 
 
 _CANNOT_BE_ASKED = (
-    "The session of the loader can only be rolled back, so that it cannot be asked whether somebody else has made "
-    "what the URL names by now, and a statement on another connection may overwrite that. Write "
-    "session.rollback() before it."
+    "The session of the loader can load nothing at the moment, so that it cannot be asked whether somebody else "
+    "has made what the URL names by now, and what is written by another session or connection may overwrite that. "
+    "Write session.rollback() before it; or, where the session was ended inside of its own block (with "
+    "session.begin_nested()), leave the block first."
 )

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
 from flask_etag.backend import Terms
-from flask_etag.sqlalchemy import databases, statements
+from flask_etag.sqlalchemy import databases
 from flask_etag.sqlalchemy.creation import Creation
 from flask_etag.sqlalchemy.databases import Row
 from flask_etag.sqlalchemy.holds import RowClaim
@@ -78,9 +78,9 @@ class Creations:
         for creation in list(self.unmade):
             creation.refuse_what_cannot_hold(connection, mapper.class_.__name__)
             if creation.has_made_elsewhere(state):
-                self._look_from_elsewhere(creation, connection, None, _tables_of(mapper))
+                self._look_from_elsewhere(creation, connection, None, databases.tables_of(mapper))
                 if creation.claim is None:
-                    self.claim(creation, creation.find())
+                    self._find_and_claim(creation)
             if creation.claim is None:
                 creation.replacing(connection, state)
 
@@ -145,7 +145,8 @@ class Creations:
                     self._look_from_elsewhere(creation, connection, statement, tables)
             self.look(None)
             for creation in self.unmade:
-                creation.refuse_what_cannot_be_asked_for(connection)
+                by_loader = creation.session is not None and self._begun.get(creation.session) is connection
+                creation.refuse_to_commit_unheard(connection, is_own=by_loader)
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let what was done inside a savepoint be done in what that is in."""
@@ -218,6 +219,7 @@ class Creations:
                     target = creation.find()
                 elif creation.has_replaced:
                     raise RuntimeError(_UNSEEN)
+                creation.refuse_to_replace_unheard()
             self.claim(creation, target)
             if not has_begun and creation.claim is None and creation.session is not None:
                 creation.session.rollback()  # what it began only to look would be in the way of others
@@ -268,7 +270,13 @@ class Creations:
             return
         if not self._let_see_anew(session):
             raise RuntimeError(_UNSEEN)
-        self.claim(creation, creation.find())
+        self._find_and_claim(creation)
+
+    def _find_and_claim(self, creation: Creation) -> None:
+        target = creation.find()
+        if creation.is_unheard:
+            creation.refuse_unheard()
+        self.claim(creation, target)
 
     def _may_have_sent(self, session: Session | None) -> bool:
         """Tell whether a session may have sent something in its transaction: not, if it was seen to begin it."""
@@ -292,10 +300,6 @@ class Creations:
             return False
         session.rollback()
         return True
-
-
-def _tables_of(mapper: Mapper[Any]) -> frozenset[str]:
-    return frozenset(map(statements.name_of_table, mapper.tables))
 
 
 _UNSEEN = (

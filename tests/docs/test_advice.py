@@ -1999,7 +1999,7 @@ ELSEWHERE = {
     "has committed a part, and the version of that could not be moved": "tests/guard/test_replays.py",
     "cannot be judged again, so that it is answered 409": "tests/guard/test_refusals.py",
     "is in an AsyncSession, whose writes cannot be guarded": "tests/guard/test_unguardable.py",
-    "can only be rolled back, so that it cannot be asked": "tests/guard/test_creations.py",
+    "can load nothing at the moment, so that it cannot be asked": "tests/guard/test_creations.py",
     "unguarded_writes() listens to SQLAlchemy": "tests/kit/test_kit.py",
     "A client has failed": "tests/torture/test_command.py",
     "It is not known whether this was saved": "tests/client/test_client.py",

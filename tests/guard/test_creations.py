@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, literal, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -99,6 +99,37 @@ def test_2_3_nothing_is_overwritten_while_a_loader_s_broken_session_cannot_be_as
 
     answer = board.save(view, 2, create=True, If_None_Match="*")
     assert (answer.status_code, board.get(2).text) == (412, "theirs")
+
+
+def by_an_object(board: Board) -> None:
+    with Session(board.engine) as session:
+        found = session.get_one(board.model, 2)
+        found.text = "mine"
+        session.commit()
+
+
+@pytest.mark.parametrize("write", [by_a_connection, by_a_session, by_an_object])
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("model", [Checked, Memo])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql", "mariadb"])
+def test_2_3_nothing_is_overwritten_where_a_loader_s_session_was_ended_inside_its_own_block(
+    board_on: Callable[..., Board], database: str, model: Any, end: str, write: Callable[[Board], None]
+) -> None:
+    """Until that is left, SQLAlchemy lets the session load nothing, so that the loader cannot be asked."""
+    board = board_on(database, model)
+    told = []
+
+    def view(found: Any) -> None:
+        board.meanwhile("PUT", If_None_Match="*")
+        with suppress(InvalidRequestError), board.db.session.begin_nested():
+            getattr(board.db.session, end)()
+            with pytest.raises(RuntimeError) as refused:
+                write(board)
+            told.append(str(refused.value))
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+    assert "leave the block first" in told[0]
 
 
 def test_2_3_a_snapshot_that_does_not_show_it_is_let_go_of(board_on: Callable[..., Board]) -> None:
