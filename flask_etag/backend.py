@@ -56,7 +56,7 @@ class Terms:
     and is held before its view runs; and one that is only reported, which takes nothing before its view, and is
     not refused.
 
-    :param find: finds the target from within the view; ``None`` where there is none, or it cannot be looked for.
+    :param find: finds the target from within the view; ``None`` where there is none.
     :param etag_of: gives the value of its field ETag; ``None`` where it has none.
     :param takes_any_state: whether the request replaces whatever is there: ``If-Match: *``.
     :param is_reported: whether it names none and is let pass all the same, to replace whatever is there.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Protocol
 
 from flask import Response
@@ -295,11 +297,16 @@ class Target:
             self._etag_under_lock = None if target is None else self._etag_of(target)
 
     def _find(self) -> Any:
-        """Load the target from within the view, if that can be done; ``None`` where there is none."""
-        if self._resource.is_async and _is_in_event_loop():
-            return None
+        """Load the target from within the view; ``None`` where there is none.
+
+        No event loop can wait for another one in its own thread: an asynchronous view waits for its loader in a
+        thread that has none.
+        """
+        load = partial(self._resource.load, self._exchange.url_arguments)
         with suppress(HTTPException):
-            return self._resource.load(self._exchange.url_arguments)
+            if self._resource.is_async and _is_in_event_loop():
+                return _in_a_thread(load)
+            return load()
 
     def tell_of_what_is_hidden(self) -> None:
         """Tell the log of a creation that has met a row which the loader does not find, even now."""
@@ -349,6 +356,13 @@ def _is_collection(target: Any) -> bool:
         and isinstance(target, Sized)
         and not isinstance(target, Mapping | str | bytes)
     )
+
+
+def _in_a_thread(load: Callable[[], Any]) -> Any:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as below
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(copy_context().run, load).result()
 
 
 def _is_in_event_loop() -> bool:
