@@ -155,6 +155,39 @@ def test_2_6_an_async_view_that_creates_what_counts_by_hand(world: World, has_ri
     assert (answer.headers["ETag"] == etag) is not has_rival
 
 
+@pytest.mark.parametrize("has_rival", [False, True])
+def test_2_6_what_a_loader_finds_only_once_it_is_committed_has_no_tag_of_another_s(
+    world: World, has_rival: bool
+) -> None:
+    """Its tag is taken after the commit, and of what the request has left alone: others may have been there."""
+    published: set[str] = set()
+
+    @resource(etag=version_column("revision"))
+    def find_published(name: str) -> Paper | None:
+        return world.db.session.get(Paper, name) if name in published else None
+
+    @world.app.put("/published/<name>")
+    @require_if_match(find_published, create=True)
+    def publish(paper: Paper | None, name: str) -> tuple[str, int]:
+        world.db.session.add(Paper(name=name, body="mine", price=5))
+        world.db.session.commit()
+        published.add(name)
+        if has_rival:
+            in_thread(write)
+        return "", 201
+
+    def write() -> None:
+        with Session(world.engine) as session:
+            paper = session.get_one(Paper, "new")
+            paper.body, paper.revision = "theirs", 2
+            session.commit()
+
+    answer = world.put("", "/published/new", if_none_match="*")
+    with world.app.app_context():
+        etag = str(world.find_revision.etag_of(world.db.session.get_one(Paper, "new")))
+    assert (answer.status_code, answer.headers.get("ETag")) == (201, None if has_rival else etag)
+
+
 @pytest.mark.parametrize("failures", [1, 9])
 def test_2_5_what_is_refused_while_it_is_judged_again_is_no_server_error(world: World, failures: int) -> None:
     """A loader reads something that another request deletes under its eyes, once or every time."""
