@@ -286,9 +286,7 @@ class Creation:
     def find(self) -> object | None:
         """Return what the URL names by now; ``None`` where that cannot be asked, which is noted."""
         with databases.as_far_as_it_can_be_asked():
-            found = self.ask()
-            self.is_unheard = False
-            return found
+            return self.ask()
         self.is_unheard = True
         return None
 
@@ -305,6 +303,7 @@ class Creation:
             found = self.terms.find()
             state = state_in_session(found)
             self._is_loaded_by_view = state is not None and state.key in known
+            self.is_unheard = False
             self._unjudged.clear()
             for each in self._executed:
                 each.is_judged = True

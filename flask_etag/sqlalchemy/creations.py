@@ -111,7 +111,7 @@ class Creations:
         claims = []
         for creation in list(self.unmade):
             creation.refuse_what_cannot_hold(connection, "What is made")
-            by_loader = creation.session is not None and self._begun.get(creation.session) is connection
+            by_loader = self._is_of_loader(connection, creation)
             depth = self._transactions[connection].depth
             met = creation.executing(connection, depth, statement, tables, parameters, by_loader=by_loader)
             self.claim(creation, met)
@@ -145,8 +145,7 @@ class Creations:
                     self._look_from_elsewhere(creation, connection, statement, tables)
             self.look(None)
             for creation in self.unmade:
-                by_loader = creation.session is not None and self._begun.get(creation.session) is connection
-                creation.refuse_to_commit_unheard(connection, is_own=by_loader)
+                creation.refuse_to_commit_unheard(connection, is_own=self._is_of_loader(connection, creation))
 
     def release(self, connection: Connection, depth: int) -> None:
         """Let what was done inside a savepoint be done in what that is in."""
@@ -277,6 +276,9 @@ class Creations:
         if creation.is_unheard:
             creation.refuse_unheard()
         self.claim(creation, target)
+
+    def _is_of_loader(self, connection: Connection, creation: Creation) -> bool:
+        return creation.session is not None and self._begun.get(creation.session) is connection
 
     def _may_have_sent(self, session: Session | None) -> bool:
         """Tell whether a session may have sent something in its transaction: not, if it was seen to begin it."""

@@ -125,6 +125,18 @@ def test_2_3_an_async_view_that_creates_what_an_async_loader_finds(world: World)
     assert world.put("", "/later/7", if_none_match="*").status_code == 412
 
 
+def revise(world: World) -> None:
+    with Session(world.engine) as session:
+        paper = session.get_one(Paper, "new")
+        paper.body, paper.revision = "theirs", 2
+        session.commit()
+
+
+def etag_of_new(world: World) -> str:
+    with world.app.app_context():
+        return str(world.find_revision.etag_of(world.db.session.get_one(Paper, "new")))
+
+
 @pytest.mark.parametrize("has_rival", [False, True])
 def test_2_6_an_async_view_that_creates_what_counts_by_hand(world: World, has_rival: bool) -> None:
     """Its loader is asked before the commit, in a thread of its own: the tag is of what it has left."""
@@ -139,18 +151,11 @@ def test_2_6_an_async_view_that_creates_what_counts_by_hand(world: World, has_ri
         world.db.session.add(Paper(name=name, body="mine", price=5))
         world.db.session.commit()
         if has_rival:
-            in_thread(write)
+            in_thread(lambda: revise(world))
         return "", 201
 
-    def write() -> None:
-        with Session(world.engine) as session:
-            paper = session.get_one(Paper, "new")
-            paper.body, paper.revision = "theirs", 2
-            session.commit()
-
     answer = world.put("", "/later/new", if_none_match="*")
-    with world.app.app_context():
-        etag = str(world.find_revision.etag_of(world.db.session.get_one(Paper, "new")))
+    etag = etag_of_new(world)
     assert (answer.status_code, "ETag" in answer.headers) == (201, True)
     assert (answer.headers["ETag"] == etag) is not has_rival
 
@@ -173,18 +178,11 @@ def test_2_6_what_a_loader_finds_only_once_it_is_committed_has_no_tag_of_another
         world.db.session.commit()
         published.add(name)
         if has_rival:
-            in_thread(write)
+            in_thread(lambda: revise(world))
         return "", 201
 
-    def write() -> None:
-        with Session(world.engine) as session:
-            paper = session.get_one(Paper, "new")
-            paper.body, paper.revision = "theirs", 2
-            session.commit()
-
     answer = world.put("", "/published/new", if_none_match="*")
-    with world.app.app_context():
-        etag = str(world.find_revision.etag_of(world.db.session.get_one(Paper, "new")))
+    etag = etag_of_new(world)
     assert (answer.status_code, answer.headers.get("ETag")) == (201, None if has_rival else etag)
 
 
