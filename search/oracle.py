@@ -19,7 +19,8 @@ from search.trial import LAST, Trial
 BRINGS_NO_VERSION = {"text", "upsert", "cte", "returning", "raw"}
 QUIET = (
     *("rival", "flush", "commit", "rollback", "query", "try", "savepoint", "no_autoflush"),
-    *("expire", "again", "refresh", "second target", "second read", "listen after_flush read"),
+    *("expire", "again", "refresh", "second target", "second read"),
+    *(f"listen {moment} read" for moment in ("before_flush", "after_flush", "before_commit", "after_commit")),
 )
 LOCKED = (
     "database is locked",
@@ -272,7 +273,7 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
         return
     if _writes_in_the_loader(of.trial):
         return
-    if of.trial.form == "insist" and of.is_unanswered and "commit" in heads(of.trial.steps):
+    if of.trial.form == "insist" and of.is_unanswered and _commits(of.trial):
         return  # it has committed once, so that what it leaves after that is rolled back, as the page says
     if of.trial.form == "get" and "autocommit" in of.trial.database and outcome.swallowed:
         return  # what was sent before the error is there for good, and what was not is for the view to know
@@ -288,6 +289,8 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
             return  # the guard's page says so: a statement moves the version, so that what was kept is older
         if of.sent is not None and of.sent.status == outcome.status:
             return  # only the guard sends what the view has left unsent
+        if "expunge" in heads(of.trial.steps) and outcome.error is not None and outcome.error.is_of_another_object:
+            return  # what the view has let go of, and attaches again by a list, was loaded for the ETag meanwhile
         if outcome.status >= 500:
             yield Violation("5xx", _named(outcome))
         else:
@@ -305,6 +308,11 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
         yield Violation("other rows are not as they would be")
     elif outcome.last_content != control.last_content:
         yield Violation("the target is not as it would be")
+
+
+def _commits(trial: Trial) -> bool:
+    """Say whether the view commits anything, be it by a session or a connection of its own."""
+    return any(head == "commit" or head.startswith(("second ", "raw ")) for head in heads(trial.steps))
 
 
 def _makes_and_undoes(trial: Trial) -> bool:
@@ -427,6 +435,8 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
     is_alone = not (of.foreign and of.trial.is_enforced)
     if _would_fail_anyway(of) or _is_for_the_application(of) or (_is_stale_to_itself(of) and is_alone):
         return
+    if of.went_another_way and not (of.outcome.error is not None and of.outcome.error.is_ours):
+        return  # to a step that it does not come to alone, and that fails wherever it comes to it
     name = _named(of.outcome)
     if (
         of.outcome.error is not None

@@ -54,6 +54,11 @@ class Mishap:
         """Say whether what is loaded was read again under a lock, and is older: that is compared in memory too."""
         return self.name == "StaleDataError" and "database-loaded version id" in self.text
 
+    @property
+    def is_of_another_object(self) -> bool:
+        """Say whether an object was to be attached to a session that has another one of its row."""
+        return self.name == "InvalidRequestError" and self.text.startswith("Can't attach instance")
+
 
 @dataclass
 class RivalOutcome:

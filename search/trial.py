@@ -447,7 +447,8 @@ def mishap(error: BaseException) -> Mishap:
     if isinstance(error, DBAPIError):
         refusal = any(code in text for code in ("could not serialize", "1020,", "1213,", "deadlock detected"))
     advice = isinstance(error, RuntimeError) and ours and len(text) > 40
-    first = text.splitlines()[0][:200] if text else ""
+    told = [line for line in text.splitlines() if not line.startswith("(raised as a result of")]  # an autoflush
+    first = told[0][:200] if told else ""
     return Mishap(type(error).__name__, first, refusal, advice, ours, is_of_commit="[SQL:" not in text)
 
 

@@ -24,6 +24,7 @@ from flask_etag.sqlalchemy.models import (
     is_stored_as_sent,
     is_versioned,
     key_of,
+    leaving_unsent,
     names_of_columns,
     state_in_session,
     version_key,
@@ -300,7 +301,8 @@ class Creation:
         self._is_finding = True
         known = () if self.session is None else frozenset(self.session.identity_map.keys())
         try:
-            found = self.terms.find()
+            with nullcontext() if self.session is None else leaving_unsent(self.session):
+                found = self.terms.find()
             state = state_in_session(found)
             self._is_loaded_by_view = state is not None and state.key in known
             self.is_unheard = False

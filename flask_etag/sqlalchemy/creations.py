@@ -7,7 +7,7 @@ asked again: after each flush, before each statement of the view's own that may 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Compiled, Connection
@@ -211,8 +211,7 @@ class Creations:
             if is_by_another and not (creation.may_have_replaced and self._may_have_sent(session)):
                 continue  # an INSERT would have told; and the loader might wait for that other session
             has_begun = creation.session is None or creation.session.in_transaction()
-            with creation.session.no_autoflush if creation.session is not None else nullcontext():
-                target = creation.find()
+            target = creation.find()
             if target is None and is_by_another:
                 if self._let_see_anew(creation.session):
                     target = creation.find()

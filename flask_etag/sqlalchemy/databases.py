@@ -521,11 +521,17 @@ def follows_another(error: BaseException) -> bool:
 
 @contextmanager
 def as_far_as_it_can_be_asked() -> Iterator[None]:
-    """Let a loader that is asked again find nothing, where its session can load nothing: as while it commits."""
+    """Let a loader that is asked again find nothing, where its session can load nothing: as while it commits.
+
+    Nor where it answers from a cache, by merge(), and what it has there is older than what the request has left.
+    """
     try:
         yield
     except InvalidRequestError:
         pass
+    except StaleDataError as error:
+        if not is_of_merge(error):
+            raise
     except DBAPIError as error:
         if not follows_another(error):  # otherwise nothing can be committed, either
             raise

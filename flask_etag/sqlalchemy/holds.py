@@ -34,6 +34,7 @@ from flask_etag.sqlalchemy.models import (
     is_stored_as_sent,
     is_versioned,
     key_of,
+    leaving_unsent,
     let_loaded_version_be,
     loaded_names,
     loaded_version_of,
@@ -121,10 +122,12 @@ class RowClaim(Claim):
     company: Writer | None = None
     """What has written, or may have, another row of the same table, which the URL may name by now."""
 
+    is_tag_known = True
+    """Whether the URL still names the row, and the answer cannot show what another has overwritten."""
+
     _checked: Connection | None = None  # the last connection that was found to hold statements together
     _latest: object = ABSENT  # the last version that the row is known to have had
     _is_ours_alone = True  # whether nobody else can have written the row when it is read back
-    _is_tag_known = True  # whether the URL still names it, and the answer cannot show what another has overwritten
     _flush_moves_none = False  # whether what is flushed is of another class, which has no version
     _is_to_be_held = False  # whether a flush has to hold the row, should it write it after all
     _is_replaced = False  # whether the last flush has put another object into the place of one that it deletes
@@ -164,11 +167,20 @@ class RowClaim(Claim):
         else:  # as it is stored: a hook of the application's may have set the next, and not sent it yet
             fingerprint = state.committed_state.get(version_key(state.mapper)) or version_of(state)
         self.is_judged = True
-        self.rebase(Known(fingerprint, etag))
+        self.rebase(Known(fingerprint, None if self._is_tag_of_unsent(state) else etag))
+
+    def _is_tag_of_unsent(self, state: InstanceState[Any]) -> bool:
+        """Tell whether the tag is of what a hook of the application's has changed, and no row has yet."""
+        if not state.modified:
+            return False
+        name = self.terms.column
+        if name is None and self.is_versioned and not self.terms.depends_on_more:
+            name = version_key(state.mapper)
+        return changes_what_counts(state) if name is None else name in state.committed_state
 
     def note_another(self) -> None:
         """Note that another may have written the row since it was loaded; the answer may show it as it was."""
-        self._is_tag_known = False
+        self.is_tag_known = False
 
     def leave_unread(self) -> None:
         """Take whatever the row has for expected, and do not look at it before something is written."""
@@ -188,7 +200,7 @@ class RowClaim(Claim):
     @property
     def etag(self) -> str | None:
         """The tag of what the request has left of the row; ``None`` where it has none, or none is known."""
-        return self.expected.etag if self._is_tag_known else None
+        return self.expected.etag if self.is_tag_known else None
 
     @property
     def columns(self) -> dict[str, Any] | None:
@@ -255,7 +267,7 @@ class RowClaim(Claim):
         if company is None or self.terms.is_reported or (is_done and company == "statement"):
             return  # a statement that has written the row may have written no other
         found = None
-        with databases.as_far_as_it_can_be_asked(), self.session.no_autoflush:
+        with databases.as_far_as_it_can_be_asked(), leaving_unsent(self.loaded_by):
             found = self.terms.find()
         state = state_in_session(found)
         if state is None or self.row.is_named_by(state.mapper, key_of(state)):
@@ -349,6 +361,7 @@ class RowClaim(Claim):
         """Give up what is known of the row; what was done for good stays so."""
         self.has_committed = self.is_done_in_part
         super().lose_sight()
+        self.note_another()
 
     def commit_failed(self, connection: object) -> bool:
         """Go back to the base of before a COMMIT that has failed; tell whether that was to change the row."""
@@ -695,7 +708,7 @@ class RowClaim(Claim):
     def _read_back_object(self, state: InstanceState[Any]) -> Known:
         if key_of(state) != self.row.key or state.mapper is not self.row.mapper:
             self._row_of_base = self._row_of_base or self.row
-            self.row, self._is_tag_known = Row(state.mapper, key_of(state), state.identity_token), False
+            self.row, self.is_tag_known = Row(state.mapper, key_of(state), state.identity_token), False
         known = self._version_stored(state) if self.is_versioned else self._columns_stored(state)
         if known is self.base or known.fingerprint is ABSENT:
             return known
@@ -706,14 +719,18 @@ class RowClaim(Claim):
             expire_relationships(self.session, self.target)
         etag = self.terms.etag_of(self.target)
         has_moved = self._has_moved(known.fingerprint, etag)
-        if has_moved and self._is_tag_known and self._is_ours_alone and not self._may_show_old_parts():
+        if has_moved and self.is_tag_known and self._is_ours_alone and not self._may_show_old_parts():
             known.etag = etag
         return known
 
     def _may_show_old_parts(self) -> bool:
-        """Tell whether what is hashed beside the row may be of an older snapshot than the row, which is held."""
-        may_be_older = self.is_versioned and (self.terms.is_reported or self.has_committed)
-        if not (may_be_older and self.terms.depends_on_more):
+        """Tell whether what is hashed beside the row may be of an older snapshot than the row, which is held.
+
+        The row of a model of several tables is not held where it is only reported: what one of them has is beside.
+        """
+        may_be_older = self.terms.is_reported or (self.is_versioned and self.has_committed)
+        has_more = self.terms.depends_on_more if self.is_versioned else len(self.row.tables) > 1
+        if not (may_be_older and has_more):
             return False
         connection: Any = self.connection
         return not databases.sees_what_is_committed(connection)

@@ -459,7 +459,7 @@ class SessionUnit:
                 if has_ended:
                     claim.roll_back(connection)
             if has_ended:
-                self._creations.roll_back(connection, 0)
+                self._creations.undo(connection)
 
     def after_flush(self, session: Session, _: object) -> None:
         """Note that a flush has written what it was going to."""
@@ -559,7 +559,7 @@ class SessionUnit:
         """Note that the version of a row was moved from the one that is expected, or that it is another.
 
         :param target: the object of the row in the session that has moved it, if it is there.
-        :raises StaleDataError: if it is another.
+        :raises StaleDataError: if it is another, and the claim is not only reported.
         """
         self._executing.pop(connection, None)
         if target is not None:
@@ -567,6 +567,9 @@ class SessionUnit:
         if not is_moved:
             if claim.is_pending and claim.connection is connection:
                 return  # the request itself has deleted it
+            if claim.terms.is_reported:  # another has, and nobody is refused
+                claim.lose_sight()
+                return
             claim.is_overtaken = True
             claim.refuse()
         claim.refusal = None
@@ -925,8 +928,10 @@ class ReadUnit(SessionUnit):
         if not self._claims:
             return None  # the view has let go of it, and has written something
         self._read_back_all()
-        changed = [claim for claim in self._claims if claim.has_committed or claim.is_pending]
-        return changed[0].etag if changed else etag
+        for claim in self._claims:
+            if claim.has_committed or claim.is_pending or not claim.is_tag_known:
+                return claim.etag
+        return etag
 
     def _claim_awaited(self) -> None:
         if self._awaited is not None:

@@ -13,14 +13,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import require_if_match
-from tests.world.board import Board, Checked, Player
+from tests.world.board import Board, Checked, Player, row_of
 from tests.world.models import Memo
 from tests.world.racing import in_thread
 from tests.world.upserts import upsert
-
-
-def row_of(board: Board, number: int) -> dict[str, Any]:
-    return {"id": number, "text": "mine", **({"version": "by hand"} if board.model is Checked else {})}
 
 
 def by_a_connection(board: Board) -> None:

@@ -142,3 +142,7 @@ class Board:
     def send(self, method: str, path: str, fields: dict[str, str]) -> TestResponse:
         headers = {name.replace("_", "-"): value for name, value in fields.items()}
         return self.app.test_client().open(path, method=method, headers=headers)
+
+
+def row_of(board: Board, number: int) -> dict[str, Any]:
+    return {"id": number, "text": "mine", **({"version": "by hand"} if board.model is Checked else {})}
