@@ -9,7 +9,7 @@ from __future__ import annotations
 from search.models import COVERS_MANY
 from search.trial import Trial
 
-WAL, BEGINS = "sqlite, wal", "sqlite, wal, real begins"
+WAL, BEGINS, MEMORY = "sqlite, wal", "sqlite, wal, real begins", "sqlite, memory"
 PG, MARIADB = "postgresql, read committed", "mariadb, repeatable read"
 
 KNOWN: dict[str, Trial] = {
@@ -24,7 +24,7 @@ KNOWN: dict[str, Trial] = {
         "sqlite, real begins", steps=[{"try SQLAlchemyError": ["second write"]}, "text delete"]
     ),
     "creation after which a try fails, and that a hook commits": Trial(
-        "sqlite, memory",
+        MEMORY,
         "hashed",
         form="create",
         steps=["bulk insert", {"try SQLAlchemyError": ["core insert"]}],
@@ -79,7 +79,7 @@ KNOWN: dict[str, Trial] = {
         steps=["upsert update", {"try SQLAlchemyError rollback": ["die"]}, "rival plain", "commit"],
     ),
     "creation whose view has loaded what it has made, before a statement changes that": Trial(
-        "sqlite, memory",
+        MEMORY,
         "hashed",
         form="create",
         steps=["upsert update", "merge", "upsert update", "rival put", "merge", "commit"],
@@ -251,9 +251,7 @@ KNOWN: dict[str, Trial] = {
     "lines of what a listener stamps": Trial(
         WAL, "lines", steps=["listen before_update stamp", "part add", "commit"]
     ),
-    "sent and not committed, with a 4xx": Trial(
-        "sqlite, memory", steps=["bulk update"], ending="abort 409", later=True
-    ),
+    "sent and not committed, with a 4xx": Trial(MEMORY, steps=["bulk update"], ending="abort 409", later=True),
     "version of the view's own, only reported": Trial(
         WAL, "programmatic", form="reading", steps=["set text", "commit"]
     ),
@@ -347,7 +345,7 @@ KNOWN: dict[str, Trial] = {
         "postgresql, autocommit", form="get", steps=["text delete", "set text", "commit"]
     ),
     "version that merge() has set, and nobody has sent": Trial(
-        "sqlite, memory", "lines", steps=["part delete", "merge kept"], ending="abort 404"
+        MEMORY, "lines", steps=["part delete", "merge kept"], ending="abort 404"
     ),
     "made by a second session, and locked after that": Trial(
         BEGINS, "hashed", form="create", steps=["second add", {"try SQLAlchemyError": ["merge", "merge"]}]
@@ -400,10 +398,10 @@ KNOWN: dict[str, Trial] = {
         BEGINS, steps=["listen before_delete log", "commit", "delete"]
     ),
     "deleted by a statement, and a change of it whose error is swallowed": Trial(
-        "sqlite, memory", "hashed", steps=["core delete", "set text", {"try SQLAlchemyError": ["upsert update"]}]
+        MEMORY, "hashed", steps=["core delete", "set text", {"try SQLAlchemyError": ["upsert update"]}]
     ),
     "key set after a statement, and an error that comes later than without a guard": Trial(
-        "sqlite, memory",
+        MEMORY,
         "programmatic",
         steps=[
             "core connection",
@@ -459,6 +457,47 @@ KNOWN: dict[str, Trial] = {
             "second merge",
             "commit",
         ],
+    ),
+    "what is unsent, and a loader that reads its row anew": Trial(
+        MARIADB, steps=["other sibling", "query", "set text"], loader="populating", ending="return 400", later=True
+    ),
+    "what is unsent, and a loader that expires its row": Trial(
+        MEMORY, "hashed", steps=["other sibling", "merge old"], loader="expired", ending="return 400", later=True
+    ),
+    "what is unsent, and a loader that answers from a cache": Trial(
+        MEMORY, "hashed", steps=["returning", "set text"], loader="cached", ending="return 400", later=True
+    ),
+    "cache that is older than what the view has left": Trial(
+        MEMORY, steps=[{"try SQLAlchemyError": ["other sibling", "merge", "commit"]}, "commit"], loader="cached"
+    ),
+    "read that deletes twice": Trial(MARIADB, "hashed", form="get", steps=["bulk delete", "delete", "commit"]),
+    "read that deletes, and replaces in a savepoint": Trial(
+        MEMORY,
+        form="get",
+        steps=["bulk delete", {"try SQLAlchemyError": [{"savepoint commit": ["delete add"]}]}, "commit"],
+    ),
+    "creation that a deadlock has undone": Trial(
+        "mariadb, serializable", form="create", steps=["merge", {"try SQLAlchemyError": ["die"]}, "commit"]
+    ),
+    "unsent state that is let go of": Trial(BEGINS, "hashed", form="star", steps=["expunge"], early="unsent"),
+    "report of one table of two": Trial(
+        "postgresql, repeatable read",
+        "joined by content",
+        form="unprotected",
+        steps=["rival put", "bulk update", "commit"],
+    ),
+    "report of a part whose whole is gone": Trial(
+        "mariadb, repeatable read, snapshot isolation",
+        "lines",
+        form="reading",
+        steps=["part remove", "rival delete"],
+        loader="cached",
+    ),
+    "creation that a savepoint takes back, and leaves in the session": Trial(
+        PG, form="create", steps=[{"savepoint rollback": ["upsert nothing", "raw other", "again"]}]
+    ),
+    "report of what was merged with its own xmin": Trial(
+        PG, "xmin", form="reading", steps=["merge old", "rival put"]
     ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),

@@ -435,8 +435,6 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
     is_alone = not (of.foreign and of.trial.is_enforced)
     if _would_fail_anyway(of) or _is_for_the_application(of) or (_is_stale_to_itself(of) and is_alone):
         return
-    if of.went_another_way and not (of.outcome.error is not None and of.outcome.error.is_ours):
-        return  # to a step that it does not come to alone, and that fails wherever it comes to it
     name = _named(of.outcome)
     if (
         of.outcome.error is not None

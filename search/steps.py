@@ -204,7 +204,7 @@ def set_(run: Run, what: str) -> None:
         run.found.num = run.found.num
         return
     if what == "version":  # by hand, to the one that it had at first
-        if run.kind.version and run.first_version is not None:
+        if run.kind.version not in (None, "xmin") and run.first_version is not None:  # no application can set xmin
             setattr(run.found, run.kind.version, run.first_version)
         return
     if what == "key":

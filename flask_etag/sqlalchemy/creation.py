@@ -403,6 +403,8 @@ class Creation:
         claim = RowClaim(self.terms, target, session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
+            if not _is_stored(connection, claim.row):
+                return None  # what a savepoint that was rolled back has left in the session
             if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
                 log.once(
                     "refused, since it changed what its loader did not find before, and finds now. If nobody else "
@@ -478,6 +480,13 @@ class Creation:
         seen = [each for each in self._executed_on(row) if each.is_committed or each.connection is connection]
         inserts = [each for each in seen if each.may_have_made(row)]
         return bool(inserts) and not any(each.has_replaced(connection, row) for each in inserts)
+
+
+def _is_stored(connection: Connection, row: Row) -> bool:
+    """Tell whether a row is there, as far as that can be asked."""
+    with databases.as_far_as_it_can_be_asked():
+        return databases.read(connection, row, ()) is not None
+    return True
 
 
 def _names(state: InstanceState[Any], row: Row) -> bool:

@@ -296,7 +296,7 @@ def loaded_version_of(state: InstanceState[Any]) -> object:
 def let_loaded_version_be(state: InstanceState[Any], version: object) -> None:
     """Let SQLAlchemy name a version in its WHERE, and keep the one that the view has set for the next."""
     key = version_key(state.mapper)
-    if key in state.committed_state:
+    if state.committed_state.get(key, _NOT_CHANGED) not in (_NOT_CHANGED, state.dict.get(key)):
         state.committed_state[key] = version
     else:
         set_committed_value(state.obj(), key, version)

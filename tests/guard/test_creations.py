@@ -183,6 +183,23 @@ def test_2_3_a_session_that_only_reads_asks_for_nothing(board: Board) -> None:
     assert answer.headers["ETag"] == board.get(2).headers["ETag"]
 
 
+def test_2_3_what_a_savepoint_leaves_in_the_session_when_it_is_rolled_back_is_nobody_s(board: Board) -> None:
+    """SQLAlchemy goes on giving an object that was loaded in it, whose row is gone."""
+
+    def view(found: Any) -> None:
+        savepoint = board.db.session.begin_nested()
+        board.db.session.execute(insert(board.model).values(row_of(board, 2)))
+        kept.append(board.db.session.get_one(board.model, 2))
+        savepoint.rollback()
+        board.db.session.execute(update(Player).values(name="mine"))
+        board.db.session.commit()
+
+    kept: list[Any] = []
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).status_code) == (200, 404)
+    assert "ETag" not in answer.headers
+
+
 def test_2_3_another_row_that_a_statement_makes_is_not_taken_for_it(board: Board) -> None:
     """Of one table, and by one INSERT: what this names is another row."""
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from flask import request
-from sqlalchemy import DateTime, String, TypeDecorator, Uuid, event, select, text, update
+from sqlalchemy import DateTime, ForeignKey, String, TypeDecorator, Uuid, delete, event, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import content_hash, etag_resource, require_if_match, resource
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Base, Memo
+from tests.world.racing import in_thread
 
 Write = Callable[[Any, Any], object]
 
@@ -436,6 +439,116 @@ def test_p3_a_read_whose_view_lets_go_of_what_it_was_handed_and_writes_has_no_ta
     answer = counting(let_go_and_count)
     assert (answer.status_code, answer.text) == (200, "first")
     assert "ETag" not in answer.headers
+
+
+def delete_twice(session: Any, found: Any) -> None:
+    session.delete(found)
+
+
+def delete_and_replace(session: Any, found: Any) -> None:
+    """SQLAlchemy makes an UPDATE of both, which finds nothing; of a model without a version it minds that too."""
+    session.delete(found)
+    version = {"revision": 1} if isinstance(found, Counted) else {}
+    session.add(type(found)(id=1, text="again", **version))
+
+
+@pytest.mark.filterwarnings("ignore:DELETE statement on table")
+@pytest.mark.parametrize("write", [delete_twice, delete_and_replace])
+def test_p3_a_read_whose_view_deletes_what_it_was_handed_has_no_tag_of_it(
+    any_board: Board, counting: Callable[..., Any], write: Write
+) -> None:
+    """The second time nothing is found, as where another has deleted it."""
+
+    def delete_and_write(session: Any, model: Any) -> None:
+        found = session.get_one(model, 1)
+        session.execute(delete(model), execution_options={"synchronize_session": False})
+        with suppress(StaleDataError), session.begin_nested():
+            write(session, found)
+
+    answer = counting(delete_and_write)
+    assert (answer.status_code, any_board.get().status_code) == (200, 404)
+    assert "ETag" not in answer.headers
+
+
+@pytest.mark.parametrize("model", [Counted, Memo])
+@pytest.mark.parametrize("lets_go", [True, False])
+def test_p3_what_a_hook_has_set_and_the_view_lets_go_of_has_no_tag(
+    world_url: str, model: Any, lets_go: bool
+) -> None:
+    """No row has ever had that state; where it is sent, it has its own."""
+    board = Board(world_url, model)
+
+    @board.app.before_request
+    def edit() -> None:
+        if request.path.startswith("/mine"):
+            board.db.session.get_one(model, 1).text = "by a hook"
+
+    def view(found: Any) -> None:
+        if lets_go:
+            board.db.session.expunge(found)
+        board.db.session.commit()
+
+    answer = board.save(view, If_Match="*")
+    assert answer.status_code == 200
+    if lets_go and model is Memo:
+        assert "ETag" not in answer.headers
+    else:
+        assert answer.headers["ETag"] == board.get().headers["ETag"]
+    board.close()
+
+
+class Parcel(Base):
+    """Without a version; its columns are in two tables."""
+
+    __tablename__ = "parcel"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(80))
+    kind: Mapped[str] = mapped_column(String(10), default="parcel")
+    __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "parcel"}  # noqa: RUF012
+
+
+class Crate(Parcel):
+    __tablename__ = "crate"
+
+    id: Mapped[int] = mapped_column(ForeignKey("parcel.id"), primary_key=True)
+    size: Mapped[int] = mapped_column(default=0)
+    __mapper_args__ = {"polymorphic_identity": "crate"}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("has_rival", [True, False])
+def test_p3_what_is_only_reported_has_no_tag_of_one_table_s_past(
+    board_on: Callable[..., Board], kind: str, has_rival: bool
+) -> None:
+    """A snapshot shows what the view has written to one of them, and the other as it was before the rival."""
+    level = "SERIALIZABLE" if kind == "sqlite" else "REPEATABLE READ"
+    board = board_on(kind, Crate, isolation_level=level)
+
+    def find(number: int) -> Crate | None:
+        return board.db.session.get(Crate, number)
+
+    board.find = resource(etag=content_hash(lambda crate: [crate.text, crate.size]))(find)
+    board.app.view_functions["read"] = etag_resource(board.find)(lambda each: each.text)
+
+    table: Any = Crate.__table__
+
+    def put_in_a_rival_s_text() -> None:
+        with Session(board.engine) as rival:
+            rival.execute(update(Parcel).values(text="theirs"))
+            rival.commit()
+
+    def view(found: Any) -> str:
+        if has_rival:
+            in_thread(put_in_a_rival_s_text)
+        board.db.session.execute(update(table).values(size=7))
+        board.db.session.commit()
+        return "mine"
+
+    board.app.add_url_rule("/mine/<int:number>", "mine", etag_resource(board.find)(view), methods=["PUT"])
+    answer = board.send("PUT", "/mine/1", {})
+    assert (answer.status_code, board.get().text) == (200, "theirs" if has_rival else "first")
+    assert answer.headers.get("ETag") in (None, now(board))
 
 
 class Draft(Base):

@@ -108,7 +108,7 @@ def test_2_11_a_list_that_is_changed_stays_so(orders: Orders, load: Any) -> None
             session.expire_all()
         return session.get(Order, order_id, populate_existing=True)
 
-    def view(order: Order, order_id: int) -> tuple[str, int]:
+    def view(order: Order) -> tuple[str, int]:
         session.execute(insert(Order).values(id=3, name="another", version="v"))
         del order.lines[0]
         order.lines.append(Line(id=9, text="mine"))

@@ -19,8 +19,8 @@ def dump(order: Order) -> dict[str, Any]:
 class Orders(World):
     """Order 1 with the lines 1 and 2, and order 2 with none."""
 
-    def __init__(self, url: str, **engine_options: Any) -> None:
-        super().__init__(url, **engine_options)
+    def __init__(self, url: str, config: dict[str, Any] | None = None, **engine_options: Any) -> None:
+        super().__init__(url, config=config, **engine_options)
         db = self.db
 
         @resource
