@@ -499,6 +499,21 @@ KNOWN: dict[str, Trial] = {
     "report of what was merged with its own xmin": Trial(
         PG, "xmin", form="reading", steps=["merge old", "rival put"]
     ),
+    "loader whose transaction is aborted, and a session that made what it replaces": Trial(
+        PG,
+        "xmin with lines",
+        form="create",
+        steps=[
+            "add",
+            "second merge",
+            {"try SQLAlchemyError rollback": ["merge"]},
+            {"try SQLAlchemyError": ["core insert"]},
+            "second merge",
+            "second read",
+            "commit",
+        ],
+        loader="locking",
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

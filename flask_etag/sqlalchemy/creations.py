@@ -267,6 +267,8 @@ class Creations:
         if databases.sees_each_commit(own) or not creation.is_found_among(statement, tables):
             return
         if not self._let_see_anew(session):
+            if own in self._transactions and self._transactions[own].is_undone_by_commit:
+                creation.refuse_unheard()
             raise RuntimeError(_UNSEEN)
         self._find_and_claim(creation)
 

@@ -551,14 +551,24 @@ def sees_what_is_committed(connection: Connection) -> bool:
 
     On SQLite nobody else can have written since.
     """
-    return connection.dialect.name == "sqlite" or connection.get_isolation_level() == "READ COMMITTED"
+    return connection.dialect.name == "sqlite" or _is_read_committed(connection)
 
 
 def sees_each_commit(connection: Connection) -> bool:
     """Tell whether each statement of a transaction sees what others have committed by then."""
     if connection.dialect.name == "sqlite":
         return not _has_begun(connection)
-    return connection.get_isolation_level() == "READ COMMITTED"
+    return _is_read_committed(connection)
+
+
+def _is_read_committed(connection: Connection) -> bool:
+    """Tell whether a transaction is at READ COMMITTED; one that PostgreSQL has aborted sees nothing any more."""
+    try:
+        return connection.get_isolation_level() == "READ COMMITTED"
+    except DBAPIError as error:
+        if not follows_another(error):
+            raise
+        return False
 
 
 @contextmanager

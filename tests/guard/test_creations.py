@@ -128,6 +128,34 @@ def test_2_3_nothing_is_overwritten_where_a_loader_s_session_was_ended_inside_it
     assert "leave the block first" in told[0]
 
 
+@pytest.mark.parametrize("write", [by_a_connection, by_a_session, by_an_object])
+@pytest.mark.parametrize("has_written", [False, True])
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_2_3_nothing_is_overwritten_where_a_loader_s_transaction_is_aborted(
+    board_on: Callable[..., Board], model: Any, has_written: bool, write: Callable[[Board], None]
+) -> None:
+    """PostgreSQL answers nothing in it any more, not even at which isolation level it is."""
+    board = board_on("postgresql", model)
+    told: list[type[Exception]] = []
+
+    def view(found: Any) -> None:
+        if has_written:
+            board.db.session.add(Player(id=2))
+            board.db.session.flush()
+        board.meanwhile("PUT", If_None_Match="*")
+        with suppress(DBAPIError):
+            board.db.session.execute(text("SELECT 1 / 0"))
+        try:
+            write(board)
+        except Exception as error:
+            told.append(type(error))
+            raise
+
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+    assert told == [RuntimeError if has_written else StaleDataError]
+
+
 def test_2_3_a_snapshot_that_does_not_show_it_is_let_go_of(board_on: Callable[..., Board]) -> None:
     """MariaDB's session has read before another made the row, and sees for ever that there is none."""
     board = board_on("mariadb", Checked)
