@@ -403,8 +403,8 @@ class Creation:
         claim = RowClaim(self.terms, target, session)
         connection = claim.connection_of_session()
         if not self._has_made(connection, claim.row):
-            if not _is_stored(connection, claim.row):
-                return None  # what a savepoint that was rolled back has left in the session
+            if self._is_loaded_by_view and not _is_stored(connection, claim.row):
+                return None  # a savepoint that was rolled back has left it in the session
             if self._may_have_changed(claim.row):  # or it has only tried to make it, as it should
                 log.once(
                     "refused, since it changed what its loader did not find before, and finds now. If nobody else "
@@ -485,7 +485,7 @@ class Creation:
 def _is_stored(connection: Connection, row: Row) -> bool:
     """Tell whether a row is there, as far as that can be asked."""
     with databases.as_far_as_it_can_be_asked():
-        return databases.read(connection, row, ()) is not None
+        return databases.read_held(connection, row, ()) is not None
     return True
 
 
