@@ -546,6 +546,8 @@ def _is_left_to_the_view(of: Evidence) -> bool:
     kind = KINDS[of.trial.kind]
     if of.trial.kind in ("column", "uuid", "programmatic") and SET_BACK & set(heads(of.trial.steps)):
         return True  # it can be compared with what was committed last, and not with all that it ever was
+    if kind.by_hand and of.is_unanswered:
+        return True  # nothing is guarded after the answer, and nothing refused that does not move it
     is_set_back = kind.version != "version" and bool(SET_BACK & set(heads(of.trial.steps)))
     return not of.trial.is_enforced and (kind.by_hand or of.trial.kind == "column" or is_set_back)
 

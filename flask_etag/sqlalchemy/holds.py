@@ -167,12 +167,10 @@ class RowClaim(Claim):
         else:  # as it is stored: a hook of the application's may have set the next, and not sent it yet
             fingerprint = state.committed_state.get(version_key(state.mapper)) or version_of(state)
         self.is_judged = True
-        self.rebase(Known(fingerprint, None if self._is_tag_of_unsent(state) else etag))
+        self.rebase(Known(fingerprint, None if state.modified and self._is_tag_of_unsent(state) else etag))
 
     def _is_tag_of_unsent(self, state: InstanceState[Any]) -> bool:
         """Tell whether the tag is of what a hook of the application's has changed, and no row has yet."""
-        if not state.modified:
-            return False
         name = self.terms.column
         if name is None and self.is_versioned and not self.terms.depends_on_more:
             name = version_key(state.mapper)
