@@ -514,6 +514,9 @@ KNOWN: dict[str, Trial] = {
         ],
         loader="locking",
     ),
+    "read whose session is committed while another one writes": Trial(
+        "postgresql, serializable", form="get", steps=["listen after_commit log", "commit"]
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

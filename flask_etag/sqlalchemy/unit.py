@@ -136,7 +136,7 @@ class SessionUnit:
         if self._creations.every and self._creations.have_committed(claim.row):
             raise Refused("partial")  # it is judged again, and meets what it has committed itself
         begun = session.get_transaction()
-        if session not in self._begun and begun is not None:  # before the request
+        if session not in self._begun and begun is not None and begun.is_active:  # before the request
             self._begun[session] = databases.connection_begun(begun, claim.row.mapper, claim.row.shard)
         claim.is_judged = False
         self._claims.append(claim)

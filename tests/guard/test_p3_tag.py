@@ -441,6 +441,31 @@ def test_p3_a_read_whose_view_lets_go_of_what_it_was_handed_and_writes_has_no_ta
     assert "ETag" not in answer.headers
 
 
+@pytest.mark.parametrize("moment", ["before_commit", "after_commit", "after_rollback"])
+def test_p3_a_read_whose_listener_writes_by_another_session_keeps_its_tag(
+    any_board: Board, counting: Callable[..., Any], moment: str
+) -> None:
+    """As an audit trail does: while a session commits, it cannot be asked for its connection."""
+    board, before = any_board, now(any_board)
+    written: list[str] = []
+
+    @event.listens_for(board.db.session, moment)
+    def write(_: Any) -> None:
+        if moment not in written:
+            written.append(moment)
+            with Session(board.engine) as session:
+                session.add(Player(id=7, name="written"))
+                session.commit()
+
+    def end(session: Any, _: Any) -> None:
+        if moment == "after_rollback":
+            session.rollback()
+
+    answer = counting(end)
+    assert (answer.status_code, written) == (200, [moment])
+    assert answer.headers["ETag"] == before == now(board)
+
+
 def delete_twice(session: Any, found: Any) -> None:
     session.delete(found)
 
