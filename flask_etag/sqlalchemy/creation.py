@@ -24,11 +24,11 @@ from flask_etag.sqlalchemy.models import (
     is_stored_as_sent,
     is_versioned,
     key_of,
-    leaving_unsent,
     names_of_columns,
     state_in_session,
     version_key,
 )
+from flask_etag.sqlalchemy.unsent import leaving_unsent
 
 
 @dataclass(slots=True)

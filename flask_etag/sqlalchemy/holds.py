@@ -34,7 +34,6 @@ from flask_etag.sqlalchemy.models import (
     is_stored_as_sent,
     is_versioned,
     key_of,
-    leaving_unsent,
     let_loaded_version_be,
     loaded_names,
     loaded_version_of,
@@ -50,6 +49,7 @@ from flask_etag.sqlalchemy.models import (
     version_key,
     version_of,
 )
+from flask_etag.sqlalchemy.unsent import leaving_unsent
 from flask_etag.sqlalchemy.unversioned import changes_what_counts, leaves_version, names_unsent
 
 _NOT_JUDGED, _NOT_READ = Known(ABSENT), Known(UNREAD)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from contextvars import ContextVar
 from copy import deepcopy
 from datetime import date, datetime
@@ -40,8 +39,7 @@ from sqlalchemy.orm import (
     has_inherited_table,
     mapped_column,
 )
-from sqlalchemy.orm.attributes import flag_dirty, get_history, instance_dict, instance_state, set_committed_value
-from sqlalchemy.orm.collections import collection_adapter
+from sqlalchemy.orm.attributes import get_history, instance_dict, instance_state, set_committed_value
 from sqlalchemy.sql.visitors import iterate
 
 from flask_etag.sqlalchemy import statements
@@ -295,9 +293,9 @@ def loaded_version_of(state: InstanceState[Any]) -> object:
 
 def let_loaded_version_be(state: InstanceState[Any], version: object) -> None:
     """Let SQLAlchemy name a version in its WHERE, and keep the one that the view has set for the next."""
-    key = version_key(state.mapper)
-    if state.committed_state.get(key, _NOT_CHANGED) not in (_NOT_CHANGED, state.dict.get(key)):
-        state.committed_state[key] = version
+    key, committed = version_key(state.mapper), state.committed_state
+    if key in committed and committed[key] != state.dict.get(key):
+        committed[key] = version
     else:
         set_committed_value(state.obj(), key, version)
 
@@ -455,45 +453,6 @@ def columns_of(state: InstanceState[Any], besides: dict[str, Any] | None = None)
 
 
 _NOT_CHANGED = object()
-
-
-@contextmanager
-def leaving_unsent(session: Session) -> Iterator[None]:
-    """Let a loader that is asked again neither send what a session has unsent, nor lose it, by loading it anew.
-
-    Not where it ends the transaction, which has sent the changes, or dropped them.
-    """
-    dirty, transaction = session.dirty, session.get_transaction()
-    kept = [
-        (state, dict(state.dict), dict(state.committed_state), state.expired)
-        for state in map(instance_state, dirty)
-    ]
-    try:
-        with session.no_autoflush:
-            yield
-    finally:
-        if session.get_transaction() is transaction:
-            for state, values, committed, was_expired in kept:
-                if state.session is session and not _has_all(state, values, committed):
-                    _put_back(state, values, committed)
-                    state.expired = was_expired
-
-
-def _has_all(state: InstanceState[Any], values: dict[str, Any], committed: dict[str, Any]) -> bool:
-    """Tell whether an object has these values, and has them unsent as far as it had."""
-    has_values = all(state.dict.get(name, _NOT_CHANGED) is value for name, value in values.items())
-    return has_values and state.committed_state.keys() >= committed.keys()
-
-
-def _put_back(state: InstanceState[Any], values: dict[str, Any], committed: dict[str, Any]) -> None:
-    """Let an object have these values, and those unsent of which it is told what was loaded before."""
-    state.dict.update(values)
-    state.committed_state.update(committed)
-    state.expired_attributes.difference_update(values)
-    for name in state.mapper.relationships.keys() & values.keys():
-        if state.mapper.relationships[name].uselist:
-            collection_adapter(values[name]).invalidated = False
-    flag_dirty(state.obj())
 
 
 def read_parts_anew(state: InstanceState[Any]) -> None:

@@ -8,10 +8,21 @@ from typing import Any
 
 import pytest
 from flask import Response, after_this_request
-from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import JSON, ForeignKey, create_engine, insert, select
+from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    DynamicMapped,
+    Mapped,
+    Session,
+    WriteOnlyMapped,
+    declared_attr,
+    mapped_column,
+    relationship,
+)
 
 from flask_etag import require_if_match, resource
+from flask_etag.sqlalchemy.unsent import leaving_unsent
 from tests.world.board import Board, Checked, Player, row_of
 from tests.world.models import Line, Memo, Order
 from tests.world.orders import Orders
@@ -166,3 +177,81 @@ def test_2_11_a_cache_that_is_older_than_what_the_request_has_left_breaks_no_com
     assert board.save(view).status_code == 200
     with board.app.app_context():
         assert board.db.session.scalars(select(Checked.text).order_by(Checked.id)).all() == ["mine", "another"]
+
+
+class Apart(DeclarativeBase):
+    pass
+
+
+class Owner(Apart):
+    """With an attribute of each kind that can be changed."""
+
+    __tablename__ = "owner"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column()
+    notes: Mapped[dict[str, int]] = mapped_column(MutableDict.as_mutable(JSON))
+    later: Mapped[str] = mapped_column(deferred=True)
+    listed: Mapped[set[Listed]] = relationship(cascade="all, delete-orphan")
+    written: WriteOnlyMapped[Written] = relationship(cascade="all, delete-orphan", passive_deletes=True)
+    queried: DynamicMapped[Queried] = relationship(cascade="all, delete-orphan")
+    single: Mapped[Single | None] = relationship(cascade="all, delete-orphan")
+
+
+class Owned:
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+    @declared_attr
+    def owner_id(self) -> Mapped[int]:
+        return mapped_column(ForeignKey("owner.id"))
+
+
+class Listed(Owned, Apart):
+    __tablename__ = "listed_part"
+
+
+class Written(Owned, Apart):
+    __tablename__ = "written_part"
+
+
+class Queried(Owned, Apart):
+    __tablename__ = "queried_part"
+
+
+class Single(Owned, Apart):
+    __tablename__ = "single_part"
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda session, owner: session.expire_all(),  # noqa: ARG005
+        lambda session, owner: session.expire(owner),
+        lambda session, owner: session.refresh(owner),
+        lambda session, owner: session.get(Owner, owner.id, populate_existing=True),
+    ],
+    ids=["expire all", "expire", "refresh", "populate"],
+)
+def test_2_11_whatever_is_changed_stays_so(load: Callable[[Session, Owner], object]) -> None:
+    engine = create_engine("sqlite://")
+    Apart.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Owner(id=1, name="a", notes={"a": 1}, later="a", listed={Listed(id=1)}, single=Single(id=1)))
+        session.commit()
+        owner = session.get_one(Owner, 1)
+        owner.listed, owner.single = {Listed(id=2)}, None
+        owner.notes["b"], owner.later = 2, "b"
+        owner.written.add(Written(id=2))
+        owner.queried.append(Queried(id=2))
+
+        with leaving_unsent(session):
+            load(session, owner)
+            assert session.get(Owner, 1) is owner
+
+        owner.listed.add(Listed(id=3))
+        owner.notes["c"] = 3
+        session.commit()
+        assert (owner.notes, owner.later, owner.single) == ({"a": 1, "b": 2, "c": 3}, "b", None)
+        assert {each.id for each in owner.listed} == {2, 3}
+        assert [each.id for each in (*session.scalars(owner.written.select()), *owner.queried)] == [2, 2]
+    engine.dispose()
