@@ -517,9 +517,19 @@ KNOWN: dict[str, Trial] = {
     "read whose session is committed while another one writes": Trial(
         "postgresql, serializable", form="get", steps=["listen after_commit log", "commit"]
     ),
+    "report by a connection that commits by itself, in a savepoint, and a listener's own session": Trial(
+        "sqlite, autocommit", form="unprotected", steps=[{"savepoint commit": ["text", "listen after_commit log"]}]
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(
-        {"many to many": Trial(WAL, "tags", steps=["rival put part", "part set", "commit"])} if COVERS_MANY else {}
+        {
+            "many to many": Trial(WAL, "tags", steps=["rival put part", "part set", "commit"]),
+            "what a savepoint takes back of a version that a part has moved": Trial(
+                MEMORY, "tags", steps=["part remove", {"savepoint rollback": ["part add", "refresh"]}, "commit"]
+            ),
+        }
+        if COVERS_MANY
+        else {}
     ),
 }

@@ -295,6 +295,7 @@ def _bump(session: Session, mapper: Mapper[Any], identity: _Identity) -> None:
             _update(connection, mapper, where, None)
     if root is not None:
         session.expire(root, [version_key(mapper)])
+        session._register_altered([instance_state(root)])  # a savepoint that takes it back expires it once more
 
 
 def _update(

@@ -17,6 +17,7 @@ class Transaction:
     :ivar counts_from: the same, without what was written of columns that do not count.
     :ivar broken_at: the depth at which an error has left nothing to do but to roll back; ``None`` where none has.
     :ivar broken_by: that error.
+    :ivar is_committed_by_release: whether nothing was begun but its outermost savepoint, whose RELEASE commits.
     :ivar has_ended: whether the database has rolled back everything by it, which SQLAlchemy does not know: what is
         executed after it is in a transaction of its own.
     """
@@ -28,6 +29,7 @@ class Transaction:
     broken_at: int | None = None
     broken_by: BaseException | None = None
     has_ended = False
+    is_committed_by_release = False
 
     def __init__(self) -> None:
         self.flushes: list[Session] = []

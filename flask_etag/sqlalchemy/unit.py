@@ -492,6 +492,8 @@ class SessionUnit:
             claim.release(connection, depth)
         self._creations.release(connection, depth)
         transaction.release(depth)
+        if transaction.depth == 0 and transaction.is_committed_by_release:
+            self.commit(connection)
 
     def rollback(self, connection: Connection, *_: object) -> None:
         """Forget what was done in a transaction."""
@@ -589,6 +591,7 @@ class SessionUnit:
             for creation in self._creations.unmade:
                 if creation.session is not None and self._begun.get(creation.session) is connection:
                     creation.refuse_what_cannot_hold(connection, "What is made")
+            self._transactions[connection].is_committed_by_release = True
         else:
             databases.begin_before_savepoint(connection)
         self._transactions[connection].begin_savepoint(savepoint)

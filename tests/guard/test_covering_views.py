@@ -148,6 +148,52 @@ def test_a_touch_that_is_rolled_back_leaves_all_as_it_was(orders: Orders) -> Non
     assert orders.etags()[0] == etag
 
 
+def update_in_bulk(_: Order, session: Session) -> None:
+    session.execute(update(Order).where(Order.id == 1).values(name="in bulk"))
+
+
+@pytest.mark.parametrize("undone", [touch_it, add_line, write_order, update_in_bulk])
+@pytest.mark.parametrize("before", [write_line, write_order, touch_it])
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_2_6_what_a_savepoint_takes_back_is_not_in_the_tag(
+    orders: Orders, before: Step, undone: Step, is_followed: bool
+) -> None:
+    """The object has been shown the version that it had in there."""
+
+    def write(order: Order) -> str:
+        session = orders.db.session()
+        before(order, session)
+        savepoint = session.begin_nested()
+        undone(order, session)
+        session.refresh(order)
+        savepoint.rollback()
+        if is_followed:
+            order.name = "after it"
+        session.commit()
+        return ""
+
+    serve(orders, write)
+    etag = orders.etags()[0]
+    answer = orders.put("", "/written/1", if_match=etag)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == orders.etags()[0] != etag
+
+
+@pytest.mark.parametrize("undone", [touch_it, add_line])
+def test_3_4_what_a_savepoint_takes_back_is_not_what_a_script_writes_next_by(orders: Orders, undone: Step) -> None:
+    """Its UPDATE would name a version that the row has no more."""
+    with Session(orders.engine) as session:
+        order = session.get_one(Order, 1)
+        savepoint = session.begin_nested()
+        undone(order, session)
+        session.flush()
+        session.refresh(order)
+        savepoint.rollback()
+        order.name = "after it"
+        session.commit()
+        assert order.name == "after it"
+
+
 def add_invoice(deal: Deal) -> None:
     deal.invoice = Invoice(text="new")
 
