@@ -441,7 +441,7 @@ def test_p3_a_read_whose_view_lets_go_of_what_it_was_handed_and_writes_has_no_ta
     assert "ETag" not in answer.headers
 
 
-@pytest.mark.parametrize("moment", ["before_commit", "after_commit", "after_rollback"])
+@pytest.mark.parametrize("moment", ["after_commit", "after_rollback"])
 def test_p3_a_read_whose_listener_writes_by_another_session_keeps_its_tag(
     any_board: Board, counting: Callable[..., Any], moment: str
 ) -> None:
