@@ -521,7 +521,7 @@ def follows_another(error: BaseException) -> bool:
 
 @contextmanager
 def as_far_as_it_can_be_asked() -> Iterator[None]:
-    """Let a loader that is asked again find nothing, where its session can load nothing: as while it commits.
+    """Let what is asked find nothing, where its session can load nothing: as a loader's does while it commits.
 
     Nor where it answers from a cache, by merge(), and what it has there is older than what the request has left.
     """
@@ -563,12 +563,9 @@ def sees_each_commit(connection: Connection) -> bool:
 
 def _is_read_committed(connection: Connection) -> bool:
     """Tell whether a transaction is at READ COMMITTED; one that PostgreSQL has aborted sees nothing any more."""
-    try:
+    with as_far_as_it_can_be_asked():
         return connection.get_isolation_level() == "READ COMMITTED"
-    except DBAPIError as error:
-        if not follows_another(error):
-            raise
-        return False
+    return False
 
 
 @contextmanager

@@ -156,6 +156,24 @@ def test_2_3_nothing_is_overwritten_where_a_loader_s_transaction_is_aborted(
     assert told == [RuntimeError if has_written else StaleDataError]
 
 
+def test_2_3_what_the_view_has_loaded_of_another_s_is_met_in_an_aborted_transaction(
+    board_on: Callable[..., Board],
+) -> None:
+    """The loader finds it in the session, and whether it is there cannot be asked."""
+    board = board_on("postgresql", Checked)
+
+    def view(found: Any) -> None:
+        board.db.session.execute(update(Player).values(name="mine"))
+        board.meanwhile("PUT", If_None_Match="*")
+        kept.append(board.db.session.get_one(Checked, 2))
+        with suppress(DBAPIError):
+            board.db.session.execute(text("SELECT 1 / 0"))
+
+    kept: list[Checked] = []
+    answer = board.save(view, 2, create=True, If_None_Match="*")
+    assert (answer.status_code, board.get(2).text) == (412, "theirs")
+
+
 def test_2_3_a_snapshot_that_does_not_show_it_is_let_go_of(board_on: Callable[..., Board]) -> None:
     """MariaDB's session has read before another made the row, and sees for ever that there is none."""
     board = board_on("mariadb", Checked)
