@@ -291,7 +291,7 @@ class Target:
             self._claim.judged(etag)
 
     def reload_under_lock(self) -> None:
-        """Take the tag of what the view has left, under the resource's own lock; where it swaps, it gives that."""
+        """Take the tag of what the view has left, under the resource's own lock; one that swaps gives its own."""
         if self._resource.has_lock and not self._resource.swaps and owner_of(self.handed) is None:
             target = self._find()
             self._etag_under_lock = None if target is None else self._etag_of(target)

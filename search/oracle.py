@@ -178,7 +178,8 @@ def _counts_anew(of: Evidence) -> bool:
 @rule
 def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     """Promise 2: a refusal leaves nothing of the target behind, except where it says so."""
-    if of.outcome.changed_later or (of.trial.early == "unsent" and "autocommit" in of.trial.database):
+    is_by_hook = of.trial.early == "unsent" and len(of.outcome.changes_of(VIEW)) == 1
+    if of.outcome.changed_later or (is_by_hook and _sends_before_it_is_judged(of.trial)):
         return  # by a listener of a commit in after_request, when it was refused already; or by a hook, before it
     if _writes_in_the_loader(of.trial):
         return
@@ -187,6 +188,11 @@ def who_is_refused_leaves_nothing(of: Evidence) -> Iterator[Violation]:
     if of.outcome.is_refused and of.outcome.reason != "partial" and of.outcome.changes_of(VIEW):
         alone = "" if of.had_rivals else ", alone"
         yield Violation("refused, and the target was written", f"{of.outcome.status}{alone}")
+
+
+def _sends_before_it_is_judged(trial: Trial) -> bool:
+    """Say whether what a hook has changed is sent by the loader's SELECT: it is a part of what is judged then."""
+    return trial.loader not in ("get", "cached") or "autocommit" in trial.database
 
 
 def _writes_in_the_loader(trial: Trial) -> bool:

@@ -185,7 +185,7 @@ class _Covering:
         where = [column == value for column, value in zip(self.part.primary_key, part, strict=True)]
         connection = session.connection(bind_arguments={"mapper": self.part})
         named = select(*self.columns).select_from(self.part.persist_selectable).where(*where)
-        return tuple(connection.execute(named).first() or [None])
+        return tuple(connection.execute(named, execution_options={OWN: True}).first() or [None])
 
 
 _WITH_WHAT_IS_PENDING = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS

@@ -292,7 +292,7 @@ class Creation:
         return None
 
     def ask(self) -> object | None:
-        """Ask the loader; not for what it writes itself meanwhile, which is seen to when it has answered.
+        """Ask the loader; where it writes, and that leads here again, there is nothing until it has answered.
 
         :raises SQLAlchemyError: if it cannot be asked.
         """

@@ -208,7 +208,7 @@ class RowClaim(Claim):
 
     @property
     def is_held_before_view(self) -> bool:
-        """Whether to keep others from the row while the view runs: nothing in its WHERE would tell of them."""
+        """Whether to keep others from the row while the view runs: a WHERE would not tell of them, or may not."""
         return not self.terms.is_reported and (self.terms.takes_any_state or not self.is_versioned)
 
     @property
@@ -545,10 +545,12 @@ class RowClaim(Claim):
         """See to it that a flush replaces what is expected.
 
         ========================================  =================================================================
-        the row is not held, and only reported    take what it has for what was expected
+        the row is not to be there: an INSERT     nothing: its key compares
         not held, WHERE names what is expected    nothing: SQLAlchemy compares
+        not held, and there is nothing to write   hold it before the statement, should there be one after all; not
+                                                  where it is only reported: who writes nothing locks nothing
+        not held, and only reported               take what it has for what was expected
         not held, WHERE names another version     hold it; if it is as expected, let WHERE name that
-        not held, and there is nothing to write   hold it before the statement, should there be one after all
         held, WHERE names another version         let WHERE name the one that the request itself has left
         ========================================  =================================================================
 

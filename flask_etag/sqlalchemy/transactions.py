@@ -41,7 +41,7 @@ class Transaction:
         return self.broken_by is not None and not self.has_ended
 
     def depth_inside(self, savepoint: str) -> int:
-        """Return the depth of what is inside a savepoint; 0 for one that was there before the request wrote."""
+        """Return the depth of what is inside a savepoint; 0 for one that was there before the unit was."""
         return self._savepoints.index(savepoint) + 1 if savepoint in self._savepoints else 0
 
     def begin_savepoint(self, savepoint: str) -> None:

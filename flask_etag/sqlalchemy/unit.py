@@ -6,7 +6,7 @@ told of them. For one write by a flush and a commit, they come in this order::
     the view changes the object, and commits
         Session.before_commit         what is flushed from now on is read back; at once, if nothing is
         Mapper.before_update          SQLAlchemy's own WHERE compares what is expected; or the row is held
-        Engine.before_cursor_execute  UPDATE: it is one of the flush, which is seen to
+        Engine.before_cursor_execute  UPDATE: it is one of the flush, and writes the row
         Engine.after_cursor_execute   the row is written, and the claim held, by this transaction
         Session.after_flush           the flush is done
         Session.after_flush_postexec  what was stored is read back, and the tag is taken, inside the transaction
@@ -239,7 +239,7 @@ class SessionUnit:
             self._abandon(self._plan)
         for session in self._sessions if is_done else ():
             if not session._is_clean() and session.is_active and self._is_to_be_flushed(session):
-                self._flush(session)
+                session.flush()
         self._read_back_all()
         if is_done:
             self._refuse_what_is_broken()
@@ -266,17 +266,6 @@ class SessionUnit:
             if session.is_active:
                 with session.no_autoflush:
                     self._read_back(session)
-
-    def _flush(self, session: Session) -> None:
-        """Send what the view left unsent.
-
-        :raises Refused: if another writer was first, at the target or at another row.
-        """
-        try:
-            session.flush()
-        except StaleDataError as error:
-            self._refuse_behind(error)
-            raise  # pragma: no cover - a COMMIT was lost before it
 
     def roll_back(self, *, wait: bool = False) -> None:
         """Roll back every session that the request has used.
@@ -368,7 +357,7 @@ class SessionUnit:
     def before_cursor_execute(
         self, connection: Connection, _cursor: object, _sql: str, _parameters: object, context: Any, _: bool
     ) -> None:
-        """See to a statement of the view's own that may write what is claimed; those of a flush are seen to."""
+        """See to a statement that may write what is claimed: one of the view's own, or of a flush."""
         compiled = context.compiled
         if OWN in context.execution_options:
             return
