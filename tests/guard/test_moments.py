@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, jsonify
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, String, event, select, update
 from sqlalchemy.exc import SADeprecationWarning
@@ -86,17 +86,12 @@ class Desk:
         in_thread(write)
 
     def serve(self, found: Resource[..., Any], show: Callable[[Any], Any] = lambda letter: letter.text) -> None:
-        """Serve a resource on both methods; a PUT writes its content into it."""
+        """Serve a resource."""
 
         def view(target: Any) -> Any:
-            if request.method == "PUT":
-                self.let_others_write()
-                target.text = request.get_data(as_text=True)
-                self.db.session.commit()
             return jsonify(show(target))
 
         self.app.add_url_rule("/read", "read", etag_resource(found)(view))
-        self.app.add_url_rule("/write", "write", require_if_match(found)(view), methods=["PUT"])
 
 
 @pytest.fixture
