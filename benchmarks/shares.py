@@ -116,6 +116,7 @@ _LISTENERS = {  # of every session and request, whether its view is decorated or
         "sqlalchemy.models._ignore_what_was_set",
         "sqlalchemy.models._next_version",
         "sqlalchemy.unit._tell.<locals>.listen.<locals>.tell",
+        "sqlalchemy.unsent._note_flush",
         "sqlalchemy.unversioned._see_to_order",
         "sqlalchemy.unversioned._send",
     )

@@ -374,7 +374,8 @@ def _waits_for_itself(of: Evidence) -> bool:
         return True
     sent = of.sent.error if of.sent is not None else None
     met = [*of.control.swallowed, *([sent] if sent is not None else [])]
-    return any(each.name == "StaleDataError" or any(reason in each.text for reason in LOCKED) for each in met)
+    is_gone = {"StaleDataError", "ObjectDeletedError"}
+    return any(each.name in is_gone or any(reason in each.text for reason in LOCKED) for each in met)
 
 
 def _is_stale_to_itself(of: Evidence) -> bool:

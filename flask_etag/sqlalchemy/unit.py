@@ -45,6 +45,7 @@ from flask_etag.sqlalchemy.databases import OWN, Cause
 from flask_etag.sqlalchemy.holds import WAITS_FOR_ITSELF, RowClaim, Writer
 from flask_etag.sqlalchemy.plans import Plan
 from flask_etag.sqlalchemy.transactions import Transaction
+from flask_etag.sqlalchemy.unsent import has_changes
 from flask_etag.sqlalchemy.unversioned import leaves_every_version
 
 _units: ContextVar[tuple[SessionUnit, ...]] = ContextVar("flask_etag_units", default=())
@@ -72,6 +73,7 @@ class SessionUnit:
     _last_cause: Cause | None = None  # of the last refusal, of whatever statement
     _loader_ends_transactions = False  # so that it cannot be asked while a session commits
     _plan: Plan | None = None  # of a request that is to be known again
+    _would_lose = False  # whether the session of the application had changes before the request was judged
 
     def __init__(self, session: Session | None) -> None:
         self._claims: list[RowClaim] = []
@@ -86,6 +88,7 @@ class SessionUnit:
 
     def __enter__(self) -> Self:
         self._token = _units.set((*_units.get(), self))
+        self._would_lose = self._of_application is not None and has_changes(self._of_application)
         return self
 
     def __exit__(
@@ -207,9 +210,10 @@ class SessionUnit:
         """Roll back, and forget what was claimed.
 
         :param locked: whether to lock the rows that were claimed before anything is read.
-        :raises Refused: if a lock was waited for in vain.
+        :raises Refused: if a lock was waited for in vain; or if that would drop what a hook of the application has
+            written, which nobody would do again.
         """
-        if self._is_called():  # the view that has called this one would lose what it has written
+        if self._is_called() or self._would_lose:  # what a view that has called this one, or a hook, has written
             raise Refused("conflict")
         self.roll_back()
         try:

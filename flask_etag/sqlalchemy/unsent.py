@@ -1,12 +1,30 @@
-"""What a session has not sent yet, while a loader is asked again that may expire its objects or load them anew."""
+"""What a session has not sent yet, or not committed: whether it has any, and how a loader leaves it alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import ref
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_dirty, instance_state
+
+_FLUSHED_IN = "flask_etag_flushed_in"
+"""The key of a session's info where its last transaction is that it has flushed in."""
+
+
+@event.listens_for(Session, "after_flush")
+def _note_flush(session: Session, _: object) -> None:
+    session.info[_FLUSHED_IN] = ref(session.get_transaction())
+
+
+def has_changes(session: Session) -> bool:
+    """Tell whether a session has changed objects that it has not sent yet, or not committed."""
+    if not session._is_clean():
+        return True
+    transaction, flushed_in = session.get_transaction(), session.info.get(_FLUSHED_IN)
+    return transaction is not None and flushed_in is not None and flushed_in() is transaction
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Response, after_this_request
+from flask import Response, after_this_request, request
 from sqlalchemy import JSON, ForeignKey, create_engine, insert, select
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
@@ -26,6 +26,7 @@ from flask_etag.sqlalchemy.unsent import leaving_unsent
 from tests.world.board import Board, Checked, Player, row_of
 from tests.world.models import Line, Memo, Order
 from tests.world.orders import Orders
+from tests.world.racing import in_thread
 from tests.world.upserts import upsert
 
 Loader = Callable[[Board, int], Any]
@@ -177,6 +178,51 @@ def test_2_11_a_cache_that_is_older_than_what_the_request_has_left_breaks_no_com
     assert board.save(view).status_code == 200
     with board.app.app_context():
         assert board.db.session.scalars(select(Checked.text).order_by(Checked.id)).all() == ["mine", "another"]
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+@pytest.mark.parametrize("has_hook", [True, False])
+@pytest.mark.parametrize("model", [Checked, Memo])
+def test_2_8_nothing_that_a_hook_has_written_is_lost_by_beginning_anew(
+    world_url: str, model: Any, has_hook: bool, is_sent: bool
+) -> None:
+    """Another writer comes between the load and the lock: the request is rolled back, and judged again."""
+    board = Board(world_url, model)
+    loads: list[int] = []
+
+    def load(number: int) -> Any:
+        found = board.db.session.get(model, number)
+        loads.append(number)
+        if request.path.startswith("/mine") and len(loads) == 1 and board.engine.dialect.name != "sqlite":
+            in_thread(lambda: write_as_another(board))
+        return found
+
+    @board.app.before_request
+    def write_down() -> None:
+        if has_hook and request.path.startswith("/mine"):
+            board.db.session.add(Player(id=7, name="by a hook"))
+            if is_sent:
+                board.db.session.flush()
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.commit()
+
+    board.find = board.found_by(load)
+    answer = board.save(view, If_Match="*")
+    is_met = board.engine.dialect.name != "sqlite"  # whose file the hook has locked
+    assert answer.status_code == (409 if is_met and has_hook else 200)
+    with board.app.app_context():
+        is_there = board.db.session.get(Player, 7) is not None
+        assert is_there == (has_hook and answer.status_code == 200)
+    assert board.get().text == ("theirs" if answer.status_code == 409 else "mine")
+    board.close()
+
+
+def write_as_another(board: Board) -> None:
+    with Session(board.engine) as session:
+        session.get_one(board.model, 1).text = "theirs"
+        session.commit()
 
 
 class Apart(DeclarativeBase):
