@@ -69,7 +69,6 @@ class SessionUnit:
 
     _token: Token[tuple[SessionUnit, ...]]
     _commit_sent_on: Connection | None = None  # COMMIT was sent, and no answer is known
-    _commit_going_on: SessionTransaction | None = None  # what a session flushes by now is read back
     _last_cause: Cause | None = None  # of the last refusal, of whatever statement
     _loader_ends_transactions = False  # so that it cannot be asked while a session commits
     _plan: Plan | None = None  # of a request that is to be known again
@@ -82,6 +81,7 @@ class SessionUnit:
         self._transactions: defaultdict[Connection, Transaction] = defaultdict(Transaction)
         self._begun: dict[Session, Connection] = {}  # the connection of each one's last transaction
         self._creations = Creations(self._transactions, self._begun, self._claims)
+        self._committing: set[SessionTransaction] = set()  # what their sessions flush by now is read back
         self._executing: dict[object, _Executing] = {}  # by its context; by its connection, what covering.py sends
 
     # What the story of a write asks for.
@@ -283,6 +283,8 @@ class SessionUnit:
                 session.rollback()
             except DBAPIError:  # a node of a cluster has ended the transaction, and says so even to ROLLBACK
                 session.invalidate()
+            except InvalidRequestError:  # a listener of after_commit has raised: all that SQLAlchemy lets it do
+                session.close()
             session.expire_all()  # which it does by itself only where a transaction has begun
         if wait and not self._is_overtaken:
             try:
@@ -321,7 +323,9 @@ class SessionUnit:
         """Read back what was written, if no flush is to come; otherwise after the last one."""
         if session.in_nested_transaction():
             return
-        self._commit_going_on = session.get_transaction()
+        transaction = session.get_transaction()
+        if transaction is not None:
+            self._committing.add(transaction)
         if session._is_clean():
             self._read_back(session)
 
@@ -433,10 +437,11 @@ class SessionUnit:
 
     def _is_committing(self, connection: Connection) -> bool:
         """Tell whether a session's commit is going on, on a connection, and COMMIT is still to be sent."""
-        committing = self._commit_going_on
-        if committing is None or committing.session.get_transaction() is not committing:
-            return False
-        return self._begun.get(committing.session) is connection
+        return any(
+            session.get_transaction() in self._committing
+            for session, begun in self._begun.items()
+            if begun is connection
+        )
 
     def _note_end(self, connection: Connection, error: BaseException) -> None:
         """Note that an error has ended a transaction, or leaves nothing to do but to roll back."""
@@ -467,8 +472,7 @@ class SessionUnit:
             each.flushed(session)  # only now: objects get their keys after after_flush
         if self._creations.unmade:
             self._creations.look(session)
-        transaction = session.get_transaction()
-        if transaction is not None and transaction is self._commit_going_on:
+        if session.get_transaction() in self._committing:
             self._read_back(session)
 
     def rollback_savepoint(self, connection: Connection, name: str, _: object) -> None:

@@ -460,3 +460,62 @@ def test_p4_a_commit_in_a_savepoint_s_block_holds_what_was_judged_in_a_session_t
     with board.engine.connect() as connection:
         names = connection.scalars(select(Player.name).where(Player.id == 7)).all()
     assert names == ([] if has_rival else ["beside it"])
+
+
+@pytest.mark.parametrize("is_flushed", [True, False])
+def test_p4_a_listener_that_commits_a_session_of_its_own_leaves_the_tag_of_the_commit(
+    any_board: Board, is_flushed: bool
+) -> None:
+    """As one does that reads a setting: of two commits that go on, one is within the other."""
+    board = any_board
+
+    @event.listens_for(board.db.session, "before_commit")
+    def read(_: Any) -> None:
+        with Session(board.engine) as session:
+            session.scalar(select(Player.name))
+            session.commit()
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        if is_flushed:
+            board.db.session.flush()
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+
+
+def by_a_connection(board: Board) -> None:
+    with board.engine.begin() as connection:
+        connection.execute(update(board.model).values(text="counted"))
+
+
+def by_an_object(board: Board) -> None:
+    with Session(board.engine) as session:
+        session.get_one(board.model, 1).text = "counted"
+        session.commit()
+
+
+@pytest.mark.parametrize("write", [by_a_connection, by_an_object])
+def test_p4_what_is_refused_in_a_listener_of_after_commit_is_partial(
+    any_board: Board, write: Callable[[Board], None]
+) -> None:
+    """SQLAlchemy lets nobody roll back a session that is about to tell of its commit."""
+    board = any_board
+    told: list[Any] = []
+
+    @event.listens_for(board.db.session, "after_commit")
+    def count(_: Any) -> None:
+        if not told and request.path.startswith("/mine"):
+            told.append(True)
+            board.meanwhile("PUT", If_Match="*")
+            write(board)
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert (answer.status_code, answer.get_json()["reason"]) == (409, "partial")
+    assert board.get().text == "theirs"
