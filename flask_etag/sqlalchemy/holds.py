@@ -8,6 +8,7 @@ with what is expected, and to refuse if it differs. It is done where nothing els
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from sqlalchemy import Compiled, Connection, Table, update
@@ -264,15 +265,28 @@ class RowClaim(Claim):
         is_done = self.is_pending or self.has_committed
         if company is None or self.terms.is_reported or (is_done and company == "statement"):
             return  # a statement that has written the row may have written no other
-        found = None
-        with databases.as_far_as_it_can_be_asked(), leaving_unsent(self.loaded_by):
-            found = self.terms.find()
-        state = state_in_session(found)
+        state = self._find()
         if state is None or self.row.is_named_by(state.mapper, key_of(state)):
             return
         if not is_done:
             raise RuntimeError(_REPLACED.format(self.row.mapper.class_.__name__))
         self.note_another()
+
+    def _find(self) -> InstanceState[Any] | None:
+        """Ask the loader what the URL names by now; ``None`` where it names no object, or that cannot be asked."""
+        found = None
+        with databases.as_far_as_it_can_be_asked(), leaving_unsent(self.loaded_by):
+            found = self.terms.find()
+        return state_in_session(found)
+
+    @property
+    def is_deleted_for_good(self) -> bool:
+        """Whether the request has deleted the row, and committed that."""
+        return self.has_committed and self.base.fingerprint is ABSENT and not self.terms.is_reported
+
+    def finds_any(self) -> bool:
+        """Tell whether the URL names any object by now."""
+        return self._find() is not None
 
     def may_be_written_by(self, compiled: Compiled, statement: Any, tables: frozenset[str]) -> bool:
         """Tell whether a statement may write what counts of the row.
@@ -770,6 +784,23 @@ class RowClaim(Claim):
             self._has_moved(known.fingerprint, None)
         self.push(connection, depth, known)
         self.unread_after = None
+
+    def read_back_at_commit(self) -> None:
+        """Learn what COMMIT is going to leave, when no session can load anything any more.
+
+        Its tag is known where it is of the version alone, and the object has all the rest of what that takes.
+
+        :raises StaleDataError: as :meth:`read_back`.
+        """
+        self.read_back_by_hand(0)
+        known, state = self.expected, instance_state(self.target)
+        is_of_version = self.is_versioned and not (self.terms.depends_on_more or says_its_etag(state.mapper))
+        if not is_of_version or known is self.base or known.fingerprint is ABSENT:
+            return
+        if state.session is self.session and self.is_tag_known and self._is_ours_alone:
+            self._put_into_memory(known.fingerprint)
+            with suppress(InvalidRequestError):
+                known.etag = self.terms.etag_of(self.target)
 
     def _is_as_judged(self, columns: dict[str, Any] | None) -> bool:
         """Tell whether a row without a version, by its columns as they are now, is as it was judged."""

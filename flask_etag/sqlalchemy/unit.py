@@ -533,8 +533,8 @@ class SessionUnit:
                 if broken_by is not None:  # PostgreSQL would answer COMMIT by ROLLBACK, silently
                     self._give_up(claim, broken_by)
                     raise broken_by
-                if claim.unread_after:  # by now no session can load anything any more
-                    claim.read_back_by_hand(0)
+                if claim.unread_after:
+                    claim.read_back_at_commit()
 
     rollback_twophase, commit_twophase = rollback, commit
 
@@ -808,12 +808,23 @@ class SessionUnit:
             if isinstance(error, StaleDataError) and databases.is_of_merge(error):
                 return  # the target is as it was judged: the view has merged a state of long ago
         cause = databases.cause_of(error)
-        if self._creations.is_key_taken(error):
+        if self._creations.is_key_taken(error) or self._has_met_another(error):
             cause = "conflict"
         elif cause is None and isinstance(error, SQLAlchemyError):
             cause = self._last_cause  # the view has swallowed the error that says why
         if cause is not None:
             raise Refused("partial" if self.has_committed else cause) from error
+
+    def _has_met_another(self, error: Exception) -> bool:
+        """Tell whether an INSERT has met what another has made, where the request has deleted what its URL named.
+
+        No error tells: what is unique need not be the key.
+        """
+        is_violation = isinstance(error, IntegrityError)
+        deleted = [claim for claim in self._claims if is_violation and claim.is_deleted_for_good]
+        if deleted:
+            self.roll_back()
+        return any(claim.finds_any() for claim in deleted)
 
     @property
     def _is_overtaken(self) -> bool:

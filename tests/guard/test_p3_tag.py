@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import content_hash, etag_resource, require_if_match, resource
+from flask_etag.sqlalchemy import touch
 from tests.conftest import KINDS
 from tests.world.board import Board, Checked, Counted, Player
 from tests.world.models import Base, Memo
@@ -439,6 +440,46 @@ def test_p3_a_read_whose_view_lets_go_of_what_it_was_handed_and_writes_has_no_ta
     answer = counting(let_go_and_count)
     assert (answer.status_code, answer.text) == (200, "first")
     assert "ETag" not in answer.headers
+
+
+def touch_it(board: Board) -> None:
+    touch(board.db.session.get_one(board.model, 1))
+
+
+def write_by_core(board: Board) -> None:
+    board.db.session.execute(update(board.model.__table__).values(text="by a listener"))
+
+
+def write_in_bulk(board: Board) -> None:
+    update_in_bulk(board.db.session, board.model)
+
+
+@pytest.mark.parametrize("model", [Checked, Counted])
+@pytest.mark.parametrize("expires", [True, False])
+@pytest.mark.parametrize("is_flushed", [True, False])
+@pytest.mark.parametrize("write", [touch_it, write_by_core, write_in_bulk])
+def test_p3_what_a_listener_of_the_commit_writes_last_has_its_tag(
+    world_url: str, model: Any, write: Callable[[Board], None], is_flushed: bool, expires: bool
+) -> None:
+    """No flush comes after it, and by the COMMIT itself no session can load anything."""
+    board = Board(world_url, model)
+
+    @event.listens_for(board.db.session, "before_commit")
+    def write_last(session: Any) -> None:
+        if request.path.startswith("/mine"):
+            session.expire_on_commit = expires
+            write(board)
+
+    def view(found: Any) -> None:
+        found.text = "mine"
+        if is_flushed:
+            board.db.session.flush()
+        board.db.session.commit()
+
+    answer = board.save(view)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+    board.close()
 
 
 @pytest.mark.parametrize("moment", ["after_commit", "after_rollback"])

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from flask import Response, after_this_request, request
 from sqlalchemy import delete, insert, select, text, update
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, load_only
 
-from flask_etag import etag_resource, require_if_match, resource, version_column
+from flask_etag import content_hash, etag_resource, require_if_match, resource, version_column
 from tests.conftest import KINDS
 from tests.world.application import World
 from tests.world.board import Board, Checked, Counted, Player
-from tests.world.models import Memo, Paper
+from tests.world.models import Comment, Memo, Paper
 from tests.world.racing import Racer, in_thread
 from tests.world.statements import statements_of
 from tests.world.upserts import upsert
@@ -203,6 +203,55 @@ def test_2_8_a_part_that_another_session_has_committed_is_partial(any_board: Boa
     answer = board.save(view)
     assert (answer.status_code, answer.get_json()["reason"]) == (409, "partial")
     assert board.get().text == "theirs"
+
+
+@pytest.mark.parametrize("creates", [True, False])
+@pytest.mark.parametrize("has_rival", [True, False])
+def test_2_8_what_is_unique_and_another_has_made_since_the_request_deleted_its_own_is_partial(
+    world: World, creates: bool, has_rival: bool
+) -> None:
+    """Its loader finds it by a unique column, which is not the key, so that no error tells what was met."""
+    session = world.db.session
+
+    @resource(etag=content_hash(lambda comment: comment.body))
+    def find(body: str) -> Comment | None:
+        return session.scalar(select(Comment).where(Comment.body == body))
+
+    def make_it_as_another() -> None:
+        with Session(world.engine) as rival:
+            rival.add(Comment(id=77, body="it"))
+            rival.commit()
+
+    def replace(comment: Comment | None, body: str) -> str:
+        if comment is None:
+            comment = Comment(body=body)
+            session.add(comment)
+            session.commit()
+        session.delete(comment)
+        session.commit()
+        if has_rival:
+            in_thread(make_it_as_another)
+        session.add(Comment(body=body))
+        if not has_rival:
+            session.add(Comment(body=body))  # a mistake of the view's own
+        session.commit()
+        return ""
+
+    world.app.get("/comments/<body>")(etag_resource(find)(lambda comment: comment.body))
+    world.app.put("/comments/<body>")(require_if_match(find, create=True)(replace))
+    client = world.app.test_client()
+    fields = {"If-None-Match": "*"}
+    if not creates:
+        with world.app.app_context():
+            session.add(Comment(id=5, body="it"))
+            session.commit()
+        fields = {"If-Match": client.get("/comments/it").headers["ETag"]}
+    if has_rival:
+        answer = client.put("/comments/it", headers=fields)
+        assert (answer.status_code, answer.get_json()["reason"]) == (409, "partial")
+    else:
+        with pytest.raises(IntegrityError):
+            client.put("/comments/it", headers=fields)
 
 
 # 2.10
