@@ -785,11 +785,13 @@ class RowClaim(Claim):
         self.push(connection, depth, known)
         self.unread_after = None
 
-    def read_back_at_commit(self) -> None:
+    def read_back_at_commit(self, *, is_own: bool) -> None:
         """Learn what COMMIT is going to leave, when no session can load anything any more.
 
         Its tag is known where it is of the version alone, and the object has all the rest of what that takes.
 
+        :param is_own: whether it is the connection of the object's session that commits: otherwise the object, and
+            what the answer shows of it, may be older than the tag.
         :raises StaleDataError: as :meth:`read_back`.
         """
         self.read_back_by_hand(0)
@@ -797,7 +799,7 @@ class RowClaim(Claim):
         is_of_version = self.is_versioned and not (self.terms.depends_on_more or says_its_etag(state.mapper))
         if not is_of_version or known is self.base or known.fingerprint is ABSENT:
             return
-        if state.session is self.session and self.is_tag_known and self._is_ours_alone:
+        if is_own and state.session is self.session and self.is_tag_known and self._is_ours_alone:
             self._put_into_memory(known.fingerprint)
             with suppress(InvalidRequestError):
                 known.etag = self.terms.etag_of(self.target)

@@ -534,7 +534,7 @@ class SessionUnit:
                     self._give_up(claim, broken_by)
                     raise broken_by
                 if claim.unread_after:
-                    claim.read_back_at_commit()
+                    claim.read_back_at_commit(is_own=self._begun.get(claim.session) is connection)
 
     rollback_twophase, commit_twophase = rollback, commit
 
