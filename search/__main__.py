@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from search.compose import compose
-from search.databases import NAMES, opened
+from search.databases import NAMES, Database, opened
 from search.known import KNOWN
 from search.oracle import Evidence, Violation, judge
 from search.shrink import is_known, shrunk
@@ -105,18 +105,16 @@ def described(finding: Finding) -> str:
 
 
 def search(
-    names: list[str], seconds: float, seed: int, count: int | None = None, without: Sequence[str] = ()
+    databases: Sequence[Database], seconds: float, seed: int, count: int | None = None, without: Sequence[str] = ()
 ) -> Search:
     """Look for ways around the guard, on one database after the other, until it is interrupted."""
     found = Search()
-    with suppress(KeyboardInterrupt), opened(names) as databases:
-        for database in databases:
+    # Where each statement commits by itself, a sentence is all that there is to find.
+    shares = [0.2 if database.is_autocommit else 1 for database in databases]
+    with suppress(KeyboardInterrupt):
+        for database, share in zip(databases, shares, strict=True):
             world = World(database)
-            # Where each statement commits by itself, a sentence is all that there is to find.
-            share = (0.2 if database.is_autocommit else 1) / sum(
-                0.2 if each.is_autocommit else 1 for each in databases
-            )
-            deadline = time.monotonic() + seconds * share
+            deadline = time.monotonic() + seconds * share / sum(shares)
             number = 0
             while time.monotonic() < deadline and (count is None or number < count):
                 number += 1
@@ -188,7 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names:
         parser.error(f"--database takes a part of one of these: {'; '.join(NAMES)}")
     started = time.monotonic()
-    found = search(names, options.seconds, options.seed, options.count, options.without)
+    with opened(names) as databases:
+        found = search(databases, options.seconds, options.seed, options.count, options.without)
     spent = time.monotonic() - started
     print(f"\n{found.trials} trials in {spent:.0f} s, {found.shrinking:.0f} of them to make findings shorter")
     print("answers: " + ", ".join(f"{name} {times}" for name, times in found.answers.most_common()))

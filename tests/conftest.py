@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
-from werkzeug.routing import Rule
 
 from tests.servers import mariadb, postgresql, unavailable
 from tests.world.application import World
+from tests.world.compiling import share_what_is_compiled
 from tests.world.databases import ServerWorld, SQLiteWorld
 
 KINDS = ["sqlite", "postgresql", "mariadb"]
@@ -33,20 +33,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have Werkzeug compile once what builds the URLs of rules that are spelt alike, in whichever application."""
-    compiled: dict[tuple[object, ...], Any] = {}
-    compile_builder: Any = Rule._compile_builder
-
-    def builder(rule: Rule, append_unknown: bool = True) -> Any:
-        if rule.defaults:  # which would be compiled into it
-            return compile_builder(rule, append_unknown)
-        spelling = (rule.rule, *rule._trace, append_unknown)
-        if spelling not in compiled:
-            compiled[spelling] = compile_builder(rule, append_unknown)
-        return compiled[spelling]
-
     patch = pytest.MonkeyPatch()
-    patch.setattr(Rule, "_compile_builder", builder)
+    share_what_is_compiled(patch)
     config.add_cleanup(patch.undo)
 
 
