@@ -42,11 +42,11 @@ def database_called() -> Iterator[Callable[[str], Database]]:
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("sqlite", 40),
-        ("sqlite, wal", 60),
-        ("sqlite, wal, real begins", 40),
-        ("postgresql, read committed", 30),
-        ("postgresql, repeatable read", 15),
+        ("sqlite", 20),
+        ("sqlite, wal", 30),
+        ("sqlite, wal, real begins", 20),
+        ("postgresql, read committed", 20),
+        ("postgresql, repeatable read", 10),
     ],
 )
 def test_no_way_around_the_guard_is_found(
