@@ -525,6 +525,11 @@ KNOWN: dict[str, Trial] = {
     **(
         {
             "many to many": Trial(WAL, "tags", steps=["rival put part", "part set", "commit"]),
+            "deletion whose links, which go first, a rival has changed": Trial(
+                MARIADB,
+                "tags",
+                steps=["delete", "rival put part", {"try SQLAlchemyError rollback": ["again fresh"]}],
+            ),
             "what a savepoint takes back of a version that a part has moved": Trial(
                 MEMORY, "tags", steps=["part remove", {"savepoint rollback": ["part add", "refresh"]}, "commit"]
             ),

@@ -620,6 +620,7 @@ def rival(run: Run, *what: str) -> None:
 @step("die")
 def die(run: Run) -> None:
     """Have the database choose this transaction as the victim of a deadlock about other rows."""
+    run.session.flush()  # as the statements below do, also where there is nobody to meet
     if run.dialect == "sqlite" or not run.with_rivals:
         return
     run.session.execute(update(Other).where(Other.name == "taken").values(text="m"))

@@ -317,6 +317,17 @@ class RowClaim(Claim):
         row = self.row
         return row.is_among(statement.table, parameters) or not has_keys_as_sent(row.mapper, row.key)
 
+    def is_in_flush_by(self, of_session: Connection | None, connection: Connection) -> bool:
+        """Tell whether a flush is going on that is to write the row, perhaps after others: its links are first.
+
+        :param of_session: the connection on which the row's session has begun.
+        :param connection: the one that is asked about.
+        """
+        session = self.session
+        if of_session is not connection or not session._flushing:
+            return False
+        return self.target in session.deleted or self.target in session.dirty
+
     # What happens to the row.
 
     def note(self, error: BaseException) -> None:

@@ -711,8 +711,11 @@ class SessionUnit:
         """
         self._transactions[connection].roll_back(depth)
         for claim in self._claims:
-            if claim.flushing is connection:  # the flush that was going to write the row has failed
-                claim.flushing, claim.is_doubtful = None, True
+            if claim.flushing is connection or claim.is_in_flush_by(self._begun.get(claim.session), connection):
+                claim.flushing, claim.is_doubtful = (
+                    None,
+                    True,
+                )  # the flush that was going to write the row has failed
             claim.roll_back(connection, depth)
         self._creations.roll_back(connection, depth)
 

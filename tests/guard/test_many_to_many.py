@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, ForeignKey, String, Table, event, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm.exc import StaleDataError
 
 from flask_etag import content_hash, etag_resource, resource
 from flask_etag.sqlalchemy import Versioned, covers, touch
@@ -15,6 +17,7 @@ from tests.conftest import KINDS
 from tests.world.application import World
 from tests.world.board import Board, Counted, Player
 from tests.world.models import Base
+from tests.world.racing import in_thread
 
 post_topic = Table(
     "post_topic",
@@ -244,6 +247,34 @@ def test_3_4_links_are_written_from_what_was_judged(
     assert answer.status_code == (412 if has_rival else 200)
     assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
     assert (links() == before) == has_rival
+
+
+def load_topics(session: Session) -> None:
+    session.scalars(select(Topic)).all()
+
+
+@pytest.mark.parametrize("send", [Session.flush, Session.commit, load_topics])
+def test_p2_a_deletion_whose_links_a_rival_has_changed_is_refused_though_it_is_swallowed(
+    board: Board, send: Callable[[Session], Any]
+) -> None:
+    """The links go first, so that no statement has met the row itself yet."""
+
+    def change_links() -> None:
+        with Session(board.engine) as session:
+            session.get_one(Post, 1).topics = [session.get_one(Topic, 3)]
+            session.commit()
+
+    def view(post: Any) -> None:
+        assert post.topics
+        in_thread(change_links)
+        board.db.session.delete(post)
+        with suppress(StaleDataError):
+            send(board.db.session())
+        board.db.session.rollback()
+
+    answer = board.save(view)
+    assert answer.status_code == 412
+    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
 
 
 # touch() in listeners.
