@@ -520,6 +520,12 @@ KNOWN: dict[str, Trial] = {
     "report by a connection that commits by itself, in a savepoint, and a listener's own session": Trial(
         "sqlite, autocommit", form="unprotected", steps=[{"savepoint commit": ["text", "listen after_commit log"]}]
     ),
+    "read that writes by itself, and then in a savepoint": Trial(
+        "sqlite, autocommit",
+        "programmatic",
+        form="get",
+        steps=["set text", {"savepoint commit": ["bulk mappings"]}],
+    ),
     "xmin that covers": Trial(PG, "xmin with lines", steps=["part add", "commit"]),
     "xmin that is touched": Trial(PG, "xmin with lines", steps=["touch", "commit"]),
     **(

@@ -451,7 +451,10 @@ class RowClaim(Claim):
         if connection is self._checked:
             return
         if self.terms.is_reported:  # then nothing is refused; but what others leave there is not told apart
-            self._is_ours_alone = not databases.commits_by_itself(connection)
+            is_ours_alone = not databases.commits_by_itself(connection)
+            if is_ours_alone and not self._is_ours_alone and self.connection is connection:
+                self.commit(connection)  # what was written before a savepoint has begun a transaction
+            self._is_ours_alone = is_ours_alone
             return
         try:
             databases.refuse_what_cannot_hold(connection, self.row.mapper, needs_lock=not self.is_versioned)
