@@ -171,8 +171,8 @@ def so_is_what_a_rival_writes(of: Evidence) -> Iterator[Violation]:
 
 def _counts_anew(of: Evidence) -> bool:
     """Say whether the row was deleted and made again, and its version counts from 1: then it can repeat."""
-    made = [change for change in of.outcome.changes if change.kind == "I" and not change.is_of_sibling]
-    return of.trial.kind == "integer" and bool(made)
+    kinds = [change.kind for change in of.outcome.changes if not change.is_of_sibling]
+    return of.trial.kind == "integer" and "D" in kinds and "I" in kinds[kinds.index("D") :]
 
 
 @rule
@@ -288,6 +288,8 @@ def alone_it_is_as_undecorated(of: Evidence) -> Iterator[Violation]:
     if outcome.is_refused:
         if _meets_itself(of) or _makes_and_undoes(of.trial):
             return
+        if _is_by_two(of.trial) and of.trial.database == "postgresql, serializable":
+            return  # its two transactions can meet by what they read, and the guard's SELECT is a read more
         if not (_may_be_refused_alone(of.trial) or _waits_for_itself(of) or _is_by_chance(of.trial)):
             yield Violation("refused, and there was nobody", f"{outcome.status}")
     elif outcome.status != control.status:
@@ -368,9 +370,8 @@ def _waits_for_itself(of: Evidence) -> bool:
     Without a write-ahead log the guard's own look into a transaction that is open keeps another connection of the
     view's from the file: that is refused, and not lost.
     """
-    is_by_two = any(head.startswith(("second ", "raw ")) for head in heads(of.trial.steps))
     has_one_lock = of.trial.database in ("sqlite", "sqlite, real begins") or of.trial.loader == "locking"
-    if of.trial.creates and has_one_lock and is_by_two:
+    if of.trial.creates and has_one_lock and _is_by_two(of.trial):
         return True
     sent = of.sent.error if of.sent is not None else None
     met = [*of.control.swallowed, *([sent] if sent is not None else [])]
@@ -385,18 +386,16 @@ def _is_stale_to_itself(of: Evidence) -> bool:
 
 
 def _meets_itself(of: Evidence) -> bool:
-    """Say whether the view writes on what it has deleted, or changed where its own transaction cannot see it.
-
-    At PostgreSQL's SERIALIZABLE its two transactions can be in each other's way by what they only read, and the
-    guard's own SELECT is a read.
-    """
+    """Say whether the view writes on what it has deleted, or changed where its own transaction cannot see it."""
     changes = of.outcome.changes
-    is_by_two = any(head.startswith(("second ", "raw ")) for head in heads(of.trial.steps))
-    if is_by_two and of.trial.database == "postgresql, serializable":
-        return True
     if of.outcome.reason != "partial" or not changes:
         return False
-    return changes[-1].kind == "D" or (is_by_two and "read committed" not in of.trial.database)
+    return changes[-1].kind == "D" or (_is_by_two(of.trial) and "read committed" not in of.trial.database)
+
+
+def _is_by_two(trial: Trial) -> bool:
+    """Say whether the view has a session or a connection of its own besides the application's."""
+    return any(head.startswith(("second ", "raw ")) for head in heads(trial.steps))
 
 
 def _met(outcome: Outcome) -> list[tuple[str, int]]:

@@ -705,17 +705,15 @@ class SessionUnit:
         """Forget what was done in a transaction, or in a savepoint and what is in that.
 
         No error of the database tells of an UPDATE that has found no row of the version it names: SQLAlchemy
-        raises that itself. It is seen here, since the flush that was about to write the row is rolled back.
+        raises that itself. It is seen here, since the flush that was about to write the row is rolled back, be it
+        that it has come to the row, or has failed before that.
 
         :param depth: how many savepoints were open there.
         """
         self._transactions[connection].roll_back(depth)
         for claim in self._claims:
             if claim.flushing is connection or claim.is_in_flush_by(self._begun.get(claim.session), connection):
-                claim.flushing, claim.is_doubtful = (
-                    None,
-                    True,
-                )  # the flush that was going to write the row has failed
+                claim.flushing, claim.is_doubtful = None, True
             claim.roll_back(connection, depth)
         self._creations.roll_back(connection, depth)
 
