@@ -203,6 +203,8 @@ def _writes_in_the_loader(trial: Trial) -> bool:
 @rule
 def a_part_is_what_was_committed(of: Evidence) -> Iterator[Violation]:
     """A 409 says "partial" only where a part of the write was committed."""
+    if "bulk all" in heads(of.trial.steps):
+        return  # it has written the other rows of the table
     if of.outcome.reason == "partial" and not of.outcome.changes_of(VIEW) and not _may_move_alone(of.trial):
         yield Violation("partial, and nothing was committed")
 
@@ -446,17 +448,14 @@ def no_5xx(of: Evidence) -> Iterator[Violation]:
         return
     if "autocommit" in of.trial.database and not of.trial.is_enforced:
         return  # nothing guards it, and it is not refused either
-    if of.went_another_way and not of.trial.is_enforced:
-        return  # it has come to what fails there too, where SQLAlchemy's refusal has not kept it from that
+    error = of.outcome.error
+    if of.went_another_way and error is not None and not (error.is_refusal or error.is_ours):
+        return  # it has come to what fails there too, since no refusal of SQLAlchemy's has kept it from that
     is_alone = not (of.foreign and of.trial.is_enforced)
     if _would_fail_anyway(of) or _is_for_the_application(of) or (_is_stale_to_itself(of) and is_alone):
         return
     name = _named(of.outcome)
-    if (
-        of.outcome.error is not None
-        and of.outcome.error.name == "InternalError"
-        and "die" in heads(of.trial.steps)
-    ):
+    if error is not None and error.name == "InternalError" and "die" in heads(of.trial.steps):
         return  # PostgreSQL takes nothing more after the error that the view has swallowed
     if not name.startswith(GONE):
         yield Violation("5xx", name)
