@@ -54,7 +54,7 @@ class Terms:
 
     There are three kinds: a write that names the state which it replaces; one that takes any (``If-Match: *``),
     and is held before its view runs; and one that is only reported, which takes nothing before its view, and is
-    not refused.
+    refused only by an error that leaves the view.
 
     :param find: finds the target from within the view; ``None`` where there is none.
     :param etag_of: gives the value of its field ETag; ``None`` where it has none.

@@ -28,7 +28,7 @@ class NoFingerprint(Enum):
     """What stands for a fingerprint where there is none."""
 
     ABSENT = "there is no such row"
-    UNREAD = "the request has written the row, and has not read what the database made of that"
+    UNREAD = "the row was not read since the request has written it, or since its session has lost sight of it"
 
 
 ABSENT: Final = NoFingerprint.ABSENT

@@ -317,14 +317,14 @@ class RowClaim(Claim):
         row = self.row
         return row.is_among(statement.table, parameters) or not has_keys_as_sent(row.mapper, row.key)
 
-    def is_in_flush_by(self, of_session: Connection | None, connection: Connection) -> bool:
-        """Tell whether a flush is going on that is to write the row, perhaps after others: its links are first.
+    def is_in_flush_by(self, begun_on: Connection | None, connection: Connection) -> bool:
+        """Tell whether the session's flush is going on, and may still come to the row: its links go first.
 
-        :param of_session: the connection on which the row's session has begun.
+        :param begun_on: the connection on which the session has begun last.
         :param connection: the one that is asked about.
         """
         session = self.session
-        if of_session is not connection or not session._flushing:
+        if begun_on is not connection or not session._flushing:
             return False
         return self.target in session.deleted or self.target in session.dirty
 
@@ -444,7 +444,10 @@ class RowClaim(Claim):
         raise StaleDataError("The row has been changed since the request was judged.")
 
     def refuse_what_cannot_hold(self, connection: Connection) -> None:
-        """Refuse a connection on which nothing holds the statements of a write together.
+        """Refuse a connection on which nothing holds a write's statements together, or whose locks are not known.
+
+        Not where the claim is only reported: that is noted then, and what such a connection has committed is the
+        base.
 
         :raises RuntimeError: if it is one.
         """
@@ -453,7 +456,7 @@ class RowClaim(Claim):
         if self.terms.is_reported:  # then nothing is refused; but what others leave there is not told apart
             is_ours_alone = not databases.commits_by_itself(connection)
             if is_ours_alone and not self._is_ours_alone and self.connection is connection:
-                self.commit(connection)  # what was written before a savepoint has begun a transaction
+                self.commit(connection)  # only a savepoint has begun a transaction: what was before is done
             self._is_ours_alone = is_ours_alone
             return
         try:

@@ -705,10 +705,10 @@ class SessionUnit:
         """Forget what was done in a transaction, or in a savepoint and what is in that.
 
         No error of the database tells of an UPDATE that has found no row of the version it names: SQLAlchemy
-        raises that itself. It is seen here, since the flush that was about to write the row is rolled back, be it
-        that it has come to the row, or has failed before that.
+        raises that itself. So whenever a flush that was to write the row is rolled back, whether it had come to it
+        or not, the claim is doubtful.
 
-        :param depth: how many savepoints were open there.
+        :param depth: the depth inside the savepoint; 0 for the whole transaction.
         """
         self._transactions[connection].roll_back(depth)
         for claim in self._claims:
