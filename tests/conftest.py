@@ -30,9 +30,11 @@ def pytest_collection_finish() -> None:
     """Have the collector of garbage leave alone what stays, the tests themselves, and come less often."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all tests are collected
     patch = pytest.MonkeyPatch()
     share_what_is_compiled(patch)
     config.add_cleanup(patch.undo)
