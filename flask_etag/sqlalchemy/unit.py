@@ -819,7 +819,8 @@ class SessionUnit:
     def _has_met_another(self, error: Exception) -> bool:
         """Tell whether an INSERT has met what another has made, where the request has deleted what its URL named.
 
-        No error tells: what is unique need not be the key.
+        No error tells: what is unique need not be the key. So the loader is asked; all sessions are rolled back
+        before, so that they can load again.
         """
         is_violation = isinstance(error, IntegrityError)
         deleted = [claim for claim in self._claims if is_violation and claim.is_deleted_for_good]

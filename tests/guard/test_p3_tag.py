@@ -467,15 +467,7 @@ def test_p3_what_a_listener_of_the_commit_writes_last_has_its_tag(
         if request.path.startswith("/mine"):
             write(board)
 
-    def view(found: Any) -> None:
-        found.text = "mine"
-        if is_flushed:
-            board.db.session.flush()
-        board.db.session.commit()
-
-    answer = board.save(view)
-    assert answer.status_code == 200
-    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+    board.save_the_object(is_flushed=is_flushed)
     board.close()
 
 

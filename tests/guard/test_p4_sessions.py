@@ -475,15 +475,7 @@ def test_p4_a_listener_that_commits_a_session_of_its_own_leaves_the_tag_of_the_c
             session.scalar(select(Player.name))
             session.commit()
 
-    def view(found: Any) -> None:
-        found.text = "mine"
-        if is_flushed:
-            board.db.session.flush()
-        board.db.session.commit()
-
-    answer = board.save(view)
-    assert answer.status_code == 200
-    assert answer.headers["ETag"] == board.get().headers["ETag"] != board.seen
+    board.save_the_object(is_flushed=is_flushed)
 
 
 def by_a_connection(board: Board) -> None:

@@ -136,6 +136,22 @@ class Board:
         self.seen = self.get(number).headers.get("ETag")
         return self.send("PUT", f"/mine/{number}", fields or {"If-Match": str(self.seen)})
 
+    def save_the_object(self, *, is_flushed: bool) -> None:
+        """Have a view change what it is handed and commit, and see that the answer has the tag of what it leaves.
+
+        :param is_flushed: whether the view flushes before it commits.
+        """
+
+        def view(found: Any) -> None:
+            found.text = "mine"
+            if is_flushed:
+                self.db.session.flush()
+            self.db.session.commit()
+
+        answer = self.save(view)
+        assert answer.status_code == 200
+        assert answer.headers["ETag"] == self.get().headers["ETag"] != self.seen
+
     def get(self, number: int = 1) -> TestResponse:
         return self.send("GET", f"/{number}", {})
 
